@@ -150,7 +150,6 @@ type mode struct {
 	loop     bool // served by event loops
 	half     bool // the peer can end its sending half alone
 	buffered bool // the system keeps what is sent until it is read
-	resets   bool // an end with unread bytes is seen as a reset
 }
 
 var modes = []mode{

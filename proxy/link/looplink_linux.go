@@ -1,0 +1,296 @@
+package link
+
+import (
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What a link's socket is watched for. EPOLLERR and EPOLLHUP come in any case.
+const (
+	reading uint32 = unix.EPOLLIN | unix.EPOLLRDHUP
+
+	// muted is for a paused link that had bytes to read: only the peer's end is of interest, and only once, for nothing
+	// that is done about it makes it go away.
+	muted uint32 = unix.EPOLLRDHUP | unix.EPOLLET
+
+	ended uint32 = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+)
+
+// loopLink is a link of an event loop. Its socket is closed by the loop's goroutine alone, after phase
+// has become closed under mu: whoever holds mu and finds another phase may use fd.
+type loopLink struct {
+	owner Owner
+	loop  *loop
+	fd    int
+
+	mu     sync.Mutex // guards what follows; never held while the owner is called
+	out    backlog
+	broken error       // the first failure to write
+	timer  *time.Timer // ends a closing link that takes too long
+	phase  phase
+	paused bool
+	muted  bool // bytes came while paused: the socket is not watched for more
+	eof    bool // the peer has ended its stream: only output is of interest
+
+	// Used by the loop's goroutine only.
+	hungUp bool // HungUp has been called, or was not wanted
+	told   bool // Closed has been called
+	buried bool // the socket is about to be closed
+}
+
+func (l *loopLink) Buffered() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.size
+}
+
+// Pause costs nothing yet: the socket is watched on until bytes come.
+func (l *loopLink) Pause() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.paused = true
+}
+
+func (l *loopLink) Resume() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.paused = false
+	if l.muted && l.phase == open {
+		l.muted = false
+		l.watch()
+	}
+}
+
+func (l *loopLink) Write(p ...[]byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.phase != open || l.broken != nil {
+		return
+	}
+	if l.out.size > 0 {
+		l.out.add(p, 0)
+		return
+	}
+	sent, err := send(l.fd, p)
+	if err != nil {
+		l.fail(err)
+		return
+	}
+	l.out.add(p, sent)
+	if l.out.size > 0 {
+		l.watch()
+	}
+}
+
+// fail notes that nothing can be written any more. What the peer sent before is still to be delivered: shutting down
+// leaves it readable, and makes sure that an end follows. The caller holds mu.
+func (l *loopLink) fail(err error) {
+	l.broken = err
+	l.out.clear()
+	_ = unix.Shutdown(l.fd, unix.SHUT_RDWR)
+}
+
+func (l *loopLink) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut()
+}
+
+// cut ends both directions. A socket that is shut down is ready, so the loop comes to do the rest. The caller holds mu.
+func (l *loopLink) cut() {
+	if l.phase == closed {
+		return
+	}
+	l.phase = closed
+	l.out.clear()
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	_ = unix.Shutdown(l.fd, unix.SHUT_RDWR)
+}
+
+func (l *loopLink) CloseAfterFlush(timeout time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.phase != open {
+		return
+	}
+	if l.broken != nil {
+		l.cut()
+		return
+	}
+	l.phase = closing
+	l.timer = time.AfterFunc(timeout, l.Close)
+	if l.out.size == 0 {
+		_ = unix.Shutdown(l.fd, unix.SHUT_WR)
+	}
+	if l.muted {
+		l.muted = false
+		l.watch()
+	}
+}
+
+// watch has the kernel watch the socket for what the link's state asks for. The caller holds mu.
+func (l *loopLink) watch() {
+	events := reading
+	switch {
+	case l.eof:
+		events = 0
+	case l.muted:
+		events = muted
+	}
+	if l.out.size > 0 {
+		events |= unix.EPOLLOUT
+	}
+	_ = l.loop.control(unix.EPOLL_CTL_MOD, l.fd, events) // cannot fail: the descriptor is ours and in the set
+}
+
+// serve does what the events of one round ask for. Like all that follows it runs on the loop's goroutine.
+func (l *loopLink) serve(events uint32) {
+	if l.buried {
+		return
+	}
+	if events&unix.EPOLLOUT != 0 {
+		l.flush()
+	}
+	if events&^unix.EPOLLOUT != 0 && !l.buried {
+		l.input(events)
+	}
+}
+
+// flush writes what is buffered, as far as the socket takes it.
+func (l *loopLink) flush() {
+	l.mu.Lock()
+	if l.out.size == 0 {
+		l.mu.Unlock()
+		return
+	}
+	drained := l.writeOut()
+	l.mu.Unlock()
+	if drained {
+		l.owner.Drained()
+	}
+}
+
+// writeOut writes and does what follows the last byte. It reports whether the owner should hear of that. The caller
+// holds mu.
+func (l *loopLink) writeOut() (drained bool) {
+	for l.out.size > 0 {
+		n, err := sendOne(l.fd, l.out.front())
+		if err != nil {
+			l.fail(err)
+			break
+		}
+		if n == 0 {
+			return false
+		}
+		l.out.drop(n)
+	}
+	switch {
+	case l.eof: // nothing keeps the link any more
+		l.cut()
+		l.bury()
+		return false
+	case l.phase == closing && l.broken == nil:
+		_ = unix.Shutdown(l.fd, unix.SHUT_WR)
+	}
+	l.watch()
+	return l.phase == open && l.broken == nil
+}
+
+// input reads from the socket, or decides not to.
+func (l *loopLink) input(events uint32) {
+	l.mu.Lock()
+	phase, paused, eof := l.phase, l.paused, l.eof
+	if phase == open && paused && !l.muted {
+		l.muted = true
+		l.watch() // an end that has already come makes an event of its own now
+		l.mu.Unlock()
+		return
+	}
+	l.mu.Unlock()
+	switch {
+	case phase == closed:
+		l.end(net.ErrClosed)
+	case eof:
+		if events&ended != 0 {
+			l.end(io.EOF)
+		}
+	case phase == open && paused:
+		if events&ended != 0 {
+			l.endWhilePaused()
+		}
+	default:
+		l.read(phase)
+	}
+}
+
+func (l *loopLink) read(phase phase) {
+	n, err := receive(l.fd, l.loop.input[:], 0)
+	switch {
+	case err == unix.EAGAIN:
+	case err != nil:
+		l.end(err)
+	case n == 0:
+		l.end(io.EOF)
+	case phase == open:
+		l.owner.Received(l.loop.input[:n])
+	}
+}
+
+// endWhilePaused tells the peer's end at once if there are no bytes before it.
+func (l *loopLink) endWhilePaused() {
+	n, err := receive(l.fd, l.loop.input[:1], unix.MSG_PEEK)
+	switch {
+	case err == unix.EAGAIN:
+	case err != nil: // looking takes it off the socket: it will not come again
+		l.end(err)
+	case n == 0:
+		l.end(io.EOF)
+	case !l.hungUp:
+		l.hungUp = true
+		if owner, ok := l.owner.(HangupOwner); ok {
+			owner.HungUp()
+		}
+	}
+}
+
+// end is reached when there is nothing more to read. Output that is buffered survives only an orderly end.
+func (l *loopLink) end(err error) {
+	l.mu.Lock()
+	reason := err
+	switch {
+	case l.phase != open:
+		reason = net.ErrClosed
+	case l.broken != nil:
+		reason = l.broken
+	}
+	if err == io.EOF && l.out.size > 0 && !l.eof {
+		l.eof = true
+		if l.phase == open {
+			l.phase = closing
+			l.timer = time.AfterFunc(linger, l.Close)
+		}
+		l.watch()
+	} else {
+		l.cut()
+		l.bury()
+	}
+	l.mu.Unlock()
+	if !l.told {
+		l.told = true
+		l.owner.Closed(reason)
+	}
+}
+
+// bury hands the socket to the end of the round. The phase is closed.
+func (l *loopLink) bury() {
+	if !l.buried {
+		l.buried = true
+		l.loop.dead = append(l.loop.dead, l)
+	}
+}
