@@ -1,0 +1,256 @@
+// Package pools decides who gets a server connection. For one (database, user) it keeps two pools with
+// separate limits: the lock pool for sessions that ask for, wait for or hold an advisory lock, and the
+// admin pool for everything else.
+//
+// It is an automaton: calls and the time go in; grants, refusals, dials wanted and closes wanted come out
+// as events. It starts no goroutine, reads no clock, holds no mutex and calls nobody back; it never looks
+// into a connection.
+//
+// Why two pools cannot deadlock: who holds a lock slot needs no admin slot for its own statements, and who
+// holds an admin slot waits for a lock slot (a promotion) only while nobody waits for an admin slot. So the
+// wait graph is lock -> admin, never back.
+package pools
+
+import (
+	"iter"
+	"time"
+)
+
+// Pair is the two pools of one (database, user). Not for concurrent use: the caller serializes calls, and
+// delivers Events after it has unlocked. Times that run backwards count as the latest time seen.
+type Pair struct {
+	pools      [2]pool
+	promoting  list[Waiter] // promotions that wait for a lock slot, first come first
+	now        time.Time    // the latest time seen
+	seq        uint64       // the last arrival's number, over both pools and the promotions
+	generation uint64       // raised by Drain
+	failures   int          // failed rounds of dialling since the last success; 0: dial freely
+	retryAt    time.Time    // when failures > 0: no dial before
+	closed     bool
+	events     []Event
+}
+
+// Backend is one server connection's place in the pools, from Dialed until Remove or CloseWanted.
+type Backend struct {
+	Conn any // the caller's; never looked into
+
+	place      place[Backend] // in a pool's idle or active list; in none once it left the pools
+	held       place[Backend] // in a pool's holding list while its session holds advisory locks
+	kind       Kind
+	holder     *Waiter   // while active
+	since      time.Time // idle, or active in this pool, since
+	born       time.Time
+	generation uint64
+}
+
+// Waiter is a session's place in the pools: a part of the caller's session record, used again for each
+// checkout. It must not be copied. It waits for at most one thing, and holds at most one backend: a
+// session that has an admin backend and needs a lock slot asks for promotion.
+type Waiter struct {
+	Owner any // the caller's; never looked into
+	Label any // immutable facts about the client that refusals may name (Refusal.Holder); never looked into
+
+	place   place[Waiter] // in a pool's waiting list, or in Pair.promoting
+	seq     uint64        // its arrival's number
+	since   time.Time     // waits since
+	backend *Backend      // that it holds
+}
+
+// NewPair returns a pair without backends. Tick fills it up to MinIdle.
+func NewPair(admin, lock Config) *Pair {
+	p := &Pair{}
+	p.pools[Admin] = pool{kind: Admin, Config: admin}
+	p.pools[Lock] = pool{kind: Lock, Config: lock}
+	return p
+}
+
+// Checkout asks for a backend of pool k. The answer is a Granted or Refused event: in this call when an
+// idle backend is there and nobody waits, or the queue is full; else later. It panics if w already waits
+// or holds a backend.
+func (p *Pair) Checkout(now time.Time, w *Waiter, k Kind) {
+	now = p.enter(now)
+	if w.backend != nil {
+		panic("pools: Checkout by a waiter that holds a backend")
+	}
+	p.enqueue(now, w, &p.pools[k].waiting)
+	p.settle(now)
+	p.refuseExcess(now, w, &p.pools[k])
+}
+
+// Leave takes w out of its queue at once, because the client is gone, cancelled or the backend to be
+// promoted died; no event follows. It reports whether w was waiting: if not, its answer is under way as an
+// event, and a grant must still be released. A dial that was wanted for w goes on.
+func (p *Pair) Leave(now time.Time, w *Waiter) bool {
+	now = p.enter(now)
+	if !p.waits(w) {
+		return false
+	}
+	w.place.in.remove(&w.place)
+	p.settle(now)
+	return true
+}
+
+// Release gives back a clean backend: to the first who waits, or to the idle ones; or it is closed, when
+// it is too old, was drained, or its pool shrank. It panics if b is not checked out, or its holder still
+// waits for b's promotion.
+func (p *Pair) Release(now time.Time, b *Backend) {
+	now = p.enter(now)
+	p.mustBeActive("Release", b)
+	if b.holder.place.in != nil {
+		panic("pools: Release of a backend whose promotion waits")
+	}
+	p.takeBack(b)
+	p.rest(now, b)
+	p.settle(now)
+}
+
+// Remove takes b out of the pools because it died or its user must close it: its slot is free. A promotion
+// of b that waits ends without an event. A backend that already left the pools is left alone, since the
+// caller may see it die while CloseWanted is under way.
+func (p *Pair) Remove(now time.Time, b *Backend) {
+	now = p.enter(now)
+	pl := &p.pools[b.kind]
+	switch b.place.in {
+	case nil:
+		return
+	case &pl.idle:
+		pl.idle.remove(&b.place)
+	default:
+		p.mustBeActive("Remove", b)
+		if w := b.holder; w.place.in != nil {
+			w.place.in.remove(&w.place)
+		}
+		p.takeBack(b)
+	}
+	p.settle(now)
+}
+
+// Hold says whether the session that has b holds advisory locks now. It is counted and shown, and decides
+// nothing. It panics if b is not checked out.
+func (p *Pair) Hold(b *Backend, locks bool) {
+	p.mustBeActive("Hold", b)
+	holding := &p.pools[b.kind].holding
+	switch {
+	case locks && b.held.in == nil:
+		holding.pushBack(&b.held, b)
+	case !locks && b.held.in != nil:
+		holding.remove(&b.held)
+	}
+}
+
+// Backends goes through all backends of the pair, for display: each pool's active ones, longest held
+// first, then its idle ones. The pair must not change meanwhile.
+func (p *Pair) Backends() iter.Seq[*Backend] {
+	return func(yield func(*Backend) bool) {
+		for i := range p.pools {
+			for _, l := range []*list[Backend]{&p.pools[i].active, &p.pools[i].idle} {
+				for b := range l.all() {
+					if !yield(b) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// Kind returns the pool that the backend is counted in now.
+func (b *Backend) Kind() Kind { return b.kind }
+
+// Holder returns the waiter that has the backend checked out, or nil.
+func (b *Backend) Holder() *Waiter { return b.holder }
+
+// Holding reports whether the backend's session was last said to hold advisory locks.
+func (b *Backend) Holding() bool { return b.held.in != nil }
+
+// Since returns when the backend was checked out or promoted, or when it became idle.
+func (b *Backend) Since() time.Time { return b.since }
+
+// Born returns when the backend was dialled.
+func (b *Backend) Born() time.Time { return b.born }
+
+// Backend returns the backend that the waiter holds, or nil.
+func (w *Waiter) Backend() *Backend { return w.backend }
+
+// Waiting reports whether the waiter is in a queue, and since when.
+func (w *Waiter) Waiting() (since time.Time, ok bool) {
+	if w.place.in == nil {
+		return time.Time{}, false
+	}
+	return w.since, true
+}
+
+// enter begins a call. Callers read the clock before they take their mutex, so that times may come in the
+// wrong order by a little; queues rely on the right one.
+func (p *Pair) enter(now time.Time) time.Time {
+	if now.After(p.now) {
+		p.now = now
+	}
+	return p.now
+}
+
+// grant gives pl's most recently used backend to its first waiter.
+func (p *Pair) grant(now time.Time, pl *pool) {
+	b, w := pl.idle.front(), pl.waiting.front()
+	pl.idle.remove(&b.place)
+	pl.waiting.remove(&w.place)
+	pl.active.pushBack(&b.place, b)
+	b.holder, b.since, w.backend = w, now, b
+	p.emit(Event{Op: Granted, Waiter: w, Backend: b, Waited: now.Sub(w.since)})
+}
+
+// takeBack takes an active backend off its holder and its pool's lists.
+func (p *Pair) takeBack(b *Backend) {
+	pl := &p.pools[b.kind]
+	if b.held.in != nil {
+		pl.holding.remove(&b.held)
+	}
+	pl.active.remove(&b.place)
+	b.holder.backend = nil
+	b.holder = nil
+}
+
+// rest makes b, which is in no list, idle in the pool of its kind, unless it must be closed.
+func (p *Pair) rest(now time.Time, b *Backend) {
+	pl := &p.pools[b.kind]
+	if reason := p.unfit(now, pl, b); reason != 0 {
+		p.emit(Event{Op: CloseWanted, Backend: b, Reason: reason})
+		return
+	}
+	b.since = now
+	pl.idle.pushFront(&b.place, b)
+	pl.noteLifetime(b)
+}
+
+// unfit says why b must not become idle in pl, or 0.
+func (p *Pair) unfit(now time.Time, pl *pool, b *Backend) CloseReason {
+	switch {
+	case p.closed:
+		return ShutDown
+	case b.generation != p.generation:
+		return Drained
+	case pl.free() <= 0:
+		return Shrunk
+	case pl.tooOld(now, b):
+		return LifetimeExpired
+	}
+	return 0
+}
+
+// closeIdle closes an idle backend of pl.
+func (p *Pair) closeIdle(pl *pool, b *Backend, reason CloseReason) {
+	pl.idle.remove(&b.place)
+	p.emit(Event{Op: CloseWanted, Backend: b, Reason: reason})
+}
+
+func (p *Pair) mustBeActive(call string, b *Backend) {
+	switch b.place.in {
+	case &p.pools[b.kind].active:
+	case nil:
+		panic("pools: " + call + " of a backend that left the pools")
+	case &p.pools[b.kind].idle:
+		panic("pools: " + call + " of an idle backend")
+	default:
+		panic("pools: " + call + " of another pair's backend")
+	}
+}
