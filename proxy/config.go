@@ -1,0 +1,76 @@
+// Package proxy is the server: it accepts clients, logs them in, and wires their sessions to links and pools.
+package proxy
+
+import (
+	"time"
+
+	"github.com/lockproxy/lockproxy/pools"
+)
+
+// AnyDatabase is the name in Config.Databases that stands for every name not in it.
+const AnyDatabase = "*"
+
+// Config is everything that a server is told. Whoever fills it in has checked it: every limit is positive and every URL
+// can be parsed. New does not change it, nor may its owner afterwards.
+type Config struct {
+	// Listen holds TCP addresses (host:port) and unix socket folders (absolute paths).
+	Listen []string
+	// MaxClients bounds the clients connected at one time, those that are logging in included.
+	MaxClients int
+	// LoginTimeout bounds the time from accept to the end of authentication.
+	LoginTimeout time.Duration
+	// ShutdownTimeout is how long sessions may go on with their transactions after the server was told to end.
+	ShutdownTimeout time.Duration
+	// MaxBuffer bounds, in bytes, what is kept for one socket that does not take it.
+	MaxBuffer int
+	// MaxStatement bounds, in bytes, the text of one statement.
+	MaxStatement int
+	// Instances is how many lockproxy processes share the PostgreSQL server; only sizing advice depends on it.
+	Instances int
+	// Auth says how clients prove who they are.
+	Auth Auth
+	// Databases is what clients can connect to, by the name that they give; AnyDatabase takes every other name.
+	Databases map[string]Database
+}
+
+// AuthType is a way for clients to prove who they are.
+type AuthType int
+
+const (
+	// SCRAM is SCRAM-SHA-256 (RFC 7677), as in PostgreSQL.
+	SCRAM AuthType = iota
+	// Trust believes every client.
+	Trust
+)
+
+// String returns the name of the type in pg_hba.conf and in the configuration file.
+func (t AuthType) String() string {
+	if t == Trust {
+		return "trust"
+	}
+	return "scram-sha-256"
+}
+
+// Auth says how clients prove who they are.
+type Auth struct {
+	Type AuthType
+	// File is the path of a list of users and secrets in the format of PgBouncer's userlist.txt. With SCRAM and no file
+	// the clients of a database log in with the user and the password of its URL.
+	File string
+}
+
+// Database is one database as clients see it, and the two pools that every user of it gets.
+type Database struct {
+	// URL is a libpq connection URL or keyword string. What it does not name (user, database) comes from the client.
+	URL string
+	// SessionMode gives each client one backend of the admin pool for its life.
+	SessionMode bool
+	// Admin and Lock are the limits of the two pools, for each user.
+	Admin, Lock pools.Config
+	// LockTimeout bounds the wait for an advisory lock inside PostgreSQL; 0 means no bound.
+	LockTimeout time.Duration
+	// IdleTransactionTimeout is how long a transaction on a backend of the lock pool may stay idle; 0 means no bound.
+	IdleTransactionTimeout time.Duration
+	// Functions are functions of the user's, with or without their schema, that take advisory locks.
+	Functions []string
+}
