@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"math/big"
 	"net"
 	"path/filepath"
@@ -40,6 +41,15 @@ func socketPair(t testing.TB, network, address string) (ours, theirs net.Conn) {
 	ours, err = listener.Accept()
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, conn := range []net.Conn{ours, theirs} { // small and fixed, or a loopback takes megabytes at once
+		sized := conn.(interface {
+			SetReadBuffer(int) error
+			SetWriteBuffer(int) error
+		})
+		if err := errors.Join(sized.SetReadBuffer(64<<10), sized.SetWriteBuffer(64<<10)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return ours, theirs
 }
