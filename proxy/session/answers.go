@@ -1,0 +1,444 @@
+package session
+
+import (
+	"bytes"
+	"strings"
+	"time"
+
+	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/protocol/sql"
+)
+
+// serverSide is what is under way on the server, beyond the messages in flight.
+type serverSide struct {
+	open       bool // messages of a batch are sent, and its Sync is not
+	unitsAhead int  // ReadyForQuery messages to come
+	copyIn     bool // the server takes COPY data
+
+	passing  passing
+	rest     int  // bytes still to come of an answer whose beginning is through
+	restDrop bool // and they are not for the client
+
+	asking     bool // our question is in flight
+	heard      heard
+	cancelling bool            // a cancel request is under way: what comes after must not be hit
+	syncError  *protocol.Error // why the session's settings could not be put in place
+	last       []byte          // the server's FATAL
+	broken     bool            // a question or cleaning of ours failed: what the server holds is not known
+	srvStatus  byte            // by its last ReadyForQuery; 0: as when it was granted, 'I'
+	toMove     bool            // the slot is being moved outside a unit
+	moveFailed bool            // and could not be; not again on this server
+}
+
+// passing is the piece of the server's bytes that goes to the client as it is, in one part.
+type passing struct {
+	p        []byte
+	from, to int
+}
+
+// maxAnswer bounds what is kept of an answer that must be seen whole, in bytes; a longer one passes unread.
+const maxAnswer = 1 << 20
+
+// ServerBytes takes what the server sent. P holds until the outputs are done with.
+func (s *Session) ServerBytes(o *Output, now time.Time, p []byte) {
+	defer s.step(o, now)()
+	if s.srv == nil {
+		return
+	}
+	srv := s.srv
+	p = s.streamServer(p)
+	kept := srv.partial
+	if len(kept) > 0 {
+		kept = append(kept, p...)
+		p = kept
+	}
+	rest := s.answers(p)
+	if s.srv != srv {
+		return
+	}
+	switch {
+	case len(rest) == 0:
+		srv.partial = nil
+	case len(kept) > 0:
+		srv.partial = rest
+	default:
+		srv.partial = append([]byte(nil), rest...)
+	}
+}
+
+func (s *Session) streamServer(p []byte) []byte {
+	if s.rest == 0 {
+		return p
+	}
+	n := min(s.rest, len(p))
+	if s.rest -= n; !s.restDrop {
+		s.toClient(p[:n:n])
+	}
+	return p[n:]
+}
+
+// answers takes the frames of p one after the other and gives what is left of an incomplete one.
+func (s *Session) answers(p []byte) (rest []byte) {
+	s.passing = passing{p: p}
+	for {
+		at := s.passing.to
+		if len(p)-at < protocol.HeadSize {
+			break
+		}
+		kind, size := protocol.Head(p[at:])
+		if size == 0 {
+			s.outOfStep("a message without a length")
+			return nil
+		}
+		end := min(at+size, len(p))
+		if missing := at + size - end; missing > 0 {
+			if s.seenWhole(kind) && size <= maxAnswer {
+				break
+			}
+			s.rest = missing
+		}
+		visible := s.answer1(kind, p[at:end])
+		if s.srv == nil {
+			return nil
+		}
+		if !visible {
+			s.pass()
+			s.passing.from = end
+		}
+		s.restDrop = !visible
+		s.passing.to = end
+		s.takeTurns()
+	}
+	s.pass()
+	rest = p[s.passing.to:]
+	s.passing = passing{}
+	return rest
+}
+
+// pass hands on what goes to the client as it is, so far.
+func (s *Session) pass() {
+	t := &s.passing
+	if t.from < t.to && !s.goodbye {
+		s.o.Client = append(s.o.Client, t.p[t.from:t.to:t.to])
+	}
+	t.from = t.to
+}
+
+// seenWhole tells whether an answer must be here whole before it is taken.
+func (s *Session) seenWhole(kind byte) bool {
+	switch kind {
+	case protocol.ReadyForQuery, protocol.CommandComplete, protocol.ErrorResponse, protocol.ParameterStatus,
+		protocol.FunctionCallResponse, protocol.NoticeResponse:
+		return true
+	case protocol.DataRow:
+		return s.srv.flight.len() > 0 && (s.srv.flight.front().counts() || s.srv.flight.front().purpose != theirs)
+	}
+	return false
+}
+
+// answer1 takes one answer and tells whether the client is to see it. It moves the flight on.
+func (s *Session) answer1(kind byte, frame []byte) (visible bool) {
+	flight := &s.srv.flight
+	switch kind {
+	case protocol.ParameterStatus:
+		return s.reported(frame)
+	case protocol.Notification:
+		return true
+	case protocol.ErrorResponse:
+		return s.failure(frame)
+	}
+	if flight.len() == 0 {
+		if kind == protocol.NoticeResponse {
+			return true
+		}
+		s.outOfStep("an answer to nothing")
+		return false
+	}
+	head := flight.front()
+	visible = head.purpose == theirs
+	switch kind {
+	case protocol.DataRow:
+		if head.counts() {
+			s.countRow(head, frame)
+		} else if head.purpose == forQuestion {
+			s.hear(frame)
+		}
+	case protocol.ReadyForQuery:
+		return s.ready(frame)
+	case protocol.CommandComplete, protocol.EmptyQueryResponse, protocol.PortalSuspended:
+		s.completed(head, kind, frame)
+	case protocol.ParseComplete:
+		s.expect(head, protocol.Parse)
+	case protocol.BindComplete:
+		s.expect(head, protocol.Bind)
+	case protocol.CloseComplete:
+		s.expect(head, protocol.Close)
+	case protocol.RowDescription, protocol.NoData:
+		if head.kind == protocol.Describe {
+			flight.pop()
+		}
+	case protocol.CopyInResponse:
+		s.copyBegins(head)
+	case protocol.FunctionCallResponse:
+		s.functionResult(head, frame)
+	case protocol.NoticeResponse, protocol.ParameterDescription, protocol.CopyOutResponse, protocol.CopyData,
+		protocol.CopyDone, protocol.CopyBothResponse:
+	default:
+		s.outOfStep("a message of an unknown kind")
+	}
+	return visible
+}
+
+// expect moves on from a message that was answered, if it is the one that such an answer belongs to.
+func (s *Session) expect(head *request, kind byte) {
+	if head.kind != kind {
+		s.outOfStep("an answer out of turn")
+		return
+	}
+	s.srv.flight.pop()
+}
+
+// takeTurns gives the answers of our own whose turn has come.
+func (s *Session) takeTurns() {
+	flight := &s.srv.flight
+	for flight.len() > 0 {
+		head := flight.front()
+		switch {
+		case head.reply == replyParsed:
+			s.reply(protocol.AppendParseComplete)
+		case head.reply == replyClosed:
+			s.reply(protocol.AppendCloseComplete)
+		case isCopyEnd(head.kind):
+		default:
+			return
+		}
+		flight.pop()
+	}
+}
+
+// completed takes the end of a statement's results.
+func (s *Session) completed(head *request, kind byte, frame []byte) {
+	if head.kind != protocol.Query && head.kind != protocol.Execute {
+		s.outOfStep("an answer out of turn")
+		return
+	}
+	s.copyIn = false
+	if head.lock != 0 {
+		s.held.ran(head.lock, head.counts())
+	}
+	if head.touches.Has(sql.TouchDiscardAll) && bytes.HasPrefix(frame[protocol.HeadSize:], []byte("DISCARD ALL")) {
+		s.srv.forget()
+		if head.purpose == theirs {
+			s.discarded()
+		}
+	}
+	if head.touches.Has(sql.TouchDeallocate) && bytes.HasPrefix(frame[protocol.HeadSize:], []byte("DEALLOCATE ALL")) {
+		s.srv.prepared.clear()
+		clear(s.statements)
+		s.state.made = nil
+	}
+	if head.kind == protocol.Execute {
+		s.srv.flight.pop()
+	}
+}
+
+// functionResult takes what a function called by FunctionCall gave: its length, and its bytes.
+func (s *Session) functionResult(head *request, frame []byte) {
+	if head.lock == 0 {
+		return
+	}
+	row := append([]byte{0, 1}, frame[protocol.HeadSize:]...)
+	if value, ok := column(row, 0); ok && head.counts() {
+		s.held.count(head.lock, value)
+	}
+	s.held.ran(head.lock, head.counts())
+}
+
+// reported takes a ParameterStatus: what the server says of a setting of its session.
+func (s *Session) reported(frame []byte) (visible bool) {
+	name, rest, ok1 := protocol.CString(frame[protocol.HeadSize:])
+	value, _, ok2 := protocol.CString(rest)
+	if !ok1 || !ok2 {
+		s.outOfStep("a malformed ParameterStatus")
+		return false
+	}
+	s.srv.Reported = s.srv.Reported.With(string(name), string(value))
+	if s.srv.flight.len() > 0 && s.srv.flight.front().purpose != theirs {
+		return false
+	}
+	s.state.told = s.state.told.With(string(name), string(value))
+	if s.srv.flight.len() > 0 && s.srv.flight.front().touches == 0 {
+		// No SET to be seen: a function did it, or the end of a transaction undid it.
+		s.touchName(strings.ToLower(string(name)))
+		s.state.unclear = true
+	}
+	return true
+}
+
+// failure takes an ErrorResponse. It tells whether the client is to see it.
+func (s *Session) failure(frame []byte) (visible bool) {
+	e := protocol.ReadError(frame[protocol.HeadSize:])
+	if e.Severity == "FATAL" || e.Severity == "PANIC" {
+		s.last = append([]byte(nil), frame...) // the connection's end will tell what to do with it
+		return false
+	}
+	flight := &s.srv.flight
+	if flight.len() == 0 {
+		return true
+	}
+	head := flight.front()
+	s.state.unclear = true
+	s.copyIn = false
+	if head.lock != 0 {
+		s.held.doubt(head.lock)
+	}
+	switch {
+	case head.purpose == forSettings:
+		s.syncError = &e
+	case head.purpose == forQuestion || head.purpose == forCleaning:
+		s.broken = true
+	}
+	visible = head.purpose == theirs || head.purpose == forStatement
+	if visible {
+		visible = s.unreplaced(head)
+	}
+	if !head.ends() {
+		s.skipBatch()
+	}
+	return visible
+}
+
+// unreplaced tells whether the server's error is the one to show; else it has shown ours.
+func (s *Session) unreplaced(head *request) bool {
+	switch {
+	case head.instead != nil:
+		s.tellError(head.instead)
+	case s.syncError != nil:
+		s.tellError(s.syncError)
+	default:
+		return true
+	}
+	return false
+}
+
+// skipBatch follows a server that skips all messages up to the next Sync after an error (manual, "Extended Query"):
+// what they did to names is undone, latest first.
+func (s *Session) skipBatch() {
+	flight := &s.srv.flight
+	n := 0
+	for n < flight.len() && flight.at(n).kind != protocol.Sync {
+		n++
+	}
+	if n == flight.len() {
+		s.skipAhead()
+	}
+	for i := n - 1; i >= 0; i-- {
+		s.undo(flight.at(i))
+	}
+	for range n {
+		if flight.front().ends() {
+			s.unitsAhead--
+		}
+		flight.pop()
+	}
+}
+
+// skipAhead does the same to the messages of the batch that are looked at and not sent; those to come are dropped.
+func (s *Session) skipAhead() {
+	n := 0
+	for n < s.ahead.len() && s.ahead.at(n).kind != protocol.Sync {
+		n++
+	}
+	for i := n - 1; i >= 0; i-- {
+		s.undo(s.ahead.at(i))
+	}
+	for range n {
+		s.take(true)
+	}
+	s.skip = true
+}
+
+// copyBegins takes CopyInResponse. Sync messages sent before it are lost: a server ignores them while it copies
+// (copyfromparse.c, CopyGetData; PITFALLS, B#1023).
+func (s *Session) copyBegins(head *request) {
+	if head.kind != protocol.Query && head.kind != protocol.Execute {
+		s.outOfStep("COPY out of turn")
+		return
+	}
+	s.copyIn = true
+	flight := &s.srv.flight
+	for i := 1; i < flight.len(); {
+		switch kind := flight.at(i).kind; {
+		case isCopyEnd(kind):
+			s.copyIn = false
+			return
+		case kind == protocol.Sync:
+			flight.remove(i)
+			s.unitsAhead--
+			s.open = true
+		default:
+			i++
+		}
+	}
+}
+
+// ready takes ReadyForQuery.
+func (s *Session) ready(frame []byte) (visible bool) {
+	flight := &s.srv.flight
+	head := *flight.front()
+	if len(frame) != protocol.HeadSize+1 || !head.ends() {
+		s.outOfStep("ReadyForQuery out of turn")
+		return false
+	}
+	flight.pop()
+	s.unitsAhead--
+	status := frame[protocol.HeadSize]
+	switch head.purpose {
+	case theirs:
+		return s.readyForClient(&head, status)
+	case forSettings:
+		if s.syncError == nil {
+			s.tellReported()
+		}
+	case forQuestion:
+		if !s.broken {
+			s.answered()
+		}
+	case forTimeouts, forBegin, forName:
+	case forCleaning:
+		s.srvStatus = status
+	}
+	return false
+}
+
+func (s *Session) readyForClient(head *request, status byte) (visible bool) {
+	s.srvStatus = status
+	if s.syncError != nil {
+		// The server stands in the failed block that put the settings in place.
+		if s.tx != 'I' {
+			s.tx = 'E'
+		}
+		s.tellReady()
+		return false
+	}
+	if s.tx = status; status == 'I' {
+		s.transactionOver()
+	}
+	return true
+}
+
+// transactionOver takes the end of a transaction.
+func (s *Session) transactionOver() {
+	s.state.transactionOver()
+	s.held.xact = false
+}
+
+// outOfStep gives up a server whose answers do not fit what it was sent: nobody may have it any more.
+func (s *Session) outOfStep(what string) {
+	if s.goodbye {
+		s.remove(ReasonProtocol, "the server sent "+what)
+		s.end()
+		return
+	}
+	s.impossible("the server sent " + what)
+}

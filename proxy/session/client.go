@@ -1,0 +1,393 @@
+package session
+
+import (
+	"strconv"
+
+	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/protocol/sql"
+)
+
+// clientSide is what has come from the client and is not yet on its way. Each frame is looked at once, in order, as far
+// as it must be to know what it is; it then stays in ahead until it is sent.
+type clientSide struct {
+	view  []byte // within a step: the bytes that are not yet sent
+	kept  []byte // between steps: the same, in memory of our own
+	ahead queue  // the frames at the beginning of view
+	sized int    // their sizes, added up; beyond view's length where the last is not all here
+
+	stream     int  // bytes still to come of a frame whose beginning is sent
+	streamDrop bool // and they go nowhere
+	skip       bool // the batch has failed: everything up to Sync is dropped, as a server does
+	needsMore  bool // the frame under way must be seen whole
+
+	statements map[string]*statement // prepared by Parse messages, by the client's names
+	unnamed    *statement
+	names      map[string]sql.Effect // prepared by SQL's PREPARE
+}
+
+// maxNames bounds messages that hold little but names, in bytes.
+const maxNames = 64 << 10
+
+// streamClient hands on the rest of a frame whose beginning is on its way, and gives what follows it.
+func (s *Session) streamClient(p []byte) []byte {
+	if s.stream == 0 {
+		return p
+	}
+	n := min(s.stream, len(p))
+	s.stream -= n
+	if !s.streamDrop {
+		s.toServer(p[:n:n])
+	}
+	return p[n:]
+}
+
+// keep puts what is left of the client's bytes into memory of our own. What was sent from there stays where it is: the
+// outputs may still point to it.
+func (s *Session) keep() {
+	switch {
+	case len(s.view) == 0:
+		s.kept = nil
+	case len(s.kept) >= len(s.view) && &s.kept[len(s.kept)-1] == &s.view[len(s.view)-1]:
+		s.kept = s.view
+	default:
+		s.kept = append([]byte(nil), s.view...)
+	}
+	s.view = nil
+}
+
+// look reads the next frame, as far as must be known to send it, into ahead. It gives false where more bytes are needed.
+func (s *Session) look() bool {
+	s.needsMore = false
+	if s.sized >= len(s.view) || s.stream > 0 {
+		return false
+	}
+	p := s.view[s.sized:]
+	if len(p) < protocol.HeadSize {
+		return false
+	}
+	kind, size := protocol.Head(p)
+	if size == 0 {
+		s.violation("invalid message length")
+		return false
+	}
+	r := request{kind: kind, size: size}
+	body := p[protocol.HeadSize:min(size, len(p))]
+	if !s.read(&r, body, len(p) >= size) {
+		return false
+	}
+	s.sized += size
+	s.ahead.push(r)
+	return true
+}
+
+// read finds out what a message is. It gives false where it must see more of it, or where it ended the client.
+func (s *Session) read(r *request, body []byte, whole bool) bool {
+	bound := maxNames
+	switch r.kind {
+	case protocol.Query, protocol.Parse:
+		if bound = s.cfg.MaxStatement; r.size > bound {
+			r.flags |= flagTooLong
+			return true
+		}
+	case protocol.Bind:
+		return s.readBind(r, body, whole)
+	case protocol.FunctionCall:
+		return s.readFunctionCall(r, body, whole)
+	case protocol.Describe, protocol.Execute, protocol.Close:
+	case protocol.Sync, protocol.Flush, protocol.CopyData, protocol.CopyDone, protocol.CopyFail, protocol.Terminate:
+		return true
+	default:
+		// PostgreSQL's words (postgres.c, SocketBackend).
+		s.violation("invalid frontend message type " + strconv.Itoa(int(r.kind)))
+		return false
+	}
+	if !whole {
+		if r.size > bound {
+			s.violation("message of " + strconv.Itoa(r.size) + " bytes is too long for its type")
+		}
+		s.needsMore = true
+		return false
+	}
+	ok := false
+	switch r.kind {
+	case protocol.Query:
+		ok = s.readQuery(r, body)
+	case protocol.Parse:
+		ok = s.readParse(r, body)
+	case protocol.Execute:
+		ok = s.readExecute(r, body)
+	default:
+		ok = s.readNamed(r, body)
+	}
+	if !ok {
+		s.violation("invalid message format")
+	}
+	return ok
+}
+
+func (s *Session) readQuery(r *request, body []byte) bool {
+	text, _, ok := protocol.CString(body)
+	if !ok {
+		return false
+	}
+	if s.skip {
+		return true
+	}
+	s.unnamed = nil // a simple query destroys it (manual, "Extended Query")
+	unit := s.readText(text)
+	s.classify(r, &unit)
+	if r.lock != 0 || unit.Settings != nil || unit.Prepared != nil {
+		kept := unit
+		r.unit = &kept
+	}
+	return true
+}
+
+func (s *Session) readText(text []byte) sql.Unit {
+	return s.cfg.Catalog().Reader.Read(text, s.state.dialect)
+}
+
+// classify notes what running a text does.
+func (s *Session) classify(r *request, u *sql.Unit) {
+	r.lock, r.touches = s.effects(u), u.Touches
+	switch {
+	case u.Begin == sql.BeginPlain && u.Statements == 1:
+		r.flags |= flagBegin
+	case u.End != sql.EndNone && u.Statements == 1:
+		r.flags |= flagEnd
+		if u.End == sql.EndCommit {
+			r.flags |= flagCommit
+		}
+	case u.TransactionInside:
+		r.flags |= flagCommit
+	case u.Touches.Has(sql.TouchDiscardAll) && u.Statements == 1:
+		r.flags |= flagDiscardAll
+	}
+}
+
+// effects tells what running a text does to locks. PREPARE alone does nothing yet; EXECUTE does what was prepared.
+func (s *Session) effects(u *sql.Unit) sql.Effect {
+	if u.Prepared == nil {
+		return u.Lock
+	}
+	effects := s.preparedEffects(u.Prepared)
+	if u.Verb == sql.Prepare && u.Statements == 1 {
+		return 0
+	}
+	return u.Lock | effects
+}
+
+// preparedEffects follows PREPARE, EXECUTE and DEALLOCATE through a text, and gives what its EXECUTEs do.
+func (s *Session) preparedEffects(ops []sql.PreparedOp) (effects sql.Effect) {
+	for _, op := range ops {
+		switch op.Op {
+		case sql.OpPrepare:
+			if s.names == nil {
+				s.names = make(map[string]sql.Effect)
+			}
+			if _, taken := s.names[op.Name]; !taken {
+				s.names[op.Name] = op.Effects
+			}
+		case sql.OpExecute:
+			if !op.Runs {
+				continue
+			}
+			if e, ok := s.names[op.Name]; ok {
+				effects |= e
+			} else if st := s.statements[op.Name]; st != nil {
+				effects |= st.unit.Lock
+			}
+		case sql.OpDeallocate:
+			delete(s.names, op.Name)
+		case sql.OpDeallocateAll:
+			clear(s.names)
+		}
+	}
+	return effects
+}
+
+func (s *Session) readParse(r *request, body []byte) bool {
+	name, rest, ok := protocol.CString(body)
+	if !ok {
+		return false
+	}
+	text, types, ok := protocol.CString(rest)
+	if !ok || len(types) < 2 || len(types) != 2+4*(int(types[0])<<8|int(types[1])) {
+		return false
+	}
+	if s.skip {
+		return true
+	}
+	st := &statement{name: string(name), body: string(rest), unit: s.readText(text)}
+	r.stmt = st
+	if st.name == "" {
+		r.prev, s.unnamed = s.unnamed, st
+		return true
+	}
+	if s.statements[st.name] != nil {
+		r.flags |= flagTwice
+		return true
+	}
+	if s.statements == nil {
+		s.statements = make(map[string]*statement)
+	}
+	s.statements[st.name] = st
+	return true
+}
+
+func (s *Session) readBind(r *request, body []byte, whole bool) bool {
+	portal, name, ok := protocol.BindNames(body)
+	if !ok {
+		if whole || len(body) > maxNames {
+			s.violation("invalid message format")
+		}
+		s.needsMore = true
+		return false
+	}
+	if s.skip {
+		return true
+	}
+	r.stmt = s.lookup(name)
+	if r.stmt == nil {
+		r.flags |= flagUnknown
+		return true
+	}
+	r.lock = s.effects(&r.stmt.unit)
+	if len(portal) == 0 {
+		s.portal = r.stmt
+		return true
+	}
+	if s.portals == nil {
+		s.portals = make(map[string]*statement)
+	}
+	s.portals[string(portal)] = r.stmt
+	return true
+}
+
+// lookup finds the prepared statement of a name, or nil.
+func (s *Session) lookup(name []byte) *statement {
+	if len(name) == 0 {
+		return s.unnamed
+	}
+	return s.statements[string(name)]
+}
+
+func (s *Session) readExecute(r *request, body []byte) bool {
+	portal, rest, ok := protocol.CString(body)
+	if !ok || len(rest) != 4 {
+		return false
+	}
+	if s.skip {
+		return true
+	}
+	st := s.portal
+	if len(portal) > 0 {
+		st = s.portals[string(portal)]
+	}
+	if st == nil {
+		return true
+	}
+	s.classify(r, &st.unit)
+	r.stmt, r.unit = st, &st.unit
+	return true
+}
+
+// readNamed reads Describe and Close.
+func (s *Session) readNamed(r *request, body []byte) bool {
+	if len(body) < 2 || (body[0] != 'S' && body[0] != 'P') {
+		return false
+	}
+	name, rest, ok := protocol.CString(body[1:])
+	if !ok || len(rest) != 0 {
+		return false
+	}
+	if s.skip || body[0] == 'P' {
+		return true
+	}
+	if r.stmt = s.lookup(name); r.stmt == nil {
+		r.flags |= flagUnknown
+	}
+	if r.kind == protocol.Close {
+		s.forgetStatement(r, name)
+	}
+	return true
+}
+
+// forgetStatement takes a closed statement off the client's names. Closing one that is not there is no error.
+func (s *Session) forgetStatement(r *request, name []byte) {
+	if r.prev = r.stmt; len(name) == 0 {
+		s.unnamed = nil
+	} else {
+		delete(s.statements, string(name))
+	}
+	if _, prepared := s.names[string(name)]; !prepared || r.stmt != nil {
+		r.reply = replyClosed
+	}
+}
+
+// undo gives a name the meaning back that it had before a message that the server skipped.
+func (s *Session) undo(r *request) {
+	switch {
+	case r.kind == protocol.Parse && r.stmt != nil && r.purpose == theirs && !r.has(flagTwice):
+		s.rename(r.stmt.name, r.stmt, r.prev)
+	case r.kind == protocol.Close && r.prev != nil:
+		s.rename(r.prev.name, nil, r.prev)
+	}
+	if r.evicted != nil && s.srv != nil {
+		if r.kind == protocol.Parse {
+			s.srv.prepared.drop(r.evicted)
+		} else {
+			s.srv.prepared.put(r.evicted)
+		}
+	}
+}
+
+// rename gives a name another meaning, if it still has the one it should have.
+func (s *Session) rename(name string, from, to *statement) {
+	if name == "" {
+		if s.unnamed == from {
+			s.unnamed = to
+		}
+		return
+	}
+	if s.statements[name] != from {
+		return
+	}
+	if to == nil {
+		delete(s.statements, name)
+	} else {
+		s.statements[name] = to
+	}
+}
+
+func (s *Session) readFunctionCall(r *request, body []byte, whole bool) bool {
+	if len(body) < 4 {
+		if whole {
+			s.violation("invalid message format")
+		}
+		return false
+	}
+	oid := uint32(body[0])<<24 | uint32(body[1])<<16 | uint32(body[2])<<8 | uint32(body[3])
+	r.lock = s.cfg.Catalog().Locks[oid]
+	if r.lock != 0 {
+		u := sql.Unit{Lock: r.lock, Simple: r.lock&sql.Unknown == 0}
+		u.Columns[0] = r.lock
+		r.unit = &u
+	}
+	return true
+}
+
+// take takes the oldest frame off and gives its bytes, as far as they are here; the rest will follow them.
+func (s *Session) take(drop bool) (request, []byte) {
+	r := *s.ahead.front()
+	s.ahead.pop()
+	n := min(r.size, len(s.view))
+	p := s.view[:n:n]
+	s.view = s.view[n:]
+	s.sized -= r.size
+	if r.size > n {
+		s.stream, s.streamDrop = r.size-n, drop
+		s.sized = 0
+	}
+	return r, p
+}

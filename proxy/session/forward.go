@@ -1,0 +1,412 @@
+package session
+
+import (
+	"strconv"
+
+	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/protocol/sql"
+)
+
+// maxFlight bounds the messages that await answers: a server has sent some long before, since each answer has five
+// bytes at least and its buffer 8 kB (pqcomm.c, PQ_SEND_BUFFER_SIZE).
+const maxFlight = 16 << 10
+
+// maxUnitsAhead bounds the units sent before the first is answered, so that a client that always has another in the
+// pipe comes to the end of its turn.
+const maxUnitsAhead = 64
+
+// attach takes a granted server into use: the session's settings and its BEGIN go before the unit.
+func (s *Session) attach() {
+	s.phase = attached
+	s.srv.dirty = true
+	s.tie()
+	if s.goodbye {
+		return
+	}
+	s.putSettings(s.unitLocks())
+	if len(s.begin) == 0 {
+		return
+	}
+	s.sendQuery(forBegin, string(s.begin))
+	if s.failed {
+		// Aborts any transaction (xact.c, RollbackToSavepoint), as the one was that is lost.
+		s.sendQuery(forBegin, `ROLLBACK TO SAVEPOINT "lockproxy: the transaction was lost"`)
+	}
+	s.begin, s.failed = s.begin[:0], false
+}
+
+// tie pins the session from the start where the pool mode says so.
+func (s *Session) tie() {
+	if s.cfg.SessionMode && !s.goodbye {
+		s.pin(pinSession)
+	}
+}
+
+// sendQuery sends a simple query of ours.
+func (s *Session) sendQuery(why purpose, text string) {
+	at := len(s.o.scratch)
+	s.o.scratch = appendHead(s.o.scratch, protocol.Query, len(text)+1)
+	s.o.scratch = append(append(s.o.scratch, text...), 0)
+	s.toServer(s.o.since(at))
+	s.srv.flight.push(request{kind: protocol.Query, purpose: why})
+	s.srv.unnamed = nil // a simple query destroys it
+	s.unitsAhead++
+}
+
+// forward sends the next message to the server. It gives false when there is none, or none that may go yet.
+func (s *Session) forward() bool {
+	if s.goodbye || s.srv.flight.len() >= maxFlight {
+		return false
+	}
+	if s.ahead.len() == 0 && (!s.look() || s.phase != attached) {
+		return false
+	}
+	r := s.ahead.front()
+	if s.skip && r.kind != protocol.Sync {
+		if r.kind == protocol.Terminate {
+			s.terminate()
+			return false
+		}
+		s.take(true)
+		return true
+	}
+	if !s.open && !s.mayBegin() {
+		return false
+	}
+	if s.open && s.takesLocks(r) && !s.lockInBatch() {
+		return false
+	}
+	if s.phase == attached {
+		s.send()
+	}
+	return s.phase == attached
+}
+
+// mayBegin tells whether the next unit may go to the server now; it starts what must come first.
+func (s *Session) mayBegin() bool {
+	if s.asking || s.cancelling || s.syncError != nil || s.unitsAhead >= maxUnitsAhead {
+		return false
+	}
+	locks := s.lookThroughUnit()
+	if s.phase != attached {
+		return false
+	}
+	if locks && s.kind == pools.Admin {
+		if s.srv.flight.len() == 0 {
+			s.promote()
+		}
+		return false // until it is known what came before
+	}
+	if s.kind == pools.Lock && s.needsTimeouts(locks) {
+		if s.srv.flight.len() > 0 {
+			return false
+		}
+		s.putTimeouts(locks)
+	}
+	return true
+}
+
+// lookThroughUnit looks at the rest of the unit at hand, as far as it is here, and tells whether it takes locks.
+func (s *Session) lookThroughUnit() bool {
+	locks := false
+	for i := 0; ; i++ {
+		if i >= s.ahead.len() && (!s.look() || s.phase != attached) {
+			return locks
+		}
+		r := s.ahead.at(i)
+		if locks = locks || s.takesLocks(r); locks || r.ends() {
+			return locks
+		}
+	}
+}
+
+// lockInBatch makes ready for a message that takes locks, in a batch that began without a sign of it.
+func (s *Session) lockInBatch() bool {
+	if s.kind == pools.Admin {
+		s.promote()
+		return false
+	}
+	if s.needsTimeouts(true) {
+		s.putTimeoutsInBatch()
+	}
+	return true
+}
+
+func (s *Session) promote() {
+	s.phase = promoting
+	s.do(Action{Op: Promote})
+}
+
+// send sends the message at the head of ahead.
+func (s *Session) send() {
+	r := s.ahead.front()
+	switch {
+	case r.has(flagTooLong):
+		s.refuseNext(&protocol.Error{Severity: "ERROR", Code: protocol.ProgramLimitExceeded,
+			Message: "statement of " + strconv.Itoa(r.size-protocol.HeadSize) + " bytes is longer than lockproxy reads",
+			Hint:    "The setting server.max_statement bounds it; values can go as parameters, which are not bounded."})
+		return
+	case r.has(flagTwice):
+		s.refuseNext(&protocol.Error{Severity: "ERROR", Code: protocol.DuplicatePreparedStatement,
+			Message: `prepared statement "` + r.stmt.name + `" already exists`})
+		return
+	case r.has(flagUnknown) && r.kind != protocol.Close && s.unknownStatement():
+		return
+	}
+	switch r.kind {
+	case protocol.Query:
+		s.sendText()
+	case protocol.Parse:
+		s.sendParse()
+	case protocol.Bind:
+		s.sendBind()
+	case protocol.Describe:
+		s.sendDescribe()
+	case protocol.Close:
+		s.sendClose()
+	case protocol.Execute, protocol.FunctionCall:
+		s.begins(r)
+		s.sendAsIs(true)
+	case protocol.Sync:
+		s.sendSync()
+	case protocol.CopyDone, protocol.CopyFail:
+		marks := !s.copyIn && s.srv.flight.len() > 0
+		s.copyIn = false
+		s.sendAsIs(marks)
+	case protocol.Terminate:
+		s.terminate()
+	default: // Flush, CopyData
+		s.sendAsIs(false)
+	}
+}
+
+// sendAsIs sends the next message unchanged; answered tells whether the server will answer it.
+func (s *Session) sendAsIs(answered bool) {
+	r, p := s.take(false)
+	s.toServer(p)
+	if s.copyIn && r.kind != protocol.CopyData && r.kind != protocol.Flush && r.kind != protocol.Sync {
+		s.copyIn = false // the COPY takes any other message for its error (copyfromparse.c, CopyGetData)
+		return
+	}
+	if !answered {
+		return
+	}
+	s.srv.flight.push(r)
+	if r.ends() {
+		s.open = false
+		s.unitsAhead++
+	} else {
+		s.open = s.open || !isCopyEnd(r.kind)
+	}
+}
+
+func isCopyEnd(kind byte) bool { return kind == protocol.CopyDone || kind == protocol.CopyFail }
+
+// sendSync ends a batch. In the middle of a COPY a server ignores it (manual, "COPY Operations").
+func (s *Session) sendSync() {
+	s.skip = false
+	s.sendAsIs(!s.copyIn)
+}
+
+// sendText sends a simple query.
+func (s *Session) sendText() {
+	r := s.ahead.front()
+	s.begins(r)
+	s.srv.recent.add(queryText(s.view[:min(r.size, len(s.view))]))
+	if r.unit != nil && r.unit.Prepared != nil {
+		s.makeNames(r.unit.Prepared)
+	}
+	s.srv.unnamed = nil
+	s.sendAsIs(true)
+}
+
+func queryText(frame []byte) []byte {
+	return frame[protocol.HeadSize : len(frame)-1]
+}
+
+// begins notes what running a message will leave behind.
+func (s *Session) begins(r *request) {
+	if r.kind == protocol.Execute && r.stmt != nil {
+		s.srv.recent.addString(r.stmt.text())
+	}
+	if r.touches != 0 {
+		s.touch(r)
+	}
+}
+
+// makeNames makes statements that the client prepared by Parse messages known to SQL: EXECUTE and DEALLOCATE name them
+// by the client's names, which the server does not know yet. It keeps them from then on, so the session is pinned.
+func (s *Session) makeNames(ops []sql.PreparedOp) {
+	for _, op := range ops {
+		st := s.statements[op.Name]
+		if st == nil || op.Op != sql.OpExecute && op.Op != sql.OpDeallocate {
+			continue
+		}
+		if op.Op == sql.OpDeallocate {
+			delete(s.statements, op.Name)
+		}
+		if s.state.made[op.Name] == st {
+			continue
+		}
+		if s.state.made == nil {
+			s.state.made = make(map[string]*statement)
+		}
+		s.state.made[op.Name] = st
+		at := len(s.o.scratch)
+		s.o.scratch = appendParse(s.o.scratch, st.name, st.body)
+		s.o.scratch = appendHead(s.o.scratch, protocol.Sync, 0)
+		s.toServer(s.o.since(at))
+		s.srv.flight.push(request{kind: protocol.Parse, purpose: forName})
+		s.srv.flight.push(request{kind: protocol.Sync, purpose: forName})
+		s.unitsAhead++
+		s.pin(sql.TouchPrepare)
+	}
+}
+
+// sendParse sends a Parse message: the unnamed statement as it is, a named one under a name that sessions share, or
+// not at all where the server has it.
+func (s *Session) sendParse() {
+	r, p := s.take(false)
+	if r.stmt.name == "" {
+		s.toServer(p)
+		s.srv.unnamed = r.stmt
+		s.pushed(r)
+		return
+	}
+	key := r.stmt.sharedKey(s.state.settings)
+	if s.srv.prepared.find(key) != nil && s.tx != 'E' {
+		r.reply = replyParsed
+		s.pushed(r)
+		return
+	}
+	r.evicted = s.prepare(key, r.stmt)
+	s.pushed(r)
+}
+
+func (s *Session) pushed(r request) {
+	s.srv.flight.push(r)
+	s.open = true
+}
+
+// prepare has the server prepare a statement under a name of ours. The caller notes the Parse message's answer.
+func (s *Session) prepare(key string, st *statement) *shared {
+	sh, evicted := s.srv.prepared.add(key)
+	at := len(s.o.scratch)
+	if evicted != nil {
+		s.o.scratch = appendCloseStatement(s.o.scratch, evicted.name)
+		s.pushed(request{kind: protocol.Close, purpose: forStatement, evicted: evicted})
+	}
+	s.o.scratch = appendParse(s.o.scratch, sh.name, st.body)
+	s.toServer(s.o.since(at))
+	return sh
+}
+
+// serverName gives the name that a client's statement has on the server, and has it prepared there if need be.
+func (s *Session) serverName(st *statement) string {
+	if st.name == "" {
+		if s.srv.unnamed != st {
+			at := len(s.o.scratch)
+			s.o.scratch = appendParse(s.o.scratch, "", st.body)
+			s.toServer(s.o.since(at))
+			s.srv.unnamed = st
+			s.pushed(request{kind: protocol.Parse, purpose: forStatement})
+		}
+		return ""
+	}
+	key := st.sharedKey(s.state.settings)
+	if sh := s.srv.prepared.find(key); sh != nil {
+		return sh.name
+	}
+	sh := s.prepare(key, st)
+	s.pushed(request{kind: protocol.Parse, purpose: forStatement, evicted: sh})
+	return sh.name
+}
+
+// sendBind sends a Bind message with the server's name of the statement in place of the client's.
+func (s *Session) sendBind() {
+	st := s.ahead.front().stmt
+	if st == nil {
+		s.sendAsIs(true) // SQL's PREPARE made it, under the client's own name
+		return
+	}
+	name := s.serverName(st)
+	r, p := s.take(false)
+	portal, theirs, _ := protocol.BindNames(p[protocol.HeadSize:])
+	at := len(s.o.scratch)
+	s.o.scratch = appendHead(s.o.scratch, protocol.Bind, r.size-protocol.HeadSize+len(name)-len(theirs))
+	s.o.scratch = append(append(s.o.scratch, portal...), 0)
+	s.o.scratch = append(append(s.o.scratch, name...), 0)
+	s.toServer(s.o.since(at))
+	s.toServer(p[protocol.HeadSize+len(portal)+1+len(theirs)+1:])
+	s.pushed(r)
+}
+
+func (s *Session) sendDescribe() {
+	st := s.ahead.front().stmt
+	if st == nil {
+		s.sendAsIs(true)
+		return
+	}
+	name := s.serverName(st)
+	r, _ := s.take(false)
+	at := len(s.o.scratch)
+	s.o.scratch = appendNamed(s.o.scratch, protocol.Describe, name)
+	s.toServer(s.o.since(at))
+	s.pushed(r)
+}
+
+// sendClose closes a portal, or forgets a statement: others may use what the server has prepared.
+func (s *Session) sendClose() {
+	if s.ahead.front().reply != replyClosed {
+		s.sendAsIs(true)
+		return
+	}
+	r, _ := s.take(false)
+	s.pushed(r)
+}
+
+// unknownStatement answers the use of a prepared statement that there is not; false: SQL's PREPARE may have made it.
+func (s *Session) unknownStatement() bool {
+	r := s.ahead.front()
+	p := s.view[protocol.HeadSize:]
+	var name []byte
+	if r.kind == protocol.Bind {
+		_, name, _ = protocol.BindNames(p)
+	} else {
+		name, _, _ = protocol.CString(p[1:])
+	}
+	if _, ours := s.names[string(name)]; ours {
+		return false
+	}
+	message := `prepared statement "` + string(name) + `" does not exist`
+	if len(name) == 0 {
+		message = "unnamed prepared statement does not exist"
+	}
+	s.refuseNext(&protocol.Error{Severity: "ERROR", Code: protocol.InvalidSQLStatementName, Message: message})
+	return true
+}
+
+// refuseNext answers the next message with an error of ours, as if the server had found it: the server is made to fail
+// as well, so that its transaction stands where the client thinks it does.
+func (s *Session) refuseNext(e *protocol.Error) {
+	r, _ := s.take(true)
+	at := len(s.o.scratch)
+	if r.kind == protocol.Query || r.kind == protocol.FunctionCall {
+		const failing = `ROLLBACK TO SAVEPOINT "lockproxy: refused"`
+		s.o.scratch = appendHead(s.o.scratch, protocol.Query, len(failing)+1)
+		s.o.scratch = append(append(s.o.scratch, failing...), 0)
+		s.toServer(s.o.since(at))
+		s.srv.unnamed = nil
+		s.srv.flight.push(request{kind: protocol.Query, instead: e})
+		s.unitsAhead++
+		return
+	}
+	const nobody = "lockproxy: refused"
+	s.o.scratch = appendNamed(s.o.scratch, protocol.Describe, nobody)
+	s.toServer(s.o.since(at))
+	r.instead = e
+	r.kind, r.reply = protocol.Describe, replyNone
+	s.pushed(r)
+	s.skip = true
+}

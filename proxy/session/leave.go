@@ -1,0 +1,267 @@
+package session
+
+import (
+	"time"
+
+	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/protocol"
+)
+
+// cleanWithin is how long a server has to come to an end of what a client left behind.
+const cleanWithin = 5 * time.Second
+
+// settled does what is due between units, when the server has answered all it was sent. It tells whether it changed
+// the session's phase.
+func (s *Session) settled() bool {
+	if s.srv.flight.len() > 0 || s.open || s.copyIn || s.cancelling || s.asking {
+		return false
+	}
+	if s.syncError != nil {
+		s.settingsFailed()
+		return true
+	}
+	if s.broken {
+		s.notTold()
+		return true
+	}
+	if s.goodbye {
+		return s.clean()
+	}
+	s.showHold()
+	if s.tx != 'I' {
+		return false
+	}
+	if s.held.unsure && s.ask() {
+		return false
+	}
+	if s.held.any() || s.state.pins != 0 {
+		return s.move()
+	}
+	if s.ask() {
+		return false
+	}
+	s.release()
+	return true
+}
+
+// release gives the server back, clean.
+func (s *Session) release() {
+	s.showHold()
+	s.do(Action{Op: Release})
+	s.letGo()
+}
+
+// move moves the slot of a session that turned out to hold locks to the lock pool, where holders belong.
+func (s *Session) move() bool {
+	if !s.held.any() || s.kind == pools.Lock || s.moveFailed {
+		return false
+	}
+	s.toMove = true
+	s.promote()
+	return true
+}
+
+// settingsFailed ends a server that stands without the session's settings. Its client was told.
+func (s *Session) settingsFailed() {
+	text := s.syncError.Message
+	if s.tx == 'E' {
+		s.begin, s.failed = append(s.begin[:0], "BEGIN"...), true
+	}
+	s.remove(ReasonSettings, text)
+}
+
+// notTold ends a server that could not answer our question: what it holds is not known. A session that holds locks
+// there ends with it.
+func (s *Session) notTold() {
+	const text = "the server could not say what the session holds"
+	if s.held.any() || s.state.pins != 0 {
+		s.fatal(&protocol.Error{Code: protocol.AdminShutdown, Message: "lockproxy: " + text}, ReasonNotCleaned)
+		return
+	}
+	s.remove(ReasonNotCleaned, text)
+}
+
+// ClientLost takes the end of the client's connection. A running statement is not to go on for nobody; what it waits
+// for may be a lock.
+func (s *Session) ClientLost(o *Output, now time.Time) {
+	defer s.step(o, now)()
+	if s.goodbye {
+		return
+	}
+	s.leave()
+	s.cancelRunning()
+}
+
+// cancelRunning cancels what runs for a client that is gone.
+func (s *Session) cancelRunning() {
+	if s.phase == attached && s.runsForClient() && !s.cancelling {
+		s.cancelling = true
+		s.do(Action{Op: CancelServer})
+	}
+}
+
+// runsForClient tells whether the server has anything of the client's under way.
+func (s *Session) runsForClient() bool {
+	for i := range s.srv.flight.len() {
+		if s.srv.flight.at(i).purpose == theirs {
+			return true
+		}
+	}
+	return false
+}
+
+// waitsForLock tells whether what is under way may be waiting for an advisory lock.
+func (s *Session) waitsForLock() bool {
+	for i := range s.srv.flight.len() {
+		if s.srv.flight.at(i).lock != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// terminate takes a Terminate message. What runs goes on, as on a direct connection, unless it waits for a lock.
+func (s *Session) terminate() {
+	s.leave()
+	if s.phase == attached && s.waitsForLock() {
+		s.cancelRunning()
+	}
+	s.do(Action{Op: CloseClient})
+}
+
+// leave begins the end: the client is gone, or said goodbye.
+func (s *Session) leave() {
+	s.goodbye = true
+	s.view = nil
+	s.ahead.clear()
+	s.sized = 0
+	switch s.phase {
+	case starting, queueing:
+		if s.srv == nil {
+			s.do(Action{Op: Leave})
+			s.end()
+			return
+		}
+		s.phase = attached
+		s.endBatch()
+	case promoting:
+		s.do(Action{Op: Leave})
+		s.phase = attached
+		s.endBatch()
+	case attached:
+		s.endBatch()
+	}
+}
+
+// endBatch brings what is half sent to an end, so that the server can be cleaned.
+func (s *Session) endBatch() {
+	s.deadline = s.now.Add(cleanWithin)
+	if s.stream > 0 && !s.streamDrop {
+		// The server waits for the rest of a message that nobody can send: only closing ends that.
+		s.remove(ReasonClientLeft, "the client left in the middle of a message")
+		s.end()
+		return
+	}
+	at := len(s.o.scratch)
+	if s.copyIn {
+		s.o.scratch = appendHead(s.o.scratch, protocol.CopyFail, 1)
+		s.o.scratch = append(s.o.scratch, 0)
+		s.copyIn = false
+	}
+	if s.open {
+		s.o.scratch = appendHead(s.o.scratch, protocol.Sync, 0)
+		s.srv.flight.push(request{kind: protocol.Sync})
+		s.unitsAhead++
+		s.open = false
+	}
+	s.toServer(s.o.since(at))
+}
+
+// clean resets what the client left and gives the server back. It tells whether it is done.
+func (s *Session) clean() bool {
+	if s.srvStatus != 'I' && s.srvStatus != 0 {
+		s.sendQuery(forCleaning, "ROLLBACK")
+		return false
+	}
+	st := &s.state
+	switch {
+	case st.pins != 0 || st.opaque || st.unclear || st.everything || st.resetAll || len(st.touched) > 0:
+		s.sendQuery(forCleaning, "DISCARD ALL")
+		s.srv.forget()
+		s.discarded()
+		st.pins = 0
+		return false
+	case s.held.any():
+		s.sendQuery(forCleaning, "SELECT pg_catalog.pg_advisory_unlock_all()")
+		s.held = locks{shown: s.held.shown}
+		return false
+	}
+	s.held.xact = false
+	if s.ask() {
+		return false
+	}
+	s.release()
+	s.end()
+	return true
+}
+
+// giveUpCleaning closes a server that could not be cleaned in time.
+func (s *Session) giveUpCleaning() {
+	if s.srv == nil {
+		return
+	}
+	if s.phase == promoting {
+		s.do(Action{Op: Leave})
+	}
+	s.remove(ReasonNotCleaned, "what the client left could not be reset in time")
+	s.end()
+}
+
+// Cancel takes a cancel request of the client's. It ends a wait in a queue, or the statement under way, or nothing.
+func (s *Session) Cancel(o *Output, now time.Time) {
+	defer s.step(o, now)()
+	switch {
+	case s.goodbye:
+	case s.phase == queueing:
+		s.do(Action{Op: Leave})
+		s.phase = resting
+		s.answerUnit(canceled())
+	case s.phase == promoting && !s.toMove:
+		s.do(Action{Op: Leave})
+		s.phase = attached
+		s.refuseNext(canceled())
+	case s.phase == attached:
+		s.cancelRunning()
+	}
+}
+
+func canceled() *protocol.Error {
+	return &protocol.Error{Severity: "ERROR", Code: protocol.QueryCanceled,
+		Message: "canceling statement due to user request"}
+}
+
+// CancelDone answers CancelServer: the server has got the signal, and what runs from now on is safe from it.
+func (s *Session) CancelDone(o *Output, now time.Time) {
+	defer s.step(o, now)()
+	s.cancelling = false
+}
+
+// Drain has the session end its client as soon as it is idle.
+func (s *Session) Drain(o *Output, now time.Time) {
+	defer s.step(o, now)()
+	s.draining = true
+}
+
+// Stop ends the client now, whatever it does.
+func (s *Session) Stop(o *Output, now time.Time) {
+	defer s.step(o, now)()
+	if s.goodbye || s.phase == ended {
+		return
+	}
+	s.shutdown()
+}
+
+func (s *Session) shutdown() {
+	s.fatal(&protocol.Error{Code: protocol.AdminShutdown,
+		Message: "terminating connection due to administrator command"}, ReasonShutdown)
+}

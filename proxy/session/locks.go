@@ -1,0 +1,285 @@
+package session
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/protocol/sql"
+)
+
+// locks is what the session holds of advisory locks, counted as PostgreSQL counts them: one taken twice needs two
+// releases. Where results do not tell, the server is asked.
+type locks struct {
+	depth  int  // of session-level locks, from results
+	some   bool // the server says that there are some; how deep is not known
+	unsure bool // there may be some, or fewer than depth: the server is to be asked
+	xact   bool // the transaction may hold locks of its own
+	shown  bool // what was said last by Hold
+}
+
+const (
+	sessionLevel = sql.SessionAcquire | sql.SessionTry | sql.SessionRelease | sql.UnlockAll | sql.Unknown
+	takesSession = sql.SessionAcquire | sql.SessionTry | sql.Unknown
+	takesXact    = sql.XactAcquire | sql.XactTry | sql.Unknown
+)
+
+// any tells whether the session may hold session-level locks.
+func (l *locks) any() bool { return l.depth > 0 || l.some || l.unsure }
+
+// ran notes that a statement with such effects came to its end. Counted tells that its rows were counted already.
+func (l *locks) ran(effects sql.Effect, counted bool) {
+	if effects&sessionLevel != 0 && !counted {
+		l.doubt(effects)
+	}
+	if effects&takesXact != 0 && (!counted || effects&sql.XactAcquire != 0) {
+		l.xact = true
+	}
+}
+
+// doubt notes that a statement with such effects may or may not have had them.
+func (l *locks) doubt(effects sql.Effect) {
+	if effects&takesSession != 0 || l.any() && effects&sessionLevel != 0 {
+		l.unsure = true
+	}
+}
+
+// count takes one result of a lock function. Value is nil for NULL: these functions are strict, and did nothing.
+func (l *locks) count(effect sql.Effect, value []byte) {
+	yes := len(value) == 1 && (value[0] == 't' || value[0] == 1)
+	switch effect {
+	case sql.SessionAcquire:
+		if value != nil {
+			l.depth++
+		}
+	case sql.SessionTry:
+		if yes {
+			l.depth++
+		}
+	case sql.XactTry:
+		l.xact = l.xact || yes
+	case sql.SessionRelease:
+		if yes {
+			l.release()
+		}
+	case sql.UnlockAll:
+		*l = locks{xact: l.xact, shown: l.shown}
+	}
+}
+
+func (l *locks) release() {
+	if l.depth--; l.depth < 0 || l.some {
+		l.depth = max(l.depth, 0)
+		l.unsure = true
+	}
+}
+
+// told takes the server's word for how many session-level locks there are.
+func (l *locks) told(rows int) {
+	if rows == 0 {
+		*l = locks{xact: l.xact, shown: l.shown}
+		return
+	}
+	l.some = l.some || l.unsure || l.depth == 0
+	l.unsure = false
+}
+
+// countRow counts the results of a DataRow that passes by.
+func (s *Session) countRow(r *request, frame []byte) {
+	for i := range r.unit.Columns {
+		effect := r.unit.Columns[i]
+		if effect == 0 {
+			continue
+		}
+		value, ok := column(frame[protocol.HeadSize:], i)
+		if !ok {
+			s.held.doubt(r.lock)
+			return
+		}
+		s.held.count(effect, value)
+	}
+}
+
+// column gives a column's value in the body of a DataRow: nil for NULL. It gives false where there is none.
+func column(body []byte, i int) (value []byte, ok bool) {
+	if len(body) < 2 || i >= int(body[0])<<8|int(body[1]) {
+		return nil, false
+	}
+	for p := body[2:]; len(p) >= 4; i-- {
+		n := int(int32(uint32(p[0])<<24 | uint32(p[1])<<16 | uint32(p[2])<<8 | uint32(p[3])))
+		p = p[4:]
+		if n > len(p) {
+			return nil, false
+		}
+		if i == 0 {
+			if n < 0 {
+				return nil, true
+			}
+			return p[:n:n], true
+		}
+		p = p[max(n, 0):]
+	}
+	return nil, false
+}
+
+// counts tells whether a message's results are counted row by row.
+func (r *request) counts() bool { return r.unit != nil && r.unit.Simple && r.lock != 0 }
+
+// The questions: answered in rows of three columns, of which the first says which question it is.
+const askLocks = `SELECT 'l', pg_catalog.count(*), NULL FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory'` +
+	` AND granted AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid();`
+
+const askEverySetting = `SELECT 's', name, setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session';`
+
+func appendAskSetting(dst []byte, name string) []byte {
+	dst = append(dst, "SELECT 's',"...)
+	dst = appendLiteral(dst, name)
+	dst = append(dst, ",pg_catalog.current_setting("...)
+	dst = appendLiteral(dst, name)
+	return append(dst, ",true);"...)
+}
+
+// ask sends the questions that must be answered before the server could be given back. It gives false when there are
+// none.
+func (s *Session) ask() bool {
+	s.heard = heard{}
+	var text []byte
+	due := s.srv.dirty && s.now.Sub(s.srv.audited) >= auditEvery
+	if s.held.unsure || s.state.opaque || due {
+		text = append(text, askLocks...)
+		s.heard.asked = true
+		s.heard.audit = !s.held.unsure && !s.state.opaque
+	}
+	text = s.askSettings(text)
+	if text == nil {
+		return false
+	}
+	s.asking = true
+	s.sendQuery(forQuestion, string(text))
+	return true
+}
+
+// askSettings adds the questions about settings. What nothing but RESET touched is back at its default, unless
+// something failed or was rolled back meanwhile.
+func (s *Session) askSettings(text []byte) []byte {
+	st := &s.state
+	if !st.unclear && !st.everything && !st.opaque {
+		s.settingsReset()
+		return text
+	}
+	if st.opaque || st.everything {
+		text = append(text, askEverySetting...)
+		s.heard.every = true
+	}
+	if st.resetAll {
+		for _, set := range []*Settings{st.settings, s.srv.settings} {
+			for _, one := range set.All() {
+				s.touchName(one.Name)
+			}
+		}
+	}
+	for _, name := range st.touched {
+		text = appendAskSetting(text, name)
+	}
+	return text
+}
+
+// settingsReset takes over RESET and RESET ALL: a startup parameter is the session's default.
+func (s *Session) settingsReset() {
+	st := &s.state
+	if st.resetAll {
+		st.settings, s.srv.settings = s.client.Settings, nil
+	}
+	for _, name := range st.touched {
+		s.srv.settings = s.srv.settings.Without(name)
+		st.settings = st.settings.Without(name)
+		if value, ok := s.client.Settings.Get(name); ok {
+			st.settings = st.settings.With(name, value)
+		}
+	}
+	if st.resetAll || len(st.touched) > 0 {
+		s.settingsAgreed()
+	}
+}
+
+// heard is what the server answered so far.
+type heard struct {
+	asked    bool // for locks
+	locks    int
+	audit    bool // and that because it was due, not because of anything that this session did
+	every    bool // all settings are told that the server session has
+	settings []told
+}
+
+// told is a setting as the server told it; without a value it is not set.
+type told struct {
+	Setting
+	set bool
+}
+
+// hear takes one row of the answers.
+func (s *Session) hear(frame []byte) {
+	body := frame[protocol.HeadSize:]
+	which, _ := column(body, 0)
+	first, _ := column(body, 1)
+	second, _ := column(body, 2)
+	switch string(which) {
+	case "l":
+		s.heard.locks, _ = strconv.Atoi(string(first))
+	case "s":
+		s.heard.settings = append(s.heard.settings, told{Setting{string(first), string(second)}, second != nil})
+	}
+}
+
+// answered draws the conclusions once all answers are here.
+func (s *Session) answered() {
+	s.asking = false
+	h := s.heard
+	s.heard = heard{}
+	if h.asked {
+		s.srv.audited, s.srv.dirty = s.now, false
+	}
+	if h.audit && h.locks > 0 && !s.held.any() {
+		text := "it held " + strconv.Itoa(h.locks) + " advisory locks that no session holds"
+		s.do(Action{Op: Stray, Text: text})
+		s.remove(ReasonStrayLock, text)
+		return
+	}
+	if h.asked && !h.audit {
+		s.held.told(h.locks)
+	}
+	s.settingsHeard(&h)
+	s.settingsAgreed()
+}
+
+// settingsHeard takes over the settings that the server told of: they are what the client wants, and what is in place.
+// The timeouts are the client's only if it touched them.
+func (s *Session) settingsHeard(h *heard) {
+	st := &s.state
+	if h.every {
+		st.settings, s.srv.settings = s.client.Settings, nil
+	}
+	for _, one := range h.settings {
+		s.srv.settings = s.srv.settings.take(one)
+		if name := strings.ToLower(one.Name); name == lockTimeout && !st.ownLock || name == idleTimeout && !st.ownIdle {
+			continue
+		}
+		st.settings = st.settings.take(one)
+	}
+}
+
+func (s *Settings) take(t told) *Settings {
+	if !t.set {
+		return s.Without(t.Name)
+	}
+	return s.With(t.Name, t.Value)
+}
+
+// showHold says whether the session holds advisory locks, when that has changed.
+func (s *Session) showHold() {
+	holds := s.held.any() || s.held.xact
+	if holds != s.held.shown {
+		s.held.shown = holds
+		s.do(Action{Op: Hold, On: holds})
+	}
+}

@@ -1,0 +1,111 @@
+package session
+
+import (
+	"time"
+
+	"github.com/lockproxy/lockproxy/protocol"
+)
+
+// ServerLost takes the end of the server's connection.
+func (s *Session) ServerLost(o *Output, now time.Time) {
+	defer s.step(o, now)()
+	if s.srv == nil {
+		return
+	}
+	if s.phase == promoting {
+		s.do(Action{Op: Leave})
+		s.phase = attached
+	}
+	why := s.lastWords()
+	switch {
+	case s.goodbye:
+		s.remove(ReasonServerLost, why.Message)
+		s.end()
+	case s.phase == starting:
+		s.fatal(why, ReasonServerLost)
+	case s.held.any() || s.held.xact || s.state.pins&^pinSession != 0 || s.rest > 0:
+		// The lock is gone, and somebody else may have it already: the client must know at once (ROUTING.md, "When
+		// things go wrong"). So with whatever else lived there alone, and with an answer that breaks off in the middle.
+		if s.last == nil {
+			why.Code = protocol.AdminShutdown
+		}
+		s.fatal(why, ReasonServerLost)
+	default:
+		s.survive(why)
+	}
+}
+
+// lastWords gives the server's own FATAL, or what to say in its place.
+func (s *Session) lastWords() *protocol.Error {
+	if s.last != nil {
+		e := protocol.ReadError(s.last[protocol.HeadSize:])
+		return &e
+	}
+	return &protocol.Error{Code: protocol.ConnectionFailure, Message: "the server closed the connection unexpectedly"}
+}
+
+// survive has the client outlive its server: it gets the error for all that it is owed an answer to, or for what it
+// asks next, and finds itself in a failed transaction if it was in one.
+func (s *Session) survive(e *protocol.Error) {
+	e.Severity = "ERROR"
+	inside := s.tx != 'I'
+	flight := s.srv.flight
+	s.srv.flight = queue{}
+	asked := s.answerLost(&flight, e)
+	s.remove(ReasonServerLost, e.Message)
+	if s.tx == 'I' && (asked || !inside) {
+		return
+	}
+	if !asked {
+		s.owed = e
+	}
+	s.abandon()
+}
+
+// answerLost answers the client's messages in flight with the error. It tells whether there were any.
+func (s *Session) answerLost(flight *queue, e *protocol.Error) (asked bool) {
+	for i := flight.len() - 1; i >= 0; i-- {
+		s.undo(flight.at(i))
+	}
+	commit, open := false, false // of the unit at hand
+	for i := range flight.len() {
+		r := flight.at(i)
+		if r.purpose != theirs {
+			continue
+		}
+		asked, open = true, true
+		commit = commit || r.has(flagCommit)
+		if r.ends() {
+			s.answerLostUnit(e, commit)
+			commit, open = false, false
+		}
+	}
+	if open || s.open {
+		s.tellError(e) // the batch goes on: the rest is dropped up to its Sync
+		s.lostInside()
+		s.skipAhead()
+		asked = true
+	}
+	return asked
+}
+
+// answerLostUnit gives a unit's answer: the error, and where the client stands now.
+func (s *Session) answerLostUnit(e *protocol.Error, commit bool) {
+	if commit {
+		s.tx = 'I'
+		if s.last == nil {
+			e = &protocol.Error{Severity: "ERROR", Code: protocol.TransactionResolutionUnknown,
+				Message: "the server closed the connection; whether the transaction was committed is unknown"}
+		}
+	} else {
+		s.lostInside()
+	}
+	s.tellError(e)
+	s.tellReady()
+}
+
+func (s *Session) lostInside() {
+	if s.tx == 'T' {
+		s.tx = 'E'
+	}
+}

@@ -1,0 +1,122 @@
+package session
+
+import (
+	"time"
+
+	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/protocol"
+)
+
+// Output is what one step wants done, in this order: bytes to the server, bytes to the client, then the actions. It
+// belongs to the caller, which reuses it from step to step and for any session.
+type Output struct {
+	Server  [][]byte // for the server; parts may lie in the bytes that the step was given
+	Client  [][]byte // for the client, likewise
+	Actions []Action
+
+	scratch []byte
+}
+
+// Reset empties the output and keeps its memory.
+func (o *Output) Reset() {
+	clear(o.Server)
+	clear(o.Client)
+	clear(o.Actions)
+	o.Server, o.Client, o.Actions = o.Server[:0], o.Client[:0], o.Actions[:0]
+	if cap(o.scratch) > maxScratch {
+		o.scratch = nil
+	}
+	o.scratch = o.scratch[:0]
+}
+
+// maxScratch is how many bytes of an output's own memory are kept between steps.
+const maxScratch = 64 << 10
+
+// Action is something that the session wants done by its surroundings.
+type Action struct {
+	Op     Op
+	Kind   pools.Kind // of Checkout
+	On     bool       // of Hold: it holds advisory locks now
+	Reason Reason
+	Text   string // for the log: of Pinned what pins, of Remove and CloseClient what happened
+}
+
+// Op says what an Action is.
+type Op uint8
+
+const (
+	Checkout     Op = iota + 1 // a server from the pool of Kind; answered by Granted or Refused
+	Promote                    // the server's slot moves to the lock pool; answered by Promoted or PromotionRefused
+	Leave                      // the queue: neither will be answered any more
+	Release                    // the server is clean and goes back to its pool
+	Remove                     // the server is to be closed, whatever it does
+	Hold                       // whether the session holds advisory locks, for those who count
+	CancelServer               // a cancel request to the server; answered by CancelDone
+	CloseClient                // once the bytes for it are written
+	Pinned                     // the session keeps its server beyond its transaction; Text says why
+	Welcomed                   // the client was let in
+	Stray                      // advisory locks were found that no session holds; Remove follows
+	Redefined                  // a statement ran that may have changed which functions take locks
+)
+
+// Reason says why a server or a client is closed.
+type Reason uint8
+
+const (
+	ReasonNone       Reason = iota
+	ReasonClientLeft        // in the middle of something that only closing ends
+	ReasonProtocol          // the client or the server broke the protocol
+	ReasonServerLost        // the server closed the connection
+	ReasonNotCleaned        // what a client left could not be reset in time
+	ReasonStrayLock         // it held an advisory lock that no session holds
+	ReasonSettings          // the session's settings could not be put in place
+	ReasonShutdown          // lockproxy ends
+	ReasonLogin             // no server for a client that has just logged in
+	ReasonInternal          // the session found itself in an impossible state
+)
+
+func (r Reason) String() string {
+	return [...]string{"none", "client left", "protocol violation", "server lost", "not cleaned in time", "stray lock",
+		"settings not in place", "shutdown", "login failed", "internal error"}[r]
+}
+
+func (s *Session) do(a Action) { s.o.Actions = append(s.o.Actions, a) }
+
+// toClient hands on bytes that hold until the end of the step.
+func (s *Session) toClient(p []byte) {
+	if len(p) > 0 && !s.goodbye {
+		s.pass()
+		s.o.Client = append(s.o.Client, p)
+	}
+}
+
+func (s *Session) toServer(p []byte) {
+	if len(p) > 0 {
+		s.o.Server = append(s.o.Server, p)
+	}
+}
+
+// since gives what was appended to the scratch memory behind a length. A later append may move the scratch, but not
+// the bytes given here.
+func (o *Output) since(at int) []byte { return o.scratch[at:len(o.scratch):len(o.scratch)] }
+
+func (s *Session) tellError(e *protocol.Error) {
+	at := len(s.o.scratch)
+	s.o.scratch = protocol.AppendError(s.o.scratch, e)
+	s.toClient(s.o.since(at))
+}
+
+func (s *Session) tellReady() {
+	at := len(s.o.scratch)
+	s.o.scratch = protocol.AppendReady(s.o.scratch, s.tx)
+	s.toClient(s.o.since(at))
+}
+
+func (s *Session) tellComplete(tag string) {
+	at := len(s.o.scratch)
+	s.o.scratch = protocol.AppendComplete(s.o.scratch, tag)
+	s.toClient(s.o.since(at))
+}
+
+// Deadline gives the time at which Tick is due; zero: never.
+func (s *Session) Deadline() time.Time { return s.deadline }

@@ -1,0 +1,64 @@
+package session
+
+import (
+	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/protocol/sql"
+)
+
+// request is one message of the client's, or one of ours, on its way: looked at, then sent, then answered.
+type request struct {
+	kind    byte    // the message's kind, by the protocol's names
+	purpose purpose // why we send it; 0: it is the client's
+	reply   reply   // what we answer ourselves when its turn comes
+	flags   flags
+	lock    sql.Effect
+	touches sql.Touch
+	size    int             // of the client's frame, head included
+	unit    *sql.Unit       // what the text is, where more than lock and touches is needed; else nil
+	stmt    *statement      // the prepared statement that it makes, uses or closes
+	prev    *statement      // what the name meant before, to be put back if the server skips the message
+	evicted *shared         // a statement shared by sessions that it makes (Parse) or closes (Close) on the server
+	instead *protocol.Error // the client is told this in place of the server's error
+}
+
+// purpose says why the session itself sends something to the server. The answers are ours: the client sees none.
+type purpose uint8
+
+const (
+	theirs       purpose = iota
+	forSettings          // puts the session's settings in place
+	forBegin             // the BEGIN that was answered before there was a server
+	forStatement         // makes a prepared statement that this server lacks
+	forName              // makes a statement known to SQL under the client's name
+	forTimeouts          // switches the lock pool's timeouts on or off
+	forQuestion          // asks what the session holds, before its server could be given back
+	forCleaning          // ends and resets what a client left behind
+)
+
+// reply is an answer that we give in the server's place, in its turn.
+type reply uint8
+
+const (
+	replyNone reply = iota
+	replyParsed
+	replyClosed
+)
+
+type flags uint8
+
+const (
+	flagCommit     flags = 1 << iota // COMMIT, or a string that has one inside
+	flagBegin                        // nothing but a BEGIN that can be answered without the server
+	flagEnd                          // nothing but COMMIT or ROLLBACK
+	flagTooLong                      // its text is beyond the bound
+	flagUnknown                      // it names a prepared statement that there is not
+	flagTwice                        // it prepares a name that is taken
+	flagDiscardAll                   // nothing but DISCARD ALL
+)
+
+func (r *request) has(f flags) bool { return r.flags&f != 0 }
+
+// ends tells whether the server answers the message with ReadyForQuery.
+func (r *request) ends() bool {
+	return r.kind == protocol.Query || r.kind == protocol.Sync || r.kind == protocol.FunctionCall
+}

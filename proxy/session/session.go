@@ -1,0 +1,337 @@
+// Package session is one client's conversation: what it sent, where its units run, its transaction, its settings, its
+// prepared statements, its locks. It is an automaton without I/O. In come bytes from the client and from its server, a
+// granted or refused checkout, a lost peer, the time; out go bytes for either side and requests to the pools. What it
+// does is a function of what went in, so that every rule is a table test and thousands of sessions run in one thread.
+//
+// ../../../shared/ROUTING.md is what it implements.
+package session
+
+import (
+	"time"
+
+	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/protocol/sql"
+)
+
+// Config is what the sessions of one database have in common. Not changed once sessions use it.
+type Config struct {
+	Catalog      func() *Catalog // the newest that is known of the database's functions
+	LockTimeout  time.Duration   // for waiting for an advisory lock; 0: none of ours
+	IdleTimeout  time.Duration   // for a lock transaction left idle; 0: none of ours
+	MaxStatement int             // bytes of one statement's text
+	MaxBuffer    int             // bytes that a client may send ahead of what its server took
+	SessionMode  bool            // one server for the client's life
+}
+
+// Catalog is which functions of a database take advisory locks. Immutable.
+type Catalog struct {
+	Reader *sql.Reader
+	Locks  map[uint32]sql.Effect // by oid, for FunctionCall messages
+}
+
+// Client is what login found out about a client. Immutable.
+type Client struct {
+	Pid      uint32 // our own, for its cancel requests
+	Key      uint32
+	Settings *Settings // from its startup message
+}
+
+// Session is one client's conversation. Not for concurrent use; whoever steps it gives an Output, which holds until
+// the next step.
+type Session struct {
+	cfg    *Config
+	client *Client
+	o      *Output
+	now    time.Time
+
+	phase    phase
+	kind     pools.Kind // of the slot: wanted while queueing, held while attached
+	srv      *Server    // while attached or promoting
+	draining bool       // the client is to go as soon as it is idle
+	goodbye  bool       // the client is gone, or leaves in good order: nothing more is said to it
+	deadline time.Time  // for cleaning up behind it
+
+	clientSide
+	serverSide
+	transaction
+	held  locks
+	state serverState
+}
+
+// phase is where the session stands towards the pools.
+type phase uint8
+
+const (
+	starting  phase = iota // logged in, and waits for a server that says what to welcome it with
+	resting                // needs no server
+	queueing               // waits for a server
+	attached               // has a server
+	promoting              // has a server, and waits until its slot counts in the lock pool
+	ended                  // has neither client nor server
+)
+
+// transaction is what the session knows of the transaction under way.
+type transaction struct {
+	tx      byte            // the status that the client was told last: 'I', 'T' or 'E'
+	begin   []byte          // a BEGIN that was answered and not yet sent; empty: none
+	failed  bool            // after that BEGIN the transaction is to fail: its server was lost
+	owed    *protocol.Error // the answer to the next unit: what became of the transaction while nothing was asked
+	portals map[string]*statement
+	portal  *statement // of the unnamed portal
+}
+
+// New gives the session of a client that has logged in. Start is its first step.
+func New(cfg *Config, client *Client) *Session {
+	s := &Session{cfg: cfg, client: client}
+	s.tx = 'I'
+	s.state.settings = client.Settings
+	s.state.dialect = dialectOf(client.Settings)
+	return s
+}
+
+// NewAudit gives a session without a client that holds an idle server, asks it for locks that no session holds, and
+// gives it back. Granted is its first step.
+func NewAudit(cfg *Config) *Session {
+	s := New(cfg, &Client{})
+	s.phase, s.goodbye = queueing, true
+	return s
+}
+
+// Start welcomes the client. Known is what a server of its pool reported for the same startup settings; nil: not known,
+// and a server is asked.
+func (s *Session) Start(o *Output, now time.Time, known *Settings) {
+	defer s.step(o, now)()
+	if known != nil {
+		s.welcome(known)
+		return
+	}
+	s.kind = pools.Admin
+	s.do(Action{Op: Checkout, Kind: pools.Admin})
+}
+
+// welcome says what a server says after authentication (manual, "Start-up").
+func (s *Session) welcome(reported *Settings) {
+	for _, p := range reported.All() {
+		at := len(s.o.scratch)
+		s.o.scratch = protocol.AppendParameterStatus(s.o.scratch, reportedName(p.Name), p.Value)
+		s.toClient(s.o.since(at))
+	}
+	at := len(s.o.scratch)
+	s.o.scratch = protocol.AppendKeyData(s.o.scratch, s.client.Pid, s.client.Key)
+	s.toClient(s.o.since(at))
+	s.tellReady()
+	s.state.told = reported
+	s.do(Action{Op: Welcomed})
+	if s.phase == starting {
+		s.phase = resting
+	}
+}
+
+// welcomeFrom welcomes the client with what its first server reports, now that its settings are in place there.
+func (s *Session) welcomeFrom() {
+	if s.syncError != nil {
+		s.fatal(s.syncError, ReasonLogin)
+		return
+	}
+	s.welcome(s.srv.Reported)
+	s.release()
+}
+
+// Told gives what the client was told of its settings by ParameterStatus.
+func (s *Session) Told() *Settings { return s.state.told }
+
+// step begins a step; what it returns ends it.
+func (s *Session) step(o *Output, now time.Time) func() {
+	o.Reset()
+	s.o, s.now = o, now
+	s.view = s.kept
+	return s.finish
+}
+
+func (s *Session) finish() {
+	s.run()
+	s.keep()
+	s.o = nil
+}
+
+// ClientBytes takes what the client sent. P holds until the outputs are done with.
+func (s *Session) ClientBytes(o *Output, now time.Time, p []byte) {
+	o.Reset()
+	s.o, s.now = o, now
+	if s.goodbye || s.phase == ended {
+		return
+	}
+	p = s.streamClient(p)
+	if s.view = p; len(s.kept) > 0 {
+		s.kept = append(s.kept, p...)
+		s.view = s.kept
+	}
+	s.finish()
+}
+
+// Paused tells whether the client has sent more than is to be kept for it: reading from it is to stop.
+func (s *Session) Paused() bool { return len(s.kept) > s.cfg.MaxBuffer && !s.needsMore }
+
+// Granted answers Checkout.
+func (s *Session) Granted(o *Output, now time.Time, srv *Server, kind pools.Kind) {
+	defer s.step(o, now)()
+	s.srv, s.kind = srv, kind
+	if s.phase == ended { // it left the queue too late
+		s.do(Action{Op: Release})
+		s.srv = nil
+		return
+	}
+	if s.phase == starting {
+		s.srv.dirty = true
+		s.putSettings(false)
+		return
+	}
+	s.attach()
+}
+
+// Refused answers Checkout: the unit that wanted a server gets e.
+func (s *Session) Refused(o *Output, now time.Time, e *protocol.Error) {
+	defer s.step(o, now)()
+	switch s.phase {
+	case starting:
+		s.fatal(e, ReasonLogin)
+	case queueing:
+		s.phase = resting
+		s.answerUnit(e)
+	}
+}
+
+// Promoted answers Promote.
+func (s *Session) Promoted(o *Output, now time.Time) {
+	defer s.step(o, now)()
+	s.kind = pools.Lock
+	if s.phase == promoting {
+		s.phase, s.toMove = attached, false
+	}
+}
+
+// PromotionRefused answers Promote: the statement gets e and its transaction is aborted.
+func (s *Session) PromotionRefused(o *Output, now time.Time, e *protocol.Error) {
+	defer s.step(o, now)()
+	if s.phase != promoting {
+		return
+	}
+	s.phase = attached
+	if s.toMove {
+		s.toMove, s.moveFailed = false, true
+		return
+	}
+	s.refuseNext(e)
+}
+
+// Tick lets the time pass: it is due at Deadline.
+func (s *Session) Tick(o *Output, now time.Time) {
+	defer s.step(o, now)()
+	if s.deadline.IsZero() || now.Before(s.deadline) {
+		return
+	}
+	s.deadline = time.Time{}
+	s.giveUpCleaning()
+}
+
+// run goes on until bytes, a grant or an answer is needed.
+func (s *Session) run() {
+	for {
+		switch s.phase {
+		case starting:
+			if s.srv == nil || s.srv.flight.len() > 0 {
+				return
+			}
+			s.welcomeFrom()
+		case resting:
+			if s.goodbye {
+				s.end()
+				return
+			}
+			if s.draining && s.Idle() && len(s.view) == 0 && len(s.kept) == 0 {
+				s.shutdown()
+				return
+			}
+			if !s.gather() {
+				return
+			}
+			s.decide()
+		case attached:
+			if s.settled() || s.forward() {
+				continue
+			}
+			return
+		default:
+			return
+		}
+	}
+}
+
+// Ended tells whether the session is over: it holds no server and wants none.
+func (s *Session) Ended() bool { return s.phase == ended }
+
+// Idle tells whether the client waits for nothing and holds nothing: no unit, no transaction, no server.
+func (s *Session) Idle() bool { return s.phase == resting && s.tx == 'I' && s.ahead.len() == 0 }
+
+// Pins gives the reasons why the session keeps its server beyond transactions; none: it does not.
+func (s *Session) Pins() []string { return pinNames(s.state.pins) }
+
+// end is reached when there is neither client nor server left.
+func (s *Session) end() {
+	s.phase = ended
+	s.deadline = time.Time{}
+	s.kept, s.view = nil, nil
+	s.ahead.clear()
+}
+
+// fatal ends the client with an error, and its server if it has one.
+func (s *Session) fatal(e *protocol.Error, why Reason) {
+	e.Severity = "FATAL"
+	s.tellError(e)
+	s.farewell(why, e.Message)
+}
+
+// farewell closes the client after what it was told, and lets go of the server by closing it.
+func (s *Session) farewell(why Reason, text string) {
+	s.do(Action{Op: CloseClient, Reason: why, Text: text})
+	s.goodbye = true
+	switch s.phase {
+	case starting, queueing:
+		if s.srv == nil {
+			s.do(Action{Op: Leave})
+		}
+	case promoting:
+		s.do(Action{Op: Leave})
+	}
+	if s.srv != nil {
+		s.remove(why, text)
+	}
+	s.end()
+}
+
+// remove has the server closed and lets go of it.
+func (s *Session) remove(why Reason, text string) {
+	s.do(Action{Op: Remove, Reason: why, Text: text})
+	s.letGo()
+}
+
+// letGo forgets the server, which somebody else may have now.
+func (s *Session) letGo() {
+	s.srv = nil
+	s.serverSide = serverSide{}
+	if s.ahead.len() == 0 {
+		s.portals, s.portal = nil, nil
+	}
+	s.phase = resting
+}
+
+// violation answers bytes that no client sends (manual, "Message Formats").
+func (s *Session) violation(message string) {
+	s.fatal(&protocol.Error{Code: protocol.ProtocolViolation, Message: message}, ReasonProtocol)
+}
+
+// impossible ends the session that found itself where it can not be: its client and its server, never the program.
+func (s *Session) impossible(text string) {
+	s.fatal(&protocol.Error{Code: protocol.InternalError, Message: "lockproxy: " + text}, ReasonInternal)
+}

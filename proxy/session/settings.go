@@ -1,0 +1,164 @@
+package session
+
+import (
+	"slices"
+	"strings"
+)
+
+// Settings is an immutable set of session settings, what SET and set_config leave behind. A nil *Settings is the
+// empty set. Names are in lower case, as PostgreSQL compares them (guc.c, guc_name_compare).
+type Settings struct {
+	list  []Setting // sorted by name
+	print string    // tells equal sets: the list, written out
+}
+
+// Setting is one session setting with its value in the words of current_setting().
+type Setting struct{ Name, Value string }
+
+// NewSettings gives the set of the list; of a name that occurs twice the last counts.
+func NewSettings(list []Setting) *Settings {
+	var s *Settings
+	for _, one := range list {
+		s = s.With(one.Name, one.Value)
+	}
+	return s
+}
+
+// Get gives the value of a setting, and whether it is in the set.
+func (s *Settings) Get(name string) (string, bool) {
+	if s == nil {
+		return "", false
+	}
+	i, found := slices.BinarySearchFunc(s.list, name, compareName)
+	if !found {
+		return "", false
+	}
+	return s.list[i].Value, true
+}
+
+// With gives the set with one setting added or changed.
+func (s *Settings) With(name, value string) *Settings {
+	name = strings.ToLower(name)
+	var list []Setting
+	if s != nil {
+		list = s.list
+	}
+	i, found := slices.BinarySearchFunc(list, name, compareName)
+	if found && list[i].Value == value {
+		return s
+	}
+	list = slices.Clone(list)
+	if found {
+		list[i].Value = value
+	} else {
+		list = slices.Insert(list, i, Setting{name, value})
+	}
+	return build(list)
+}
+
+// Without gives the set without one setting.
+func (s *Settings) Without(name string) *Settings {
+	if s == nil {
+		return nil
+	}
+	i, found := slices.BinarySearchFunc(s.list, strings.ToLower(name), compareName)
+	if !found {
+		return s
+	}
+	if len(s.list) == 1 {
+		return nil
+	}
+	return build(slices.Delete(slices.Clone(s.list), i, i+1))
+}
+
+// All gives the settings, sorted by name. Not to be changed.
+func (s *Settings) All() []Setting {
+	if s == nil {
+		return nil
+	}
+	return s.list
+}
+
+// Equal tells whether both sets hold the same settings.
+func (s *Settings) Equal(t *Settings) bool {
+	return s == t || s.fingerprint() == t.fingerprint()
+}
+
+func (s *Settings) fingerprint() string {
+	if s == nil {
+		return ""
+	}
+	return s.print
+}
+
+func build(list []Setting) *Settings {
+	var print strings.Builder
+	for _, one := range list {
+		print.WriteString(one.Name)
+		print.WriteByte(0)
+		print.WriteString(one.Value)
+		print.WriteByte(0)
+	}
+	return &Settings{list: list, print: print.String()}
+}
+
+func compareName(s Setting, name string) int { return strings.Compare(s.Name, name) }
+
+// change writes the statements that turn the settings in place into those wanted; local ones hold until the end of
+// the transaction. It writes nothing where they are equal. Every value goes through set_config, whose arguments are
+// data: nothing of a value is read as SQL (PITFALLS, D#698).
+func change(dst []byte, inPlace, wanted *Settings, local bool) []byte {
+	for _, old := range inPlace.All() {
+		if _, still := wanted.Get(old.Name); !still {
+			dst = appendReset(dst, old.Name, local)
+		}
+	}
+	for _, one := range wanted.All() {
+		if now, ok := inPlace.Get(one.Name); !ok || now != one.Value {
+			dst = appendSet(dst, one.Name, one.Value, local)
+		}
+	}
+	return dst
+}
+
+// appendReset gives a setting its default back. RESET has no local form; SET LOCAL ... TO DEFAULT is one.
+func appendReset(dst []byte, name string, local bool) []byte {
+	if local {
+		dst = append(dst, "SET LOCAL "...)
+	} else {
+		dst = append(dst, "SET "...)
+	}
+	for i, part := range strings.Split(name, ".") {
+		if i > 0 {
+			dst = append(dst, '.')
+		}
+		dst = append(dst, '"')
+		dst = append(dst, strings.ReplaceAll(part, `"`, `""`)...)
+		dst = append(dst, '"')
+	}
+	return append(dst, " TO DEFAULT;"...)
+}
+
+func appendSet(dst []byte, name, value string, local bool) []byte {
+	dst = append(dst, "SELECT pg_catalog.set_config("...)
+	dst = appendLiteral(dst, name)
+	dst = append(dst, ',')
+	dst = appendLiteral(dst, value)
+	if local {
+		return append(dst, ",true);"...)
+	}
+	return append(dst, ",false);"...)
+}
+
+// appendLiteral writes a string constant that means the same whatever standard_conforming_strings says (manual,
+// "String Constants with C-Style Escapes").
+func appendLiteral(dst []byte, value string) []byte {
+	dst = append(dst, " E'"...)
+	for i := range len(value) {
+		if c := value[i]; c == '\'' || c == '\\' {
+			dst = append(dst, c)
+		}
+		dst = append(dst, value[i])
+	}
+	return append(dst, '\'')
+}

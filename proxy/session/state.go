@@ -1,0 +1,329 @@
+package session
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/protocol/sql"
+)
+
+// serverState is what of the server session's state belongs to the client, wherever its next transaction runs.
+type serverState struct {
+	settings *Settings // wanted: from the startup message, as changed by SET and RESET since
+	told     *Settings // by ParameterStatus
+	dialect  sql.Dialect
+	pins     sql.Touch             // why the server may not be given back
+	made     map[string]*statement // prepared statements that the server knows by the client's own names
+
+	// Settings that may have changed since the session and its server agreed on them. What became of them is asked
+	// before the server could be given back: a rollback, a savepoint or a function may have undone it.
+	touched    []string
+	resetAll   bool
+	unclear    bool // something failed meanwhile, or was rolled back
+	everything bool // names that the text did not tell: all settings are to be asked
+	opaque     bool // a statement ran that may have left anything, locks as well
+
+	local      *Settings // in place until the end of the transaction, on a lock backend
+	localKnown bool
+	ownLock    bool // the application set lock_timeout itself since
+	ownIdle    bool
+}
+
+const (
+	lockTimeout = "lock_timeout"
+	idleTimeout = "idle_in_transaction_session_timeout"
+)
+
+// pinSession is the pin of pool mode "session"; the others are what was touched.
+const pinSession sql.Touch = 1 << 31
+
+// pinning is what lives in the server session and cannot be moved.
+const pinning = sql.TouchRole | sql.TouchPrepare | sql.TouchTemp | sql.TouchListen | sql.TouchHold | sql.TouchLoad |
+	sql.TouchSequence | sql.TouchSeed | sql.TouchLinks
+
+var pinWords = []struct {
+	bit  sql.Touch
+	name string
+}{
+	{pinSession, "session mode"}, {sql.TouchRole, "role"}, {sql.TouchPrepare, "prepared statement"},
+	{sql.TouchTemp, "temporary table"}, {sql.TouchListen, "listen"}, {sql.TouchHold, "cursor with hold"},
+	{sql.TouchLoad, "loaded library"}, {sql.TouchSequence, "sequence value"}, {sql.TouchSeed, "random seed"},
+	{sql.TouchLinks, "connections of the server's"},
+}
+
+func pinNames(pins sql.Touch) (names []string) {
+	for _, p := range pinWords {
+		if pins.Has(p.bit) {
+			names = append(names, p.name)
+		}
+	}
+	return names
+}
+
+// pin keeps the server for this session from now on.
+func (s *Session) pin(why sql.Touch) {
+	if why &^= s.state.pins; why == 0 {
+		return
+	}
+	s.state.pins |= why
+	s.do(Action{Op: Pinned, Text: strings.Join(pinNames(why), ", ")})
+}
+
+// touch notes what running a message may change of the server session, before it is sent.
+func (s *Session) touch(r *request) {
+	t := r.touches
+	if pins := t & pinning; pins != 0 {
+		s.pin(pins)
+	}
+	if t.Has(sql.TouchDefinition) {
+		s.do(Action{Op: Redefined})
+	}
+	if t.Has(sql.TouchDynamic) {
+		s.state.opaque = true
+	}
+	if t.Has(sql.TouchLockTimeout) {
+		s.state.ownLock = true
+	}
+	if t.Has(sql.TouchIdleTimeout) {
+		s.state.ownIdle = true
+	}
+	if t.Has(sql.TouchRollbackTo) {
+		s.state.unclear, s.state.localKnown = true, false
+	}
+	if r.unit == nil {
+		return
+	}
+	for _, one := range r.unit.Settings {
+		switch {
+		case one.Local:
+		case one.Op == sql.OpResetAll:
+			s.state.resetAll = true
+			s.srv.settings = s.srv.settings.Without(lockTimeout).Without(idleTimeout)
+		case one.Name == "":
+			s.state.everything = true
+		default:
+			s.touchName(one.Name)
+			s.state.unclear = s.state.unclear || one.Op != sql.OpReset
+		}
+	}
+}
+
+func (s *Session) touchName(name string) {
+	if !slices.Contains(s.state.touched, name) {
+		s.state.touched = append(s.state.touched, name)
+	}
+}
+
+// wanted gives the settings that are to be in place for the next unit. On a lock backend they hold the pool's own
+// timeouts, unless the application has its own: lock_timeout for lock units alone, since it would bound ordinary
+// statements as well.
+func (s *Session) wanted(locks bool) *Settings {
+	want := s.state.settings
+	if s.kind != pools.Lock {
+		return want
+	}
+	inPlace := s.inPlace()
+	if s.ownsTimeout(lockTimeout, s.state.ownLock, s.srv.OwnLockTimeout) {
+		want = want.like(inPlace, lockTimeout)
+	} else if locks && s.cfg.LockTimeout > 0 {
+		want = want.With(lockTimeout, milliseconds(s.cfg.LockTimeout))
+	}
+	if s.ownsTimeout(idleTimeout, s.state.ownIdle, s.srv.OwnIdleTimeout) {
+		want = want.like(inPlace, idleTimeout)
+	} else if s.cfg.IdleTimeout > 0 {
+		want = want.With(idleTimeout, milliseconds(s.cfg.IdleTimeout))
+	}
+	return want
+}
+
+// ownsTimeout tells whether a timeout is the application's business: it touched it, or has it in its settings, or its
+// role or database comes with one.
+func (s *Session) ownsTimeout(name string, touched, byRole bool) bool {
+	if touched {
+		return true
+	}
+	_, own := s.state.settings.Get(name)
+	return own || byRole
+}
+
+// like gives the set with one setting as it is in another, unless it has it already.
+func (s *Settings) like(other *Settings, name string) *Settings {
+	if _, own := s.Get(name); own {
+		return s
+	}
+	if value, ok := other.Get(name); ok {
+		return s.With(name, value)
+	}
+	return s
+}
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+// inPlace gives the settings that the server has now, as far as sessions put them there.
+func (s *Session) inPlace() *Settings {
+	if s.state.local != nil {
+		return s.state.local
+	}
+	return s.srv.settings
+}
+
+// putSettings puts the session's settings in place on a server that has no transaction. Should one be refused, the
+// block is left open and failed, so that the unit sent behind it cannot run without it.
+func (s *Session) putSettings(locks bool) {
+	want := s.wanted(locks)
+	if want.Equal(s.srv.settings) {
+		s.srv.settings = want
+		s.tellReported()
+		return
+	}
+	if encoding, ok := want.Get("client_encoding"); ok {
+		// The values of the others are read in the encoding that is in place when they arrive.
+		if now, _ := s.srv.settings.Get("client_encoding"); now != encoding {
+			s.sendQuery(forSettings, string(appendSet(nil, "client_encoding", encoding, false)))
+		}
+	}
+	text := append([]byte(nil), "BEGIN;"...)
+	text = change(text, s.srv.settings, want, false)
+	s.sendQuery(forSettings, string(append(text, "COMMIT"...)))
+	s.srv.settings = want
+}
+
+// needsTimeouts tells whether the lock pool's timeouts must be switched for the next unit.
+func (s *Session) needsTimeouts(locks bool) bool {
+	if s.tx == 'E' {
+		return false
+	}
+	return !s.state.localKnown && s.tx == 'T' && s.kind == pools.Lock || !s.wanted(locks).Equal(s.inPlace())
+}
+
+// putTimeouts switches them between units: for good outside a transaction, else until its end.
+func (s *Session) putTimeouts(locks bool) {
+	if s.tx == 'I' {
+		s.putSettings(locks)
+		return
+	}
+	s.localTimeouts(locks)
+	at := len(s.o.scratch)
+	s.o.scratch = appendHead(s.o.scratch, protocol.Sync, 0)
+	s.toServer(s.o.since(at))
+	s.srv.flight.push(request{kind: protocol.Sync, purpose: forTimeouts})
+	s.open = false
+	s.unitsAhead++
+}
+
+// putTimeoutsInBatch switches them on in the middle of a batch, for the rest of its transaction.
+func (s *Session) putTimeoutsInBatch() { s.localTimeouts(true) }
+
+// localTimeouts switches the timeouts until the end of the transaction. It uses the extended protocol with names of
+// its own: a simple query would end a batch, and destroy the client's unnamed statement and portal.
+func (s *Session) localTimeouts(locks bool) {
+	want, have := s.wanted(locks), s.inPlace()
+	for _, name := range []string{lockTimeout, idleTimeout} {
+		value, set := want.Get(name)
+		if now, is := have.Get(name); s.state.localKnown && set == is && value == now {
+			continue
+		}
+		if set {
+			s.runInBatch(appendSet(nil, name, value, true))
+		} else {
+			s.runInBatch(appendReset(nil, name, true))
+		}
+	}
+	s.state.local, s.state.localKnown = want, true
+}
+
+// runInBatch runs a statement of ours without parameters in the batch at hand, or as one before it.
+func (s *Session) runInBatch(text []byte) {
+	const ours = ourNames + "once"
+	at := len(s.o.scratch)
+	b := appendParse(s.o.scratch, ours, string(text)+"\x00\x00\x00")
+	b = appendHead(b, protocol.Bind, 2*(len(ours)+1)+6)
+	b = append(b, ours+"\x00"+ours+"\x00\x00\x00\x00\x00\x00\x00"...)
+	b = appendHead(b, protocol.Execute, len(ours)+1+4)
+	b = append(b, ours+"\x00\x00\x00\x00\x00"...)
+	b = appendHead(b, protocol.Close, 1+len(ours)+1)
+	b = append(b, "P"+ours+"\x00"...)
+	s.o.scratch = appendCloseStatement(b, ours)
+	s.toServer(s.o.since(at))
+	for _, kind := range []byte{protocol.Parse, protocol.Bind, protocol.Execute, protocol.Close, protocol.Close} {
+		s.pushed(request{kind: kind, purpose: forTimeouts})
+	}
+}
+
+// transactionOver follows the settings through the end of a transaction.
+func (st *serverState) transactionOver() {
+	st.local, st.localKnown = nil, true
+}
+
+// discarded takes over what DISCARD ALL does to a session.
+func (s *Session) discarded() {
+	s.state.settings = s.client.Settings
+	s.state.pins &= pinSession
+	s.state.made = nil
+	s.settingsAgreed()
+	clear(s.statements)
+	clear(s.names)
+	s.unnamed = nil
+	s.held = locks{}
+}
+
+// settingsAgreed notes that session and server agree on all settings.
+func (s *Session) settingsAgreed() {
+	st := &s.state
+	st.touched, st.resetAll, st.unclear, st.everything, st.opaque = st.touched[:0], false, false, false, false
+	st.ownLock, st.ownIdle = false, false
+	st.dialect = dialectOf(st.settings)
+}
+
+// dialectOf tells how a session with these settings has its texts read.
+func dialectOf(settings *Settings) sql.Dialect {
+	var d sql.Dialect
+	if v, ok := settings.Get("standard_conforming_strings"); ok {
+		d.BackslashQuotes = isFalse(v)
+	}
+	if v, ok := settings.Get("client_encoding"); ok {
+		d.Encoding = sql.EncodingOf(v)
+	}
+	return d
+}
+
+// isFalse reads a boolean as PostgreSQL does (bool.c, parse_bool): any beginning of false, no, off that is no other's.
+func isFalse(v string) bool {
+	v = strings.ToLower(strings.TrimSpace(v))
+	return v == "0" || len(v) > 0 && (strings.HasPrefix("false", v) || strings.HasPrefix("no", v)) ||
+		len(v) > 1 && strings.HasPrefix("off", v)
+}
+
+// tellReported tells the client what the server has reported otherwise than the client was told.
+func (s *Session) tellReported() {
+	reported := s.srv.Reported
+	if s.state.told == reported || s.phase == starting {
+		return
+	}
+	for _, p := range reported.All() {
+		if told, ok := s.state.told.Get(p.Name); ok && told == p.Value {
+			continue
+		}
+		at := len(s.o.scratch)
+		s.o.scratch = protocol.AppendParameterStatus(s.o.scratch, reportedName(p.Name), p.Value)
+		s.toClient(s.o.since(at))
+	}
+	s.state.told = reported
+}
+
+// reportedName gives a setting's name as servers spell it in ParameterStatus (guc_tables.c): ours are in lower case.
+func reportedName(name string) string {
+	switch name {
+	case "datestyle":
+		return "DateStyle"
+	case "timezone":
+		return "TimeZone"
+	case "intervalstyle":
+		return "IntervalStyle"
+	}
+	return name
+}

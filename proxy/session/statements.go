@@ -1,0 +1,132 @@
+package session
+
+import (
+	"encoding/binary"
+	"strconv"
+	"strings"
+
+	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/protocol/sql"
+)
+
+// statement is one that a client prepared by a Parse message.
+type statement struct {
+	name string // the client's; "" is the unnamed one
+	body string // the Parse message's body behind the name: text, zero byte, parameter types
+	unit sql.Unit
+
+	// Servers share statements under names of ours by key. Another search_path, role or date style gives the same
+	// text another meaning, so the session's settings are part of it (PITFALLS, M 3.10.0).
+	key         string
+	keySettings *Settings
+}
+
+// sharedKey gives what sessions that share the statement have in common.
+func (st *statement) sharedKey(settings *Settings) string {
+	if st.key == "" || st.keySettings != settings {
+		st.key, st.keySettings = st.body+settings.fingerprint(), settings
+	}
+	return st.key
+}
+
+func (st *statement) text() string {
+	text, _, _ := strings.Cut(st.body, "\x00")
+	return text
+}
+
+// ourNames begin the names of prepared statements that we make on servers.
+const ourNames = "lockproxy_"
+
+// shared is a prepared statement on one server, under a name of ours.
+type shared struct {
+	key        string
+	name       string
+	prev, next *shared // from the least to the most recently used
+}
+
+// preparedStatements are those that one server has under names of ours, at most maxPrepared of them.
+type preparedStatements struct {
+	byKey map[string]*shared
+	root  shared // of the ring by use: root.next is the one used longest ago
+	made  uint64
+}
+
+// maxPrepared bounds the statements kept prepared on a server; beyond it the one used longest ago is closed.
+const maxPrepared = 200
+
+func (p *preparedStatements) find(key string) *shared {
+	sh := p.byKey[key]
+	if sh != nil && p.root.prev != sh {
+		p.unlink(sh)
+		p.link(sh)
+	}
+	return sh
+}
+
+// add gives the key a new name, and tells which statement must be closed to make room for it, or nil.
+func (p *preparedStatements) add(key string) (sh, evicted *shared) {
+	if p.byKey == nil {
+		p.byKey = make(map[string]*shared)
+		p.root.prev, p.root.next = &p.root, &p.root
+	}
+	if len(p.byKey) >= maxPrepared {
+		evicted = p.root.next
+		p.drop(evicted)
+	}
+	p.made++
+	sh = &shared{key: key, name: ourNames + strconv.FormatUint(p.made, 10)}
+	p.put(sh)
+	return sh, evicted
+}
+
+func (p *preparedStatements) put(sh *shared) {
+	p.byKey[sh.key] = sh
+	p.link(sh)
+}
+
+// drop forgets a statement, if that is still what its key means.
+func (p *preparedStatements) drop(sh *shared) {
+	if p.byKey[sh.key] != sh {
+		return
+	}
+	delete(p.byKey, sh.key)
+	p.unlink(sh)
+}
+
+func (p *preparedStatements) clear() {
+	p.byKey, p.root = nil, shared{}
+}
+
+func (p *preparedStatements) link(sh *shared) {
+	sh.prev, sh.next = p.root.prev, &p.root
+	sh.prev.next, p.root.prev = sh, sh
+}
+
+func (p *preparedStatements) unlink(sh *shared) {
+	sh.prev.next, sh.next.prev = sh.next, sh.prev
+}
+
+// appendParse writes a Parse message for a name and the rest of the body.
+func appendParse(dst []byte, name, body string) []byte {
+	dst = appendHead(dst, protocol.Parse, len(name)+1+len(body))
+	dst = append(dst, name...)
+	dst = append(dst, 0)
+	return append(dst, body...)
+}
+
+func appendCloseStatement(dst []byte, name string) []byte {
+	return appendNamed(dst, protocol.Close, name)
+}
+
+// appendNamed writes a Describe or Close message for a prepared statement.
+func appendNamed(dst []byte, kind byte, name string) []byte {
+	dst = appendHead(dst, kind, 1+len(name)+1)
+	dst = append(dst, 'S')
+	dst = append(dst, name...)
+	return append(dst, 0)
+}
+
+// appendHead writes a message's kind and length, for a body of so many bytes.
+func appendHead(dst []byte, kind byte, body int) []byte {
+	return binary.BigEndian.AppendUint32(append(dst, kind), uint32(4+body))
+}

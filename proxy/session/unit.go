@@ -1,0 +1,275 @@
+package session
+
+import (
+	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/protocol/sql"
+)
+
+// A unit is a simple query, a function call, or a batch of the extended protocol up to Sync or Flush: what is decided
+// about as one (ROUTING.md, "Which statements are lock statements").
+
+// gather looks at frames until the unit at the head is whole, or as much of it as may be kept. It gives false where
+// more bytes are needed.
+func (s *Session) gather() bool {
+	for i := 0; ; i++ {
+		if i >= s.ahead.len() {
+			if s.sized > 0 && len(s.view) > s.cfg.MaxBuffer {
+				return true // what is here must do: the rest streams
+			}
+			if !s.look() || s.phase != resting {
+				return false
+			}
+		}
+		r := s.ahead.at(i)
+		switch {
+		case r.ends():
+			return true
+		case i > 0 && (r.kind == protocol.Flush || r.kind == protocol.Terminate):
+			return true
+		case i == 0 && needsNothing(r):
+			if r.kind == protocol.Terminate {
+				s.terminate()
+				return false
+			}
+			s.take(true)
+			i--
+		case s.skip:
+			s.take(true)
+			i--
+		}
+	}
+}
+
+// needsNothing tells messages that mean nothing outside a batch: a server discards what is left of a COPY that failed
+// (postgres.c, PostgresMain; PITFALLS, B#1470), and has nothing to flush.
+func needsNothing(r *request) bool {
+	switch r.kind {
+	case protocol.CopyData, protocol.CopyDone, protocol.CopyFail, protocol.Flush, protocol.Terminate:
+		return true
+	}
+	return false
+}
+
+// decide answers the gathered unit here, or asks for the server that it needs.
+func (s *Session) decide() {
+	switch {
+	case s.skip:
+		s.skipped()
+	case s.owed != nil && !s.endsHere():
+		s.answerOwed()
+	case s.answersHere():
+		s.answer()
+	default:
+		s.kind = pools.Admin
+		if s.unitLocks() {
+			s.kind = pools.Lock
+		}
+		s.phase = queueing
+		s.do(Action{Op: Checkout, Kind: s.kind})
+	}
+}
+
+// answerOwed tells the client what became of its transaction while it asked nothing. A COMMIT that is answered so has
+// ended it.
+func (s *Session) answerOwed() {
+	e := s.owed
+	s.owed = nil
+	if s.ahead.front().has(flagEnd) {
+		s.begin, s.failed = s.begin[:0], false
+		s.tx = 'I'
+	}
+	s.answerUnit(e)
+}
+
+// skipped ends a batch that failed here: its Sync is answered.
+func (s *Session) skipped() {
+	if r, _ := s.take(true); r.kind == protocol.Sync {
+		s.skip = false
+		s.tellReady()
+	}
+}
+
+// unitLocks tells whether the unit at the head of ahead, as far as it has been looked at, is to run on a lock backend.
+func (s *Session) unitLocks() bool {
+	for i := range s.ahead.len() {
+		r := s.ahead.at(i)
+		if s.takesLocks(r) {
+			return true
+		}
+		if r.ends() {
+			break
+		}
+	}
+	return false
+}
+
+// takesLocks tells whether a message needs a lock backend. What only releases, for a session that holds nothing, does
+// not: pools' reset queries do so at every return.
+func (s *Session) takesLocks(r *request) bool {
+	const releases = sql.SessionRelease | sql.UnlockAll
+	return r.lock&^releases != 0 || (r.lock != 0 && s.held.any())
+}
+
+// endsHere tells whether the unit is a ROLLBACK, which even a transaction that is lost for good answers well.
+func (s *Session) endsHere() bool {
+	r := s.ahead.front()
+	return r.kind == protocol.Query && r.has(flagEnd) && !r.has(flagCommit)
+}
+
+// answersHere tells whether the unit needs no server at all: a BEGIN, which is sent with what follows it, the end of a
+// transaction that no server knows of, a reset of a session that left nothing anywhere, or nothing but Sync and Close.
+func (s *Session) answersHere() bool {
+	r := s.ahead.front()
+	if r.kind == protocol.Query {
+		return s.runsHere(r) || s.resetsNothing(r)
+	}
+	executes := 0
+	for i := range s.ahead.len() {
+		switch r := s.ahead.at(i); r.kind {
+		case protocol.Sync:
+			return true
+		case protocol.Parse:
+			if r.has(flagTooLong|flagTwice) || !s.textRunsHere(r.stmt) {
+				return false
+			}
+		case protocol.Bind, protocol.Describe:
+			if r.stmt == nil && r.kind == protocol.Bind || r.stmt != nil && !s.textRunsHere(r.stmt) {
+				return false
+			}
+			if r.stmt == nil && (s.portal == nil || !s.textRunsHere(s.portal)) {
+				return false
+			}
+		case protocol.Execute:
+			if executes++; executes > 1 || !s.runsHere(r) {
+				return false
+			}
+		case protocol.Close:
+			if r.reply != replyClosed {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+// runsHere tells whether a message runs nothing but a BEGIN or an END that this session can answer.
+func (s *Session) runsHere(r *request) bool {
+	open := len(s.begin) > 0
+	return r.has(flagBegin) && !open && s.tx == 'I' || r.has(flagEnd) && open
+}
+
+// textRunsHere tells the same of a prepared statement.
+func (s *Session) textRunsHere(st *statement) bool {
+	if st == nil {
+		return false
+	}
+	var r request
+	s.classify(&r, &st.unit)
+	return s.runsHere(&r)
+}
+
+// resetsNothing tells whether the message is a DISCARD ALL of a session that has nothing to discard.
+func (s *Session) resetsNothing(r *request) bool {
+	return r.has(flagDiscardAll) && s.tx == 'I' && s.state.settings.Equal(s.client.Settings)
+}
+
+// answer answers the gathered unit here.
+func (s *Session) answer() {
+	for {
+		r, p := s.take(true)
+		switch r.kind {
+		case protocol.Query:
+			s.answerRun(&r, queryText(p))
+			s.tellReady()
+			return
+		case protocol.Sync:
+			s.tellReady()
+			return
+		case protocol.Parse:
+			s.reply(protocol.AppendParseComplete)
+		case protocol.Bind:
+			s.reply(protocol.AppendBindComplete)
+		case protocol.Close:
+			s.reply(protocol.AppendCloseComplete)
+		case protocol.Describe:
+			if r.stmt != nil {
+				s.reply(appendNoParameters)
+			}
+			s.reply(protocol.AppendNoData)
+		case protocol.Execute:
+			s.answerRun(&r, []byte(r.stmt.text()))
+		}
+	}
+}
+
+// appendNoParameters writes a ParameterDescription without parameters.
+func appendNoParameters(dst []byte) []byte {
+	return append(appendHead(dst, protocol.ParameterDescription, 2), 0, 0)
+}
+
+func (s *Session) reply(build func([]byte) []byte) {
+	at := len(s.o.scratch)
+	s.o.scratch = build(s.o.scratch)
+	s.toClient(s.o.since(at))
+}
+
+// answerRun does what the BEGIN, the END or the DISCARD ALL means here.
+func (s *Session) answerRun(r *request, text []byte) {
+	switch {
+	case r.has(flagBegin):
+		s.begin = append(s.begin[:0], text...)
+		s.tx = 'T'
+		s.tellComplete(beginTag(s.begin))
+	case r.has(flagEnd):
+		tag := "ROLLBACK"
+		if r.has(flagCommit) && !s.failed {
+			tag = "COMMIT"
+		}
+		s.begin, s.failed, s.owed = s.begin[:0], false, nil
+		s.tx = 'I'
+		s.tellComplete(tag)
+	default:
+		s.discarded()
+		s.tellComplete("DISCARD ALL")
+	}
+}
+
+// beginTag is the command tag of a BEGIN or a START TRANSACTION: by the first letter that is no comment's.
+func beginTag(text []byte) string {
+	if verb := sql.FirstWord(text); len(verb) > 0 && verb[0]|0x20 == 's' {
+		return "START TRANSACTION"
+	}
+	return "BEGIN"
+}
+
+// answerUnit answers the unit at the head of ahead with an error, as a server would, and drops the rest of it.
+func (s *Session) answerUnit(e *protocol.Error) {
+	s.tellError(e)
+	if s.tx == 'T' {
+		s.abandon()
+	}
+	for s.ahead.len() > 0 {
+		r := s.ahead.front()
+		s.undo(r)
+		ends := r.ends()
+		s.take(true)
+		if ends {
+			s.tellReady()
+			return
+		}
+	}
+	s.skip = true
+}
+
+// abandon makes the transaction one that has failed, with no server yet that knows: it is begun and aborted there when
+// one is needed.
+func (s *Session) abandon() {
+	s.tx = 'E'
+	s.failed = true
+	if len(s.begin) == 0 {
+		s.begin = append(s.begin, "BEGIN"...)
+	}
+}
