@@ -57,12 +57,12 @@ func (p *Pair) DialFailed(now time.Time, d *Dial, err error, permanent bool) {
 	p.settle(now)
 }
 
-// backOff delays the next dial. Dials that began together fail together; they count as one failure.
+// backOff delays the next dial. Dials that began together fail together: they count as one failure, and the
+// delay runs from the last.
 func (p *Pair) backOff(now time.Time, d *Dial) {
-	if d.round != p.failures {
-		return
+	if d.round == p.failures {
+		p.failures++
 	}
-	p.failures++
 	p.retryAt = now.Add(retryDelay(p.failures))
 }
 

@@ -1,0 +1,41 @@
+package backend
+
+import (
+	"context"
+	"net"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// address is what was really dialled: of several hosts, or of several addresses of one name, the one that answered.
+type address struct{ network, name string }
+
+// Cancel asks the server to cancel what runs on c, on a connection of its own to the same address, over TLS where c has
+// TLS. It returns when the server has closed that connection, so that the signal is on its way to c's process before
+// anybody does anything else with c: a CancelRequest that came late would hit the next statement. It is bounded by ctx
+// and connect_timeout, and may be called from any goroutine, at any time, even after Close.
+func (c *Conn) Cancel(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.link.Config.ConnectTimeout)
+	defer cancel()
+	// pgconn's CancelRequest reads the connection's facts and never touches its socket's bytes.
+	pg, err := pgconn.Construct(c.link)
+	if err != nil {
+		return newError(err)
+	}
+	if err := pg.CancelRequest(ctx); err != nil {
+		return newError(err)
+	}
+	// CancelRequest takes any end of its last read, a deadline's too, for the server's closing.
+	if err := ctx.Err(); err != nil {
+		return newError(err)
+	}
+	return nil
+}
+
+// cancelConfig is the configuration for Cancel: its dials go to the address given.
+func (t *Target) cancelConfig(config *pgconn.Config, to address) *pgconn.Config {
+	config.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return t.dialer().DialContext(ctx, to.network, to.name)
+	}
+	return config
+}

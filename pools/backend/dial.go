@@ -1,0 +1,94 @@
+package backend
+
+import (
+	"context"
+	"maps"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Conn is a logged-in, idle server connection. Its fields do not change. Whoever has it owns the socket in Net: nothing
+// here reads or writes it.
+type Conn struct {
+	Net net.Conn // nothing is unread in any buffer before it, and it has no deadline
+
+	Pid        uint32      // the server process
+	Key        []byte      // its cancel key: 4 bytes, up to 256 since protocol 3.2
+	Parameters []Parameter // what the server reported of itself (ParameterStatus), by name
+	Version    int         // server_version_num, such as 150004
+
+	// The application's own setting of a timeout, by ALTER ROLE, ALTER DATABASE or the URL, wins over the pool's.
+	OwnLockTimeout bool // lock_timeout
+	OwnIdleTimeout bool // idle_in_transaction_session_timeout
+
+	link *pgconn.HijackedConn // for Cancel: address, TLS and key
+}
+
+// Parameter is a setting that the server reports to its clients.
+type Parameter struct{ Name, Value string }
+
+// maxLoginMessage bounds the messages of a server up to the hand-over, in bytes. Afterwards the session reads.
+const maxLoginMessage = 1 << 20
+
+// Dial connects to the target and logs in. It tries the target's addresses in turn, each for connect_timeout at most
+// (15 s by default), and ends at once when ctx does. The error is always an *Error.
+func Dial(ctx context.Context, t *Target) (*Conn, error) {
+	config := t.config.Copy()
+	var last address
+	config.DialFunc = func(ctx context.Context, network, name string) (net.Conn, error) {
+		last = address{network, name}
+		return t.dialer().DialContext(ctx, network, name)
+	}
+	pg, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, newError(err)
+	}
+	// ConnectConfig's own bound ends with ReadyForQuery.
+	ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout)
+	defer cancel()
+	c, err := handOver(ctx, pg)
+	if err != nil {
+		_ = pg.Conn().Close()
+		return nil, newError(err)
+	}
+	c.link.Config = t.cancelConfig(config, last)
+	return c, nil
+}
+
+// Close closes the socket. It sends no Terminate, which could end up inside a half-written message: who wrote the last
+// message knows. A connection that Dial has just given may be closed like this too.
+func (c *Conn) Close() { _ = c.Net.Close() }
+
+// handOver asks for the facts and takes the socket out of pgconn's hands.
+func handOver(ctx context.Context, pg *pgconn.PgConn) (*Conn, error) {
+	c := &Conn{}
+	if err := c.askFacts(ctx, pg); err != nil {
+		return nil, err
+	}
+	// SyncConn reads on until nothing is buffered that came behind ReadyForQuery: a ParameterStatus of a reload, a
+	// notice.
+	if err := pg.SyncConn(ctx); err != nil {
+		return nil, err
+	}
+	link, err := pg.Hijack()
+	if err != nil {
+		return nil, err
+	}
+	if err := link.Conn.SetDeadline(time.Time{}); err != nil {
+		return nil, err
+	}
+	c.Net, c.Pid, c.Key = link.Conn, link.PID, link.SecretKey
+	for _, name := range slices.Sorted(maps.Keys(link.ParameterStatuses)) {
+		c.Parameters = append(c.Parameters, Parameter{name, link.ParameterStatuses[name]})
+	}
+	link.Frontend, link.ParameterStatuses, link.CustomData = nil, nil, nil // the buffers, which idle backends do without
+	c.link = link
+	return c, nil
+}
+
+func (t *Target) dialer() *net.Dialer {
+	return &net.Dialer{Timeout: t.config.ConnectTimeout, KeepAliveConfig: t.keepAlive}
+}

@@ -1,0 +1,152 @@
+// Package backend is one connection to a PostgreSQL server, up to the moment when a session may use its socket: which
+// server, logging in, what must be known about it, and cancelling what runs on it.
+package backend
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Target says where and as whom to connect. It is immutable: any goroutine may use it.
+type Target struct {
+	config       *pgconn.Config
+	keepAlive    net.KeepAliveConfig
+	ownUser      bool // the URL names the user, so every client is that user
+	ownDatabase  bool
+	ownsPassword bool // the URL or the environment has a password, whoever the user is
+}
+
+// defaultTimeout bounds dialling and logging in to one address where the URL has no connect_timeout. A pooler has no
+// use for libpq's default, which is to wait for ever.
+const defaultTimeout = 15 * time.Second
+
+// ParseTarget reads what libpq takes as a connection string: a URL or pairs of keyword and value, with several hosts,
+// target_session_attrs, sslmode, passfile, service, connect_timeout, keepalives and run-time parameters (manual,
+// "Connection Strings" and "Parameter Key Words"). Keywords that cannot be obeyed are errors. No error quotes the
+// string, because a misspelt one may show its password anywhere.
+func ParseTarget(text string) (*Target, error) {
+	config, err := pgconn.ParseConfig(text)
+	if err != nil {
+		return nil, withoutConnString(err)
+	}
+	t := &Target{
+		config:       config,
+		ownUser:      names(text, config, "user") || config.User != environmentUser(),
+		ownDatabase:  names(text, config, "database") || config.Database != os.Getenv("PGDATABASE"),
+		ownsPassword: names(text, config, "password") || os.Getenv("PGPASSWORD") != "",
+	}
+	dropEnvironment(text, config.RuntimeParams)
+	if err := t.takeKeywords(config.RuntimeParams); err != nil {
+		return nil, err
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = defaultTimeout
+	}
+	config.MaxProtocolMessageBodyLen = maxLoginMessage
+	return t, nil
+}
+
+// With gives the target for one pool: the user and password apply where the URL names no user, the database where it
+// names none. An empty password leaves the one that the URL or PGPASSWORD gives.
+func (t *Target) With(user, password, database string) *Target {
+	effective := *t
+	effective.config = t.config.Copy()
+	c := effective.config
+	if !t.ownUser {
+		c.User = user
+		if password != "" || !t.ownsPassword {
+			c.Password = password
+		}
+	}
+	if !t.ownDatabase {
+		c.Database = database
+	}
+	return &effective
+}
+
+// User is the name that the server sees.
+func (t *Target) User() string { return t.config.User }
+
+// Database is the server's name of the database.
+func (t *Target) Database() string { return t.config.Database }
+
+// ForcesUser tells whether the URL names the user, so that it is the same for every client.
+func (t *Target) ForcesUser() bool { return t.ownUser }
+
+// ForcesDatabase tells whether the URL names the database, so that it is the same under every name of a client's.
+func (t *Target) ForcesDatabase() bool { return t.ownDatabase }
+
+// String gives user, first host and database as a URL without the password, for people.
+func (t *Target) String() string {
+	u := url.URL{Scheme: "postgres", User: url.User(t.User()), Path: "/" + t.Database()}
+	u.Host = net.JoinHostPort(t.config.Host, strconv.Itoa(int(t.config.Port)))
+	if strings.HasPrefix(t.config.Host, "/") {
+		u.Host = ""
+		u.RawQuery = "host=" + t.config.Host + "&port=" + strconv.Itoa(int(t.config.Port))
+	}
+	return u.String()
+}
+
+// libpqKeywords are the keywords that pgconn takes to itself.
+var libpqKeywords = []string{
+	"host", "port", "database", "user", "password", "passfile", "connect_timeout", "sslmode", "ssl", "sslkey", "sslcert",
+	"sslcertmode", "sslrootcert", "sslnegotiation", "sslpassword", "sslsni", "krbspn", "krbsrvname", "target_session_attrs",
+	"service", "servicefile", "min_protocol_version", "max_protocol_version", "channel_binding", "require_auth",
+}
+
+// names tells whether the connection string itself has the keyword. pgconn does not say where a value came from, but
+// it can be told to refuse a keyword in the string alone.
+func names(text string, config *pgconn.Config, keyword string) bool {
+	allowed := append(slices.Collect(maps.Keys(config.RuntimeParams)), libpqKeywords...)
+	allowed = slices.DeleteFunc(allowed, func(k string) bool { return k == keyword })
+	_, err := pgconn.ParseConfigWithOptions(text, pgconn.ParseConfigOptions{ConnStringAllowedKeys: allowed})
+	return err != nil
+}
+
+// environmentUser is the user that libpq takes where nothing names one.
+func environmentUser() string {
+	if name := os.Getenv("PGUSER"); name != "" {
+		return name
+	}
+	account, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	return account.Username
+}
+
+// dropEnvironment takes out the settings that libpq adds from the environment: they describe lockproxy's own process,
+// and would become every client's.
+func dropEnvironment(text string, parameters map[string]string) {
+	for name, variable := range map[string]string{
+		"application_name": "PGAPPNAME", "timezone": "PGTZ", "options": "PGOPTIONS",
+	} {
+		if value := os.Getenv(variable); value != "" && parameters[name] == value && !strings.Contains(text, name) {
+			delete(parameters, name)
+		}
+	}
+}
+
+// withoutConnString keeps of pgconn's error what went wrong and leaves out the string. The cause is added only where
+// the string could be read as such, so that it is about a file.
+func withoutConnString(err error) error {
+	text := err.Error()
+	reason := text[strings.LastIndex(text, "`: ")+1:]
+	reason = strings.TrimPrefix(reason, ": ")
+	cause := errors.Unwrap(err)
+	if cause != nil && strings.HasPrefix(reason, "failed to parse") {
+		reason = strings.TrimSuffix(reason, " ("+cause.Error()+")")
+	}
+	return fmt.Errorf("connection string: %s", reason)
+}
