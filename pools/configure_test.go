@@ -45,6 +45,9 @@ func TestNewTimeLimitsCountFromTheSameEvents(t *testing.T) {
 	r.wantNext("7s from its checkout", secs(2))
 	r.want("w2", "tick 2s", "refused w2 timeout after 7s")
 	r.wantNext("a minute from the dial", secs(53))
+	r.run("configure lock.max_lifetime=0s")
+	r.wantNext("never", -1)
+	r.run("configure lock.max_lifetime=1m")
 	r.want("b1", "tick 53s", "close b1 max lifetime")
 	r.run("checkout w3 admin")
 	r.run("tick 5s")
@@ -122,8 +125,8 @@ func TestATransactionMayStillBePromotedAfterClose(t *testing.T) {
 }
 
 func TestAFailedDialAfterCloseIsTheEndOfIt(t *testing.T) {
-	r := newRig(t)
-	r.run("checkout w1 admin")
+	r := newRig(t, "admin.min_idle=1")
+	r.run("tick")
 	r.run("close")
 	r.want("nobody is told, nothing retried", "fail d1")
 	r.wantNext("never", -1)

@@ -214,10 +214,10 @@ func TestAFullQueueIsBoundedWhileDialsFail(t *testing.T) {
 	r := newRig(t, "admin.max=2", "admin.max_waiting=1")
 	r.run("checkout w1 admin")
 	r.run("fail d1")
-	r.run("checkout w2 admin")
-	r.run("checkout w3 admin")
-	r.run("checkout w4 admin")
-	r.want("two may hope for a slot each, one for a release", "checkout w5 admin", "refused w5 queue full")
+	r.want("one may hope for the next attempt", "checkout w2 admin")
+	r.want("two, as there are two slots", "checkout w3 admin")
+	r.want("one for a release", "checkout w4 admin")
+	r.want("no more", "checkout w5 admin", "refused w5 queue full")
 }
 
 func TestRetryDelayIsBounded(t *testing.T) {

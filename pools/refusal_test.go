@@ -53,6 +53,13 @@ func TestRefusalNamesWhoHasHeldABackendLongest(t *testing.T) {
 	r.run("leave a4")
 	r.run("later 1s")
 	r.run("promote a2 a2")
+	r.run("release a3")
+	r.active(Admin, "a3")
+	r.run("promote a3 a3")
+	if f := refusalOf(r, "checkout l0 lock"); f.Waiting != 1 {
+		t.Errorf("the promotion waits for a lock backend as well: %+v", f)
+	}
+	r.run("leave a3")
 	r.run("checkout l1 lock")
 	if f := refusalOf(r, "checkout l2 lock"); f.Holder != "label of a2" || !f.HolderSince.Equal(r.now) {
 		t.Errorf("a2 has held a lock backend since its promotion: %v since %v", f.Holder, f.HolderSince)

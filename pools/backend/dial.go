@@ -34,8 +34,8 @@ type Parameter struct{ Name, Value string }
 const maxLoginMessage = 1 << 20
 
 // Dial connects to the target and logs in. It tries the target's addresses in turn, each for connect_timeout at most
-// (15 s by default), and ends at once when ctx does. The error is always an *Error.
-func Dial(ctx context.Context, t *Target) (*Conn, error) {
+// (15 s by default), runs the probes, and ends at once when ctx does. The error is always an *Error.
+func Dial(ctx context.Context, t *Target, probes ...*Probe) (*Conn, error) {
 	config := t.config.Copy()
 	var last address
 	config.DialFunc = func(ctx context.Context, network, name string) (net.Conn, error) {
@@ -49,7 +49,7 @@ func Dial(ctx context.Context, t *Target) (*Conn, error) {
 	// ConnectConfig's own bound ends with ReadyForQuery.
 	ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout)
 	defer cancel()
-	c, err := handOver(ctx, pg)
+	c, err := handOver(ctx, pg, probes)
 	if err != nil {
 		_ = pg.Conn().Close()
 		return nil, newError(err)
@@ -62,11 +62,16 @@ func Dial(ctx context.Context, t *Target) (*Conn, error) {
 // message knows. A connection that Dial has just given may be closed like this too.
 func (c *Conn) Close() { _ = c.Net.Close() }
 
-// handOver asks for the facts and takes the socket out of pgconn's hands.
-func handOver(ctx context.Context, pg *pgconn.PgConn) (*Conn, error) {
+// handOver asks for the facts, runs the probes, and takes the socket out of pgconn's hands.
+func handOver(ctx context.Context, pg *pgconn.PgConn, probes []*Probe) (*Conn, error) {
 	c := &Conn{}
 	if err := c.askFacts(ctx, pg); err != nil {
 		return nil, err
+	}
+	for _, p := range probes {
+		if err := p.run(ctx, pg); err != nil {
+			return nil, err
+		}
 	}
 	// SyncConn reads on until nothing is buffered that came behind ReadyForQuery: a ParameterStatus of a reload, a
 	// notice.
