@@ -219,6 +219,21 @@ func TestBackendsShowsEachOnceActiveOnesFirst(t *testing.T) {
 	}
 }
 
+func TestATakenBackendIsReplacedAsMinIdleAsks(t *testing.T) {
+	r := newRig(t, "admin.min_idle=1")
+	r.run("tick")
+	r.run("dialed d1")
+	if !r.p.Take(r.now, r.waiter("probe"), r.backend("b1")) {
+		t.Fatal("b1 is idle")
+	}
+	if got := strings.Join(r.take(), "; "); got != "granted probe b1; dial d2 admin" {
+		t.Errorf("taken: %s", got)
+	}
+	if err := r.p.Invariants(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTimesThatRunBackwardsCountAsTheLatestSeen(t *testing.T) {
 	// Callers read the clock before they take their mutex, so that a later call may bring an earlier time.
 	r := newRig(t, "admin.max=1")

@@ -18,5 +18,6 @@ func (p *Pair) Take(now time.Time, w *Waiter, b *Backend) bool {
 	pl.active.pushBack(&b.place, b)
 	b.holder, b.since, w.backend = w, now, b
 	p.emit(Event{Op: Granted, Waiter: w, Backend: b})
+	p.settle(now) // MinIdle may ask for another.
 	return true
 }
