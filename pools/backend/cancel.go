@@ -7,9 +7,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// address is what was really dialled: of several hosts, or of several addresses of one name, the one that answered.
-type address struct{ network, name string }
-
 // Cancel asks the server to cancel what runs on c, on a connection of its own to the same address, over TLS where c has
 // TLS. It returns when the server has closed that connection, so that the signal is on its way to c's process before
 // anybody does anything else with c: a CancelRequest that came late would hit the next statement. It is bounded by ctx
@@ -32,10 +29,9 @@ func (c *Conn) Cancel(ctx context.Context) error {
 	return nil
 }
 
-// cancelConfig is the configuration for Cancel: its dials go to the address given.
-func (t *Target) cancelConfig(config *pgconn.Config, to address) *pgconn.Config {
-	config.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return t.dialer().DialContext(ctx, to.network, to.name)
-	}
-	return config
+// redial gives what Cancel dials with: the address of c, whatever pgconn makes of it. It would take a unix socket's
+// folder from the first host.
+func (c *Conn) redial(t *Target) pgconn.DialFunc {
+	to := c.to
+	return func(ctx context.Context, _, _ string) (net.Conn, error) { return t.dial(ctx, to.network, to.name) }
 }

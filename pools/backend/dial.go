@@ -24,7 +24,8 @@ type Conn struct {
 	OwnLockTimeout bool // lock_timeout
 	OwnIdleTimeout bool // idle_in_transaction_session_timeout
 
-	link *pgconn.HijackedConn // for Cancel: address, TLS and key
+	to   address              // for Cancel
+	link *pgconn.HijackedConn // for Cancel: TLS and key
 }
 
 // Parameter is a setting that the server reports to its clients.
@@ -37,11 +38,7 @@ const maxLoginMessage = 1 << 20
 // (15 s by default), runs the probes, and ends at once when ctx does. The error is always an *Error.
 func Dial(ctx context.Context, t *Target, probes ...*Probe) (*Conn, error) {
 	config := t.config.Copy()
-	var last address
-	config.DialFunc = func(ctx context.Context, network, name string) (net.Conn, error) {
-		last = address{network, name}
-		return t.dialer().DialContext(ctx, network, name)
-	}
+	config.DialFunc = t.dial
 	pg, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, newError(err)
@@ -54,7 +51,9 @@ func Dial(ctx context.Context, t *Target, probes ...*Probe) (*Conn, error) {
 		_ = pg.Conn().Close()
 		return nil, newError(err)
 	}
-	c.link.Config = t.cancelConfig(config, last)
+	// A copy, since pgconn may still be giving up another host's connection with the first one.
+	c.link.Config = config.Copy()
+	c.link.Config.DialFunc = c.redial(t)
 	return c, nil
 }
 
@@ -85,15 +84,14 @@ func handOver(ctx context.Context, pg *pgconn.PgConn, probes []*Probe) (*Conn, e
 	if err := link.Conn.SetDeadline(time.Time{}); err != nil {
 		return nil, err
 	}
-	c.Net, c.Pid, c.Key = link.Conn, link.PID, link.SecretKey
+	c.Net, c.to, c.Pid, c.Key = link.Conn, addressOf(link.Conn), link.PID, link.SecretKey
+	if bare, ok := c.Net.(*dialled); ok {
+		c.Net = bare.Conn
+	}
 	for _, name := range slices.Sorted(maps.Keys(link.ParameterStatuses)) {
 		c.Parameters = append(c.Parameters, Parameter{name, link.ParameterStatuses[name]})
 	}
 	link.Frontend, link.ParameterStatuses, link.CustomData = nil, nil, nil // the buffers, which idle backends do without
 	c.link = link
 	return c, nil
-}
-
-func (t *Target) dialer() *net.Dialer {
-	return &net.Dialer{Timeout: t.config.ConnectTimeout, KeepAliveConfig: t.keepAlive}
 }

@@ -1,0 +1,35 @@
+package backend
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+)
+
+// address is what was really dialled: of several hosts, or of several addresses of one name, the one that answered.
+type address struct{ network, name string }
+
+// dialled is a connection that knows its address. A variable beside the dial would not do: pgconn dials from goroutines
+// of its own too, when it gives up a connection that is half logged in.
+type dialled struct {
+	net.Conn
+	to address
+}
+
+// dial opens one connection with the target's timeout and keepalives.
+func (t *Target) dial(ctx context.Context, network, name string) (net.Conn, error) {
+	d := net.Dialer{Timeout: t.config.ConnectTimeout, KeepAliveConfig: t.keepAlive}
+	conn, err := d.DialContext(ctx, network, name)
+	if err != nil {
+		return nil, err
+	}
+	return &dialled{conn, address{network, name}}, nil
+}
+
+// addressOf finds the address of a connection that dial made, below its TLS if need be.
+func addressOf(conn net.Conn) address {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	return conn.(*dialled).to
+}

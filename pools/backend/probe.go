@@ -1,0 +1,35 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Probe is a query that Dial runs before it hands the connection over, while the simple way is still open.
+type Probe struct {
+	Name string     // for the error: what it asks for
+	SQL  string     // one statement
+	Rows [][]string // its rows; NULL is ""
+}
+
+func (p *Probe) run(ctx context.Context, pg *pgconn.PgConn) error {
+	results, err := pg.Exec(ctx, p.SQL).ReadAll()
+	if err == nil && len(results) != 1 {
+		err = errors.New("no answer")
+	}
+	if err != nil {
+		return fmt.Errorf("ask for %s: %w", p.Name, err)
+	}
+	p.Rows = nil
+	for _, row := range results[0].Rows {
+		texts := make([]string, len(row))
+		for i, value := range row {
+			texts[i] = string(value)
+		}
+		p.Rows = append(p.Rows, texts)
+	}
+	return nil
+}
