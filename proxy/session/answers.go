@@ -11,6 +11,7 @@ import (
 
 // serverSide is what is under way on the server, beyond the messages in flight.
 type serverSide struct {
+	begun      bool // the client's first unit is on its way
 	open       bool // messages of a batch are sent, and its Sync is not
 	unitsAhead int  // ReadyForQuery messages to come
 	copyIn     bool // the server takes COPY data

@@ -20,6 +20,7 @@ const maxUnitsAhead = 64
 func (s *Session) attach() {
 	s.phase = attached
 	s.srv.dirty = true
+	s.state.transactionOver()
 	s.tie()
 	if s.goodbye {
 		return
@@ -140,6 +141,7 @@ func (s *Session) promote() {
 
 // send sends the message at the head of ahead.
 func (s *Session) send() {
+	s.begun = true
 	r := s.ahead.front()
 	switch {
 	case r.has(flagTooLong):

@@ -13,7 +13,7 @@ const cleanWithin = 5 * time.Second
 // settled does what is due between units, when the server has answered all it was sent. It tells whether it changed
 // the session's phase.
 func (s *Session) settled() bool {
-	if s.srv.flight.len() > 0 || s.open || s.copyIn || s.cancelling || s.asking {
+	if s.srv.flight.len() > 0 || s.open || s.copyIn || s.cancelling || s.asking || !s.begun && !s.goodbye {
 		return false
 	}
 	if s.syncError != nil {

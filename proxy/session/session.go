@@ -98,6 +98,11 @@ func NewAudit(cfg *Config) *Session {
 	return s
 }
 
+// Over gives a session that has ended: it hears everything and does nothing.
+func Over() *Session {
+	return &Session{cfg: &Config{}, client: &Client{}, phase: ended, goodbye: true}
+}
+
 // Start welcomes the client. Known is what a server of its pool reported for the same startup settings; nil: not known,
 // and a server is asked.
 func (s *Session) Start(o *Output, now time.Time, known *Settings) {
@@ -171,7 +176,9 @@ func (s *Session) ClientBytes(o *Output, now time.Time, p []byte) {
 }
 
 // Paused tells whether the client has sent more than is to be kept for it: reading from it is to stop.
-func (s *Session) Paused() bool { return len(s.kept) > s.cfg.MaxBuffer && !s.needsMore }
+func (s *Session) Paused() bool {
+	return len(s.kept) > s.cfg.MaxBuffer && !s.needsMore && s.phase != ended
+}
 
 // Granted answers Checkout.
 func (s *Session) Granted(o *Output, now time.Time, srv *Server, kind pools.Kind) {

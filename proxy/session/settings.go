@@ -81,10 +81,11 @@ func (s *Settings) All() []Setting {
 
 // Equal tells whether both sets hold the same settings.
 func (s *Settings) Equal(t *Settings) bool {
-	return s == t || s.fingerprint() == t.fingerprint()
+	return s == t || s.Fingerprint() == t.Fingerprint()
 }
 
-func (s *Settings) fingerprint() string {
+// Fingerprint gives a text that is the same for equal sets, and no others.
+func (s *Settings) Fingerprint() string {
 	if s == nil {
 		return ""
 	}

@@ -1,0 +1,251 @@
+package session
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/protocol/sql"
+)
+
+// conversation plays the client, the server and the pools of one session, and holds what the session said to each of
+// them until a test has looked at it.
+type conversation struct {
+	t       *testing.T
+	s       *Session
+	o       Output
+	now     time.Time
+	client  []byte
+	server  []byte
+	actions []Action
+	srv     *Server
+}
+
+// newConversation gives a session that has been welcomed and is idle.
+func newConversation(t *testing.T, change ...func(*Config)) *conversation {
+	t.Helper()
+	reader, err := sql.NewReader([]string{"app.acquire"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalog := &Catalog{Reader: reader, Locks: map[uint32]sql.Effect{2880: sql.SessionAcquire}}
+	cfg := &Config{
+		Catalog: func() *Catalog { return catalog }, LockTimeout: 30 * time.Second, IdleTimeout: 30 * time.Second,
+		MaxStatement: 1 << 20, MaxBuffer: 64 << 10,
+	}
+	for _, f := range change {
+		f(cfg)
+	}
+	c := &conversation{t: t, s: New(cfg, &Client{Pid: 7}), now: time.Unix(1000, 0)}
+	c.s.Start(&c.o, c.now, NewSettings([]Setting{{"server_version", "15"}}))
+	c.took()
+	c.client, c.actions = nil, nil
+	return c
+}
+
+// took copies what the step put out. Bytes are the step's; a copy shows one that changes them too early.
+func (c *conversation) took() {
+	for _, p := range c.o.Server {
+		c.server = append(c.server, p...)
+	}
+	for _, p := range c.o.Client {
+		c.client = append(c.client, p...)
+	}
+	c.actions = append(c.actions, c.o.Actions...)
+}
+
+func (c *conversation) sends(messages ...[]byte) {
+	c.s.ClientBytes(&c.o, c.now, join(messages))
+	c.took()
+}
+
+func (c *conversation) answers(messages ...[]byte) {
+	c.s.ServerBytes(&c.o, c.now, join(messages))
+	c.took()
+}
+
+// granted gives a server of a kind, as new.
+func (c *conversation) granted(kind pools.Kind) {
+	c.t.Helper()
+	c.wantAction("a server was asked for", Action{Op: Checkout, Kind: kind})
+	c.srv = NewServer(99, NewSettings([]Setting{{"server_version", "15"}}), c.now)
+	c.s.Granted(&c.o, c.now, c.srv, kind)
+	c.took()
+}
+
+func (c *conversation) wantClient(rule string, messages ...[]byte) {
+	c.t.Helper()
+	c.want(rule, "the client", &c.client, join(messages))
+}
+
+func (c *conversation) wantServer(rule string, messages ...[]byte) {
+	c.t.Helper()
+	c.want(rule, "the server", &c.server, join(messages))
+}
+
+func (c *conversation) want(rule, who string, got *[]byte, want []byte) {
+	c.t.Helper()
+	if string(*got) != string(want) {
+		c.t.Fatalf("%s\n%s got  %s\n    wanted %s", rule, who, spell(*got), spell(want))
+	}
+	*got = nil
+}
+
+func (c *conversation) wantAction(rule string, want Action) {
+	c.t.Helper()
+	if len(c.actions) == 0 || c.actions[0].Op != want.Op || c.actions[0].Kind != want.Kind || c.actions[0].On != want.On {
+		c.t.Fatalf("%s\nactions %+v, wanted first %+v", rule, c.actions, want)
+	}
+	c.actions = c.actions[1:]
+}
+
+func (c *conversation) wantNothing(rule string) {
+	c.t.Helper()
+	if len(c.client)+len(c.server)+len(c.actions) > 0 {
+		c.t.Fatalf("%s\nclient %s\nserver %s\nactions %+v", rule, spell(c.client), spell(c.server), c.actions)
+	}
+}
+
+func join(messages [][]byte) (all []byte) {
+	for _, m := range messages {
+		all = append(all, m...)
+	}
+	return all
+}
+
+// spell writes messages so that people can read them.
+func spell(p []byte) string {
+	var b strings.Builder
+	for len(p) >= protocol.HeadSize {
+		kind, size := protocol.Head(p)
+		if size == 0 || size > len(p) {
+			break
+		}
+		fmt.Fprintf(&b, "%c(%q) ", kind, p[protocol.HeadSize:size])
+		p = p[size:]
+	}
+	if len(p) > 0 {
+		fmt.Fprintf(&b, "+%q", p)
+	}
+	return b.String()
+}
+
+func message(kind byte, body string) []byte {
+	return append(appendHead(nil, kind, len(body)), body...)
+}
+
+func query(text string) []byte { return message(protocol.Query, text+"\x00") }
+
+func parse(name, text string) []byte {
+	return message(protocol.Parse, name+"\x00"+text+"\x00\x00\x00")
+}
+
+func bind(portal, name string) []byte {
+	return message(protocol.Bind, portal+"\x00"+name+"\x00\x00\x00\x00\x00\x00\x00")
+}
+
+func describe(what byte, name string) []byte {
+	return message(protocol.Describe, string(what)+name+"\x00")
+}
+
+func execute(portal string) []byte { return message(protocol.Execute, portal+"\x00\x00\x00\x00\x00") }
+
+func sync() []byte { return message(protocol.Sync, "") }
+
+func ready(status byte) []byte { return protocol.AppendReady(nil, status) }
+
+func complete(tag string) []byte { return protocol.AppendComplete(nil, tag) }
+
+func failed(code, text string) []byte {
+	return protocol.AppendError(nil, &protocol.Error{Severity: "ERROR", Code: code, Message: text})
+}
+
+func row(values ...string) []byte {
+	body := binary.BigEndian.AppendUint16(nil, uint16(len(values)))
+	for _, v := range values {
+		body = binary.BigEndian.AppendUint32(body, uint32(len(v)))
+		body = append(body, v...)
+	}
+	return message(protocol.DataRow, string(body))
+}
+
+var timeouts = query("BEGIN;SELECT pg_catalog.set_config( E'idle_in_transaction_session_timeout', E'30000',false);" +
+	"SELECT pg_catalog.set_config( E'lock_timeout', E'30000',false);COMMIT")
+
+func TestOrdinaryQueryRunsOnAnAdminBackendForItsTransaction(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("select 1"))
+	c.granted(pools.Admin)
+	c.wantServer("the query goes as it is", query("select 1"))
+	c.answers(row("1"), complete("SELECT 1"), ready('I'))
+	c.wantClient("the answer passes", row("1"), complete("SELECT 1"), ready('I'))
+	c.wantAction("the backend is free with the transaction's end", Action{Op: Release})
+	c.wantNothing("and that is all")
+}
+
+func TestBeginAloneIsAnsweredAtOnceAndTheNextUnitDecides(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("begin"))
+	c.wantClient("BEGIN alone is answered at once", complete("BEGIN"), ready('T'))
+	c.wantNothing("the next unit decides the pool")
+	c.sends(query("select pg_advisory_xact_lock(7)"))
+	c.granted(pools.Lock)
+	c.wantServer("timeouts and BEGIN go first, in one piece", timeouts, query("begin"), query("select pg_advisory_xact_lock(7)"))
+	c.answers(complete("BEGIN"), row("", ""), row(""), complete("COMMIT"), ready('I'), complete("BEGIN"), ready('T'))
+	c.wantNothing("their answers are ours")
+	c.answers(row(""), complete("SELECT 1"), ready('T'))
+	c.wantClient("the lock's answer passes", row(""), complete("SELECT 1"), ready('T'))
+	c.wantAction("the transaction holds a lock", Action{Op: Hold, On: true})
+	c.sends(query("commit"))
+	c.wantServer("the end of a transaction needs nothing of ours", query("commit"))
+	c.answers(complete("COMMIT"), ready('I'))
+	c.wantClient("committed", complete("COMMIT"), ready('I'))
+	c.wantAction("the lock is gone", Action{Op: Hold})
+	c.wantAction("so is the session from its backend", Action{Op: Release})
+	c.wantNothing("and that is all")
+}
+
+func TestBeginCommitNeverNeedsABackend(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("START TRANSACTION"), query("commit"))
+	c.wantClient("both are answered here", complete("START TRANSACTION"), ready('T'), complete("COMMIT"), ready('I'))
+	c.wantNothing("and nothing else happens")
+}
+
+func TestSessionLockKeepsItsBackendUntilTheLastUnlock(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("select pg_advisory_lock(1)"))
+	c.granted(pools.Lock)
+	c.server = nil
+	c.answers(complete("BEGIN"), row(""), row(""), complete("COMMIT"), ready('I'))
+	c.answers(row(""), complete("SELECT 1"), ready('I'))
+	c.wantClient("locked", row(""), complete("SELECT 1"), ready('I'))
+	c.wantAction("it holds a lock", Action{Op: Hold, On: true})
+	c.wantNothing("and keeps its backend")
+	c.sends(query("select pg_advisory_unlock(1)"))
+	c.wantServer("the unlock runs there", query("select pg_advisory_unlock(1)"))
+	c.answers(row("t"), complete("SELECT 1"), ready('I'))
+	c.wantClient("unlocked", row("t"), complete("SELECT 1"), ready('I'))
+	c.wantAction("it holds none", Action{Op: Hold})
+	c.wantAction("and lets go", Action{Op: Release})
+}
+
+func TestNamedStatementIsPreparedUnderASharedNameAndWhereMissing(t *testing.T) {
+	c := newConversation(t)
+	c.sends(parse("s1", "select $1"), describe('S', "s1"), sync())
+	c.granted(pools.Admin)
+	c.wantServer("the name is ours", parse("lockproxy_1", "select $1"), describe('S', "lockproxy_1"), sync())
+	answer := join([][]byte{message('1', ""), message('t', "\x00\x01\x00\x00\x00\x19"), message('T', "\x00\x00"), ready('I')})
+	c.answers(answer)
+	c.wantClient("the answers pass", answer)
+	c.wantAction("released", Action{Op: Release})
+	c.sends(bind("", "s1"), execute(""), sync())
+	c.granted(pools.Admin) // another one
+	c.wantServer("it is prepared where it is missing", parse("lockproxy_1", "select $1"), bind("", "lockproxy_1"), execute(""), sync())
+	c.answers(message('1', ""), message('2', ""), row("x"), complete("SELECT 1"), ready('I'))
+	c.wantClient("the client sees nothing of it", message('2', ""), row("x"), complete("SELECT 1"), ready('I'))
+}
