@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"github.com/lockproxy/lockproxy/proxy"
+)
+
+// auth decides how clients log in. Without a file the one URL that there is decides: its password is asked for, or,
+// if it has none, nobody from elsewhere may connect.
+func (l *loader) auth() proxy.Auth {
+	v := l.values
+	if l.path == "" && l.environment(upstreamVariable) != "" {
+		return l.authWithoutFile()
+	}
+	if v.authType == "trust" {
+		if open := openAddresses(v.server.Listen); len(open) > 0 {
+			l.warn("auth.type", fmt.Sprintf("\"trust\" lets everybody in who can reach %s", strings.Join(open, ", ")))
+		}
+		return proxy.Auth{Type: proxy.Trust, File: v.authFile}
+	}
+	if v.authFile == "" {
+		l.needPasswords()
+	}
+	return proxy.Auth{Type: proxy.SCRAM, File: v.authFile}
+}
+
+func (l *loader) authWithoutFile() proxy.Auth {
+	v := l.values
+	if hasPassword(v.databases[proxy.AnyDatabase].url) {
+		return proxy.Auth{Type: proxy.SCRAM}
+	}
+	if open := openAddresses(v.server.Listen); len(open) > 0 {
+		l.problem("server.listen", fmt.Sprintf("%s has no password, so everybody who can reach %s could log in: put one into "+
+			"it, listen on 127.0.0.1 or a unix socket only, or write a configuration file with auth.type = \"trust\"",
+			upstreamVariable, strings.Join(open, ", ")))
+	}
+	return proxy.Auth{Type: proxy.Trust}
+}
+
+// needPasswords checks that every database has the user and password that its clients are to log in with.
+func (l *loader) needPasswords() {
+	for _, name := range slices.Sorted(maps.Keys(l.values.databases)) {
+		url := l.values.databases[name].url
+		if url != "" && checkURL(url) == nil && !hasPassword(url) {
+			l.problem(toml.Key{"databases", name, "url"}.String(), "has no user and password for clients to log in with: add "+
+				"them, name a list of users in auth.file, or set auth.type = \"trust\"")
+		}
+	}
+}
+
+// openAddresses are those of the addresses that other machines may reach.
+func openAddresses(listen []string) []string {
+	return slices.DeleteFunc(slices.Clone(listen), isLocal)
+}
+
+func isLocal(address string) bool {
+	if filepath.IsAbs(address) {
+		return true
+	}
+	host, _, err := net.SplitHostPort(address)
+	return err != nil || host == "localhost" || net.ParseIP(host).IsLoopback() // A malformed address is told elsewhere.
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// bind checks a value as package toml gives it and puts it where it belongs. Its error says what would be right.
+type bind func(value any) error
+
+func integer(to *int, low, high int64) bind {
+	return func(value any) error {
+		n, ok := value.(int64)
+		switch {
+		case !ok:
+			return errors.New("must be an integer")
+		case n < low:
+			return fmt.Errorf("must be at least %d", low)
+		case n > high:
+			return fmt.Errorf("must be at most %d", high)
+		}
+		*to = int(n)
+		return nil
+	}
+}
+
+// longest bounds all durations: PostgreSQL's own timeouts are 32-bit milliseconds (guc_tables.c).
+const longest = math.MaxInt32 * time.Millisecond
+
+func duration(to *time.Duration, low time.Duration) bind {
+	return func(value any) error {
+		text, ok := value.(string)
+		d, err := time.ParseDuration(text)
+		switch {
+		case !ok || err != nil:
+			return errors.New(`must be a duration such as "30s", "500ms" or "1h"`)
+		case d < low:
+			return fmt.Errorf("must be at least %v", low)
+		case d > longest:
+			return fmt.Errorf("must be at most %v", longest)
+		case d%time.Millisecond != 0:
+			return errors.New("must be a whole number of milliseconds")
+		}
+		*to = d
+		return nil
+	}
+}
+
+func text(to *string) bind {
+	return func(value any) error {
+		s, ok := value.(string)
+		if !ok {
+			return errors.New("must be a text in quotes")
+		}
+		*to = s
+		return nil
+	}
+}
+
+// choice takes one of the texts in now; those in later are known, but do not work yet.
+func choice(to *string, now []string, later ...string) bind {
+	return func(value any) error {
+		s, ok := value.(string)
+		switch {
+		case ok && slices.Contains(now, s):
+			*to = s
+			return nil
+		case ok && slices.Contains(later, s):
+			return fmt.Errorf("%q is not available yet", s)
+		}
+		return fmt.Errorf("must be one of %s", quoted(now))
+	}
+}
+
+func list(to *[]string, check func(string) error) bind {
+	return func(value any) error {
+		values, ok := value.([]any)
+		if !ok {
+			return errors.New(`must be a list of texts, ["..."]`)
+		}
+		texts := make([]string, len(values))
+		for i, v := range values {
+			if texts[i], ok = v.(string); !ok {
+				return errors.New(`must be a list of texts, ["..."]`)
+			}
+			if err := check(texts[i]); err != nil {
+				return err
+			}
+		}
+		*to = texts
+		return nil
+	}
+}
+
+func quoted(texts []string) string {
+	all := make([]string, len(texts))
+	for i, text := range texts {
+		all[i] = strconv.Quote(text)
+	}
+	return strings.Join(all, ", ")
+}
+
+// checkListen accepts host:port and the absolute path of a folder.
+func checkListen(address string) error {
+	if filepath.IsAbs(address) {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%q is neither host:port nor the absolute path of a folder", address)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("%q: the port must be a number from 0 to 65535", address)
+	}
+	return nil
+}
+
+// functionName is name or schema.name, each part as in SQL: plain, or in double quotes with inner ones doubled.
+var functionName = regexp.MustCompile(`^(?:(?:[\pL_][\pL\pN_$]*|"(?:[^"]|"")+")(?:\.|$)){1,2}$`)
+
+func checkFunction(name string) error {
+	if !functionName.MatchString(name) || strings.HasSuffix(name, ".") {
+		return fmt.Errorf("%q is not the name of a function: want name or schema.name", name)
+	}
+	return nil
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestEveryProblemIsToldWithItsPlace(t *testing.T) {
+	for _, c := range []struct {
+		name, file  string
+		environment map[string]string
+		want        []string
+	}{
+		{"syntax", "[server]\nmax_clients = \n", nil, []string{"c.toml:2: expected value but found '\\n' instead"}},
+		{"duplicate key", "[server]\ninstances = 1\ninstances = 2\n", nil, []string{"c.toml:3: Key 'server.instances' has already been defined."}},
+		{"unknown setting with a near one", minimal + "[server]\n\nmax_client = 3\n", nil, []string{
+			"c.toml:5: server.max_client: unknown setting; did you mean server.max_clients?"}},
+		{"unknown setting of a database", minimal + "pool_mod = 'session'\n", nil, []string{
+			"c.toml:3: databases.app.pool_mod: unknown setting; did you mean databases.app.pool_mode?"}},
+		{"setting in the wrong table", minimal + "[server]\nlock_timeout = '1s'\n", nil, []string{
+			"c.toml:4: server.lock_timeout: unknown setting; did you mean pools.lock.lock_timeout?"}},
+		{"setting of the lock pool in the admin pool", minimal + "[databases.app.admin_pool]\nfunctions = []\n", nil, []string{
+			"c.toml:4: databases.app.admin_pool.functions: unknown setting; did you mean pools.lock.functions?"}},
+		{"setting in no table", "listen = []\n" + minimal, nil, []string{
+			"c.toml:1: listen: unknown setting; did you mean server.listen?"}},
+		{"unknown setting without a near one", minimal + "[server]\nbeer = true\n", nil, []string{"c.toml:4: server.beer: unknown setting"}},
+		{"unknown table, told once", "[servers]\nmax_clients = 1\nmore = 2\n[servers.x]\ny = 1\n" + minimal, nil, []string{
+			"c.toml:1: servers: unknown setting; did you mean server?"}},
+		{"unknown pool", "[pools.admn]\nmax = 1\n" + minimal, nil, []string{
+			"c.toml:1: pools.admn: unknown setting; did you mean pools.admin?"}},
+		{"unknown pool of a database", minimal + "[databases.app.lockpool]\nmax = 1\n", nil, []string{
+			"c.toml:3: databases.app.lockpool: unknown setting; did you mean databases.app.lock_pool?"}},
+		{"value for a table", "server = 5\n" + minimal, nil, []string{"c.toml:1: server: must be a table"}},
+		{"value for a database", "[databases]\napp = 'postgres://'\n", nil, []string{
+			"c.toml:2: databases.app: must be a table", "c.toml: databases.app.url: is missing"}},
+		{"table for a value, told once", minimal + "[server.max_clients]\na = 1\n", nil, []string{
+			"c.toml:3: server.max_clients: must be an integer"}},
+		{"list of tables", minimal + "[[server.listen]]\na = 1\n", nil, []string{
+			"c.toml:3: server.listen: must be a list of texts, [\"...\"]"}},
+		{"wrong types", minimal + `[server]
+			max_clients = "many"
+			login_timeout = 15
+			log_level = 1
+			listen = "127.0.0.1:1"
+			instances = 1.5
+			[pools.lock]
+			functions = [1]`, nil, []string{
+			`c.toml:4: server.max_clients: must be an integer`,
+			`c.toml:5: server.login_timeout: must be a duration such as "30s", "500ms" or "1h"`,
+			`c.toml:6: server.log_level: must be one of "debug", "info", "warn", "error"`,
+			`c.toml:7: server.listen: must be a list of texts, ["..."]`,
+			`c.toml:8: server.instances: must be an integer`,
+			`c.toml:10: pools.lock.functions: must be a list of texts, ["..."]`}},
+		{"values out of bounds", minimal + `[server]
+			max_clients = 0
+			login_timeout = "0s"
+			shutdown_timeout = "-1s"
+			max_buffer = 1
+			log_format = "xml"
+			listen = []
+			[pools.admin]
+			max = 0
+			min_idle = -1
+			checkout_timeout = "0s"
+			idle_timeout = "10000h"
+			max_lifetime = "1ns"
+			[pools.lock]
+			max = 1000000
+			functions = ["app.f()"]`, nil, []string{
+			`c.toml:4: server.max_clients: must be at least 1`,
+			`c.toml:5: server.login_timeout: must be at least 1ms`,
+			`c.toml:6: server.shutdown_timeout: must be at least 0s`,
+			`c.toml:7: server.max_buffer: must be at least 16384`,
+			`c.toml:8: server.log_format: must be one of "text", "json"`,
+			`c.toml:9: server.listen: must not be empty`,
+			`c.toml:11: pools.admin.max: must be at least 1`,
+			`c.toml:12: pools.admin.min_idle: must be at least 0`,
+			`c.toml:13: pools.admin.checkout_timeout: must be at least 1ms`,
+			`c.toml:14: pools.admin.idle_timeout: must be at most 596h31m23.647s`,
+			`c.toml:15: pools.admin.max_lifetime: must be a whole number of milliseconds`,
+			`c.toml:17: pools.lock.max: must be at most 262143`,
+			`c.toml:18: pools.lock.functions: "app.f()" is not the name of a function: want name or schema.name`}},
+		{"addresses", minimal + "[server]\nlisten = ['localhost']\n", nil, []string{
+			`c.toml:4: server.listen: "localhost" is neither host:port nor the absolute path of a folder`}},
+		{"ports", minimal + "[server]\nlisten = ['localhost:65536']\n", nil, []string{
+			`c.toml:4: server.listen: "localhost:65536": the port must be a number from 0 to 65535`}},
+		{"work to come", minimal + `[server]
+			http_listen = "127.0.0.1:9187"
+			[auth]
+			type = "md5"
+			query = "select 1"
+			[tls]
+			mode = "require"
+			cert = "c"`, nil, []string{
+			`c.toml:4: server.http_listen: not available yet`,
+			`c.toml:6: auth.type: "md5" is not available yet`,
+			`c.toml:7: auth.query: not available yet`,
+			`c.toml:9: tls.mode: not available yet`,
+			`c.toml:10: tls.cert: not available yet`}},
+		{"work to come at its default", minimal + "[tls]\nmode = 'disable'\ncert = ''\n[server]\nhttp_listen = ''\n", nil, nil},
+		{"no database", "[server]\ninstances = 1\n", nil, []string{
+			"c.toml: databases: there is none: add [databases.NAME] with a url, or set LOCKPROXY_UPSTREAM"}},
+		{"no url", "\n[databases.app]\n", nil, []string{"c.toml: databases.app.url: is missing"}},
+		{"url that cannot be read, unquoted", "[databases.app]\nurl = 'postgres://app:secret@h:port/app'\n", nil, []string{
+			"c.toml:2: databases.app.url: connection string: "}},
+		{"nobody can log in", "[databases.app]\nurl = 'postgres://app@h/app'\n", nil, []string{
+			"c.toml:2: databases.app.url: has no user and password for clients to log in with"}},
+		{"a user list makes passwords in urls needless", "[databases.app]\nurl = 'postgres://h/app'\n[auth]\nfile = 'x'\n", nil, nil},
+		{"contradiction in the pools of all, told once", minimal + "[databases.b]\nurl = 'postgres://b:x@h'\n[pools.admin]\nmin_idle = 21\n", nil, []string{
+			"c.toml:6: pools.admin.min_idle: min_idle (21) is more than max (20)"}},
+		{"contradiction in a database's pool", minimal + "[databases.app.lock_pool]\nmax = 2\nmin_idle = 3\n", nil, []string{
+			"c.toml:5: databases.app.lock_pool.min_idle: min_idle (3) is more than max (2)"}},
+		{"contradiction between both", minimal + "[pools.lock]\nmin_idle = 3\n[databases.app.lock_pool]\nmax = 2\n", nil, []string{
+			"c.toml:6: databases.app.lock_pool.max: min_idle (3) is more than max (2)"}},
+		{"environment", minimal, map[string]string{"DATABASE_POOL_MAX": "x", "DATABASE_LOCK_POOL_MAX": "0",
+			"DATABASE_POOL_CONNECTION_TIMEOUT_MS": "0", "DATABASE_POOL_IDLE_TIMEOUT_MS": "1s", "DATABASE_LOCK_TIMEOUT_MS": "-1"}, []string{
+			"DATABASE_POOL_MAX: must be an integer",
+			"DATABASE_LOCK_POOL_MAX: must be at least 1",
+			"DATABASE_POOL_CONNECTION_TIMEOUT_MS: must be at least 1ms",
+			"DATABASE_POOL_IDLE_TIMEOUT_MS: must be an integer (milliseconds)",
+			"DATABASE_LOCK_TIMEOUT_MS: must be at least 0s"}},
+		{"upstream that cannot be read", "", map[string]string{"LOCKPROXY_UPSTREAM": "postgres://u:secret@h:port"}, []string{
+			"LOCKPROXY_UPSTREAM: connection string: "}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := loadText(t, c.file, c.environment)
+			var got []string
+			if err != nil {
+				got = strings.Split(err.Error(), "\n")
+			}
+			if len(got) != len(c.want) {
+				t.Fatalf("got %d problems, want %d:\n%v", len(got), len(c.want), err)
+			}
+			for i, want := range c.want {
+				if !strings.HasPrefix(got[i], want) {
+					t.Errorf("got  %s\nwant %s", got[i], want)
+				}
+				if strings.Contains(got[i], "secret") {
+					t.Errorf("a password is shown: %s", got[i])
+				}
+			}
+		})
+	}
+}
+
+func TestMissingFileIsNamed(t *testing.T) {
+	_, err := load(source{path: "/nowhere/c.toml", environment: lookup(nil)})
+	if err == nil || err.Error() != "/nowhere/c.toml: there is no such file" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNearestName(t *testing.T) {
+	names := []string{"serve", "check", "version"}
+	for typed, want := range map[string]string{
+		"server": "serve", "chekc": "check", "serv": "serve", "VERSION": "", "x": "", "": "", "vresion": "version",
+	} {
+		if got := nearest(typed, names); got != want {
+			t.Errorf("%q is nearest to %q, got %q", typed, want, got)
+		}
+	}
+}
+
+func TestEditDistance(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"a", "", 1}, {"", "ab", 2}, {"kitten", "sitting", 3}, {"max", "mix", 1}, {"flaw", "lawn", 2}} {
+		if got := editDistance(c.a, c.b); got != c.want {
+			t.Errorf("from %q to %q: got %d, want %d", c.a, c.b, got, c.want)
+		}
+		if got := editDistance(c.b, c.a); got != c.want {
+			t.Errorf("from %q to %q: got %d, want %d", c.b, c.a, got, c.want)
+		}
+	}
+}
