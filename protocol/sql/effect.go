@@ -1,0 +1,53 @@
+package sql
+
+// Effect is a set of what calls of lock functions do.
+type Effect uint8
+
+// Session-level locks are held until released or until the session ends, transaction-level ones until the transaction
+// ends. A "try" takes the lock or gives false. (PostgreSQL manual, "Advisory Lock Functions".)
+const (
+	SessionAcquire Effect = 1 << iota
+	SessionTry
+	SessionRelease
+	UnlockAll
+	XactAcquire
+	XactTry
+	Unknown // a function of the user's that takes locks in a way that is not known
+)
+
+// lockFunctions are PostgreSQL's own, all in pg_catalog.
+var lockFunctions = map[string]Effect{
+	"pg_advisory_lock":                 SessionAcquire,
+	"pg_advisory_lock_shared":          SessionAcquire,
+	"pg_try_advisory_lock":             SessionTry,
+	"pg_try_advisory_lock_shared":      SessionTry,
+	"pg_advisory_unlock":               SessionRelease,
+	"pg_advisory_unlock_shared":        SessionRelease,
+	"pg_advisory_unlock_all":           UnlockAll,
+	"pg_advisory_xact_lock":            XactAcquire,
+	"pg_advisory_xact_lock_shared":     XactAcquire,
+	"pg_try_advisory_xact_lock":        XactTry,
+	"pg_try_advisory_xact_lock_shared": XactTry,
+}
+
+// touchingFunctions are functions of PostgreSQL's own and of its extensions that change the server session.
+var touchingFunctions = map[string]Touch{
+	"setseed":          TouchSeed,
+	"currval":          TouchSequence,
+	"lastval":          TouchSequence,
+	"setval":           TouchSequence,
+	"dblink_connect":   TouchLinks,
+	"dblink_connect_u": TouchLinks,
+}
+
+// FunctionEffect gives the effect of PostgreSQL's own function of that name in lower case, 0 if it takes no locks.
+func FunctionEffect(name string) Effect { return lockFunctions[name] }
+
+// LockFunctions gives the names of PostgreSQL's own lock functions, in no particular order. The slice is the caller's.
+func LockFunctions() []string {
+	names := make([]string, 0, len(lockFunctions))
+	for name := range lockFunctions {
+		names = append(names, name)
+	}
+	return names
+}

@@ -1,0 +1,120 @@
+package sql
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Reader reads texts. It knows which functions take locks; it does not change after NewReader, and may be used by
+// any number of goroutines at once.
+type Reader struct {
+	// users holds the user's own lock functions by name, each with the schemas that it may be in; "" is any.
+	users map[string][]string
+	// wanted says by first byte and length (a bit; 63 stands for longer ones as well) which names are worth a look.
+	wanted [256]uint64
+}
+
+// Dialect is what of a session's settings changes how its text is read.
+type Dialect struct {
+	BackslashQuotes bool     // standard_conforming_strings is off
+	Encoding        Encoding // of client_encoding
+}
+
+// NewReader gives a Reader that takes the named functions for lock functions, besides PostgreSQL's own. A name may
+// have its schema before it, and folds unless it is quoted, as in SQL: "acquire", "app.acquire", `"App".acquire`.
+// The error names the entry that is not such a name.
+func NewReader(functions []string) (*Reader, error) {
+	r := &Reader{users: make(map[string][]string)}
+	for name := range lockFunctions {
+		r.want(name)
+	}
+	for name := range touchingFunctions {
+		r.want(name)
+	}
+	r.want("set_config")
+	r.want("into")
+	for _, name := range []string{"pg_temp", "pg_temp_1", "pg_temp_12", "pg_temp_123", "pg_temp_1234", "pg_temp_12345"} {
+		r.want(name)
+	}
+	for _, entry := range functions {
+		schema, name, ok := parseFunction(entry)
+		if !ok {
+			return nil, fmt.Errorf("%q is not the name of a function: want name or schema.name", entry)
+		}
+		r.users[name] = append(r.users[name], schema)
+		r.want(name)
+	}
+	return r, nil
+}
+
+// want makes the name worth a look. It may be written longer than it is: with doubled quotes, or before it is cut.
+func (r *Reader) want(name string) {
+	written := len(name) + strings.Count(name, `"`)
+	bits := uint64(1) << min(written, nameSize)
+	if len(name) > nameSize-utf8.UTFMax {
+		bits |= 1 << nameSize
+	}
+	r.wanted[name[0]] |= bits
+	if c := name[0]; c >= 'a' && c <= 'z' {
+		r.wanted[c-0x20] |= bits
+	}
+}
+
+// parseFunction takes name or schema.name apart.
+func parseFunction(entry string) (schema, name string, ok bool) {
+	l := newLexer([]byte(entry), Dialect{})
+	var parts [2]string
+	for n := 0; ; n++ {
+		if !l.next() || n == len(parts) || l.tok.kind != word && l.tok.kind != quoted {
+			return "", "", false
+		}
+		var b nameBuffer
+		if parts[n] = string(l.name(l.tok, &b)); parts[n] == "" {
+			return "", "", false
+		}
+		if !l.next() {
+			if n == 0 {
+				return "", parts[0], true
+			}
+			return parts[0], parts[1], true
+		}
+		if !l.at(l.tok, '.') {
+			return "", "", false
+		}
+	}
+}
+
+// userFunction tells whether the function is one of the user's that take locks. A call without a schema may mean one in
+// any schema, by the search path.
+func (r *Reader) userFunction(schema, name []byte) bool {
+	for _, s := range r.users[string(name)] {
+		if s == "" || len(schema) == 0 || s == string(schema) {
+			return true
+		}
+	}
+	return false
+}
+
+// Read reads a text, without its terminating zero byte. Any bytes will do. It keeps nothing of text, and allocates
+// only for a text that changes settings, uses SQL-level prepared statements, holds a DO block, or is in an
+// encoding that is not Plain.
+func (r *Reader) Read(text []byte, d Dialect) Unit {
+	s := scan{reader: r, lexer: newLexer(text, d)}
+	for s.statement() {
+	}
+	s.finish()
+	return s.unit
+}
+
+// FirstWord gives the first word of a text, after white space and comments, as it is written; nil if the text begins
+// with something else. It is a part of text.
+func FirstWord(text []byte) []byte {
+	l := newLexer(text, Dialect{})
+	for l.next() && l.at(l.tok, ';') {
+	}
+	if l.tok.kind != word {
+		return nil
+	}
+	return text[l.tok.start:l.tok.end]
+}

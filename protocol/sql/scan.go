@@ -1,0 +1,160 @@
+package sql
+
+// scan is one reading of one text.
+type scan struct {
+	lexer
+	reader  *Reader
+	unit    Unit
+	live    bool  // the server evaluates what stands here
+	body    bool  // this is the inside of a DO block
+	control bool  // a transaction begins or ends in this text
+	shown   bool  // the first statement is a plain SELECT: its rows may tell of locks
+	first   int32 // where the first statement begins
+	effects Effect
+	touches Touch // of the statement
+	frames  [8]frame
+	open    int           // frames in use
+	trace   *[]tracedCall // what calls were found, for tests
+}
+
+// frame is a call whose arguments are being read.
+type frame struct {
+	depth   int32 // of its parenthesis
+	setting bool  // set_config; else a lock function
+	name    token // of set_config: the literal that names the setting
+	from    int32 // of a lock function: where its arguments begin
+}
+
+type tracedCall struct {
+	name   string
+	effect Effect
+}
+
+// statement reads a statement with its semicolon; false at the end of the text.
+func (s *scan) statement() bool {
+	for {
+		if !s.next() {
+			return false
+		}
+		if !s.ended() {
+			break
+		}
+	}
+	s.live, s.effects, s.touches = true, 0, 0
+	verb := s.verb()
+	s.unit.Statements++
+	if s.unit.Statements == 1 {
+		s.unit.Verb, s.first = verb, s.tok.start
+		s.shown = verb == Select && s.on("select")
+	}
+	s.dispatch(verb)
+	s.unit.Lock |= s.effects
+	s.unit.Touches |= s.touches
+	return true
+}
+
+// dispatch reads the rest of the statement, after its verb.
+func (s *scan) dispatch(verb Verb) {
+	switch verb {
+	case Select, With, Insert, Update, Delete, Merge, Copy, Other:
+		s.rest()
+	case Call:
+		s.touches |= TouchDynamic
+		s.rest()
+	case Do:
+		s.touches |= TouchDynamic
+		s.do()
+	case Begin:
+		s.begin()
+	case Commit, Rollback:
+		s.finishTransaction(verb)
+	case Set:
+		s.set()
+	case Reset:
+		s.reset()
+	case Prepare:
+		s.prepare()
+	case Execute:
+		s.execute(true)
+	case Deallocate:
+		s.deallocate()
+	case Discard:
+		s.discard()
+	case Declare:
+		s.declare()
+	case Explain:
+		s.explain()
+	case Create:
+		s.create()
+	case Alter:
+		s.alter()
+	case Drop:
+		s.next()
+		s.define()
+		s.skip()
+	default:
+		s.touches |= simpleTouches[verb]
+		s.skip()
+	}
+}
+
+// simpleTouches are those of commands that need no other look.
+var simpleTouches = [Other + 1]Touch{
+	Listen:   TouchListen,
+	Unlisten: TouchUnlisten,
+	Close:    TouchClose,
+	Load:     TouchLoad,
+}
+
+// skip reads the rest of a statement that evaluates nothing of its text.
+func (s *scan) skip() {
+	s.live = false
+	s.rest()
+}
+
+// rest reads to the end of the statement. Semicolons in parentheses, as in CREATE RULE, do not end it.
+func (s *scan) rest() {
+	for !s.ended() && s.next() {
+		s.consider()
+	}
+}
+
+// consider looks at the last token, as a part of an expression.
+func (s *scan) consider() {
+	t := s.tok
+	switch t.kind {
+	case word:
+		if s.reader.wanted[s.text[t.start]]>>min(t.end-t.start, nameSize)&1 != 0 {
+			s.candidate()
+		}
+	case quoted:
+		// What is written with Unicode escapes has another length than the name.
+		if s.text[t.start] != '"' || s.wantedQuoted(t.start+1, t.end-1) {
+			s.candidate()
+		}
+	case symbol, operator:
+		if s.open > 0 && s.text[t.start] == ')' {
+			s.closeFrame()
+		}
+	}
+}
+
+// wantedQuoted tells whether a name between quotes is worth a look.
+func (s *scan) wantedQuoted(from, to int32) bool {
+	return to > from && s.reader.wanted[s.text[from]]>>min(to-from, nameSize)&1 != 0
+}
+
+// finish settles what the whole text alone can tell.
+func (s *scan) finish() {
+	u := &s.unit
+	if u.Statements != 1 {
+		u.Begin, u.End = BeginNone, EndNone
+		u.TransactionInside = s.control
+	}
+	if u.Calls != 1 {
+		u.Key = Span{}
+	}
+	if u.Calls > 0 && u.Statements == 1 && s.shown && u.Lock&Unknown == 0 {
+		u.Columns, u.Simple = s.shape()
+	}
+}

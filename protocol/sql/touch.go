@@ -1,0 +1,32 @@
+package sql
+
+// Touch is a set of parts of the server session that statements may change.
+type Touch uint32
+
+// What a text may touch.
+const (
+	TouchSettings      Touch = 1 << iota // a setting, for longer than the transaction
+	TouchLocalSettings                   // a setting, for the transaction
+	TouchLockTimeout                     // lock_timeout, in whatever way
+	TouchIdleTimeout                     // idle_in_transaction_session_timeout, in whatever way
+	TouchRole                            // role or session_authorization, for longer than the transaction
+	TouchPrepare                         // PREPARE
+	TouchDeallocate                      // DEALLOCATE
+	TouchTemp                            // the temporary schema
+	TouchListen                          // LISTEN
+	TouchUnlisten                        // UNLISTEN
+	TouchHold                            // DECLARE ... WITH HOLD
+	TouchClose                           // CLOSE
+	TouchLoad                            // LOAD
+	TouchSequence                        // currval, lastval or setval: what nextval left in the session is asked for
+	TouchSeed                            // the seed of random()
+	TouchDiscardAll                      // DISCARD ALL
+	TouchDiscardOther                    // any other DISCARD
+	TouchDynamic                         // DO or CALL, whose bodies may do anything
+	TouchDefinition                      // what may change which functions take locks, or a role's own settings
+	TouchLinks                           // connections that the server session keeps (dblink_connect)
+	TouchRollbackTo                      // ROLLBACK TO SAVEPOINT
+)
+
+// Has tells whether t has any of the bits.
+func (t Touch) Has(bit Touch) bool { return t&bit != 0 }
