@@ -44,17 +44,23 @@ const factsQuery = `
 	FROM pg_database d, pg_roles r
 	WHERE d.datname = current_database() AND r.rolname = current_user`
 
-// functionsQuery lists functions with a call of a lock function in their text. CASE holds back pg_get_functiondef, which
-// fails for aggregates.
+// listed finds entries e of pools.lock.functions, the parameter, that mean the function p in the namespace n.
+const listed = `FROM unnest($1::text[]) e, parse_ident(e) i
+	WHERE i[cardinality(i)] = p.proname AND (cardinality(i) = 1 OR i[1] = n.nspname)`
+
+// functionsQuery lists functions with a call of a lock function in their text, and whether the configuration names them.
+// CASE holds back pg_get_functiondef, which fails for aggregates.
 const functionsQuery = `
-	SELECT DISTINCT n.nspname, p.proname, quote_ident(n.nspname) || '.' || quote_ident(p.proname) AS name
+	SELECT quote_ident(n.nspname) || '.' || quote_ident(p.proname), bool_or(EXISTS (SELECT ` + listed + `))
 	FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 	WHERE CASE WHEN n.nspname NOT IN ('pg_catalog', 'information_schema') AND p.prokind IN ('f', 'p')
-		THEN pg_get_functiondef(p.oid) ~* '\mpg_(try_)?advisory_(xact_)?lock' END`
+		THEN pg_get_functiondef(p.oid) ~* '\mpg_(try_)?advisory_(xact_)?lock' END
+	GROUP BY 1 ORDER BY 1`
 
-// listed matches an entry e of pools.lock.functions, taken apart by parse_ident, with a function of a schema and name.
-const listed = `(parse_ident(e))[cardinality(parse_ident(e))] = %[2]s
-	AND (cardinality(parse_ident(e)) = 1 OR (parse_ident(e))[1] = %[1]s)`
+// missingQuery lists the names in the configuration that no function has.
+const missingQuery = `
+	SELECT m FROM unnest($1::text[]) m WHERE m NOT IN (
+		SELECT e FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace, LATERAL (SELECT e ` + listed + `) f)`
 
 // survey connects to a target and looks around. functions are the configured ones.
 func survey(ctx context.Context, target *backend.Target, functions []string) (findings, error) {
@@ -70,27 +76,30 @@ func survey(ctx context.Context, target *backend.Target, functions []string) (fi
 	if err := found.readFacts(ctx, conn); err != nil {
 		return found, err
 	}
-	array := textArray(functions)
-	for _, query := range []struct {
-		to  *[]string
-		sql string
-	}{
-		{&found.lockFunctions, `SELECT f.name FROM (` + functionsQuery + `) f WHERE $1 IS NOT NULL ORDER BY 1`},
-		{&found.unlisted, `SELECT f.name FROM (` + functionsQuery + `) f WHERE NOT EXISTS (SELECT FROM unnest($1::text[]) e WHERE ` +
-			fmt.Sprintf(listed, "f.nspname", "f.proname") + `) ORDER BY 1`},
-		{&found.missing, `SELECT e FROM unnest($1::text[]) e WHERE NOT EXISTS (
-			SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE ` +
-			fmt.Sprintf(listed, "n.nspname", "p.proname") + `)`},
-	} {
-		result := conn.ExecParams(ctx, query.sql, [][]byte{[]byte(array)}, nil, nil, nil).Read()
-		if result.Err != nil {
-			return found, fmt.Errorf("look for lock functions: %w", result.Err)
-		}
-		for _, row := range result.Rows {
-			*query.to = append(*query.to, string(row[0]))
+	return found, found.readFunctions(ctx, conn, []byte(textArray(functions)))
+}
+
+// readFunctions compares the functions of the database with the configured ones, a literal of type text[].
+func (f *findings) readFunctions(ctx context.Context, conn *pgconn.PgConn, configured []byte) error {
+	taking := conn.ExecParams(ctx, functionsQuery, [][]byte{configured}, nil, nil, nil).Read()
+	if taking.Err != nil {
+		return fmt.Errorf("look for lock functions: %w", taking.Err)
+	}
+	for _, row := range taking.Rows {
+		name := string(row[0])
+		f.lockFunctions = append(f.lockFunctions, name)
+		if string(row[1]) == "f" {
+			f.unlisted = append(f.unlisted, name)
 		}
 	}
-	return found, nil
+	missing := conn.ExecParams(ctx, missingQuery, [][]byte{configured}, nil, nil, nil).Read()
+	if missing.Err != nil {
+		return fmt.Errorf("look for the functions in the configuration: %w", missing.Err)
+	}
+	for _, row := range missing.Rows {
+		f.missing = append(f.missing, string(row[0]))
+	}
+	return nil
 }
 
 // connect dials as the pools do, and puts pgconn's client around the socket.

@@ -1,0 +1,44 @@
+.DEFAULT_GOAL := help
+.PHONY: help build run test lint sim fuzz clean
+
+SEEDS    ?= 1000
+FUZZTIME ?= 10s
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+build: ## build bin/lockproxy
+	CGO_ENABLED=0 go build -trimpath -o bin/lockproxy ./cmd/lockproxy
+
+run: ## start a throw-away PostgreSQL and lockproxy before it (Ctrl-C ends both)
+	@test/install.sh postgres
+	@$(MAKE) --no-print-directory build
+	@exec bin/lockproxy run
+
+test: ## run all checks and tests, installing what they need
+	@test/install.sh postgres compiler node
+	@$(MAKE) --no-print-directory test/node_modules lint
+	go test -race -timeout 11m ./...
+
+lint: ## check format, go vet and staticcheck
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+sim: ## run the simulation with SEEDS=n seeds
+	go test ./test/sim -count=1 -timeout 0 -seeds=$(SEEDS)
+
+fuzz: ## run every fuzz target for FUZZTIME (10s)
+	@for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+clean: ## remove what the other targets made
+	rm -rf bin test/node_modules
+
+test/node_modules: test/package.json test/package-lock.json
+	cd test && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
