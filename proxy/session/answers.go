@@ -82,6 +82,7 @@ func (s *Session) streamServer(p []byte) []byte {
 func (s *Session) answers(p []byte) (rest []byte) {
 	s.passing = passing{p: p}
 	for {
+		s.takeTurns()
 		at := s.passing.to
 		if len(p)-at < protocol.HeadSize {
 			break
@@ -108,7 +109,6 @@ func (s *Session) answers(p []byte) (rest []byte) {
 		}
 		s.restDrop = !visible
 		s.passing.to = end
-		s.takeTurns()
 	}
 	s.pass()
 	rest = p[s.passing.to:]

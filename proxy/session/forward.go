@@ -72,7 +72,7 @@ func (s *Session) forward() bool {
 		s.take(true)
 		return true
 	}
-	if !s.open && !s.mayBegin() {
+	if !s.open && !s.copyIn && !needsNothing(r) && !s.mayBegin() {
 		return false
 	}
 	if s.open && s.takesLocks(r) && !s.lockInBatch() {
@@ -99,7 +99,7 @@ func (s *Session) mayBegin() bool {
 		}
 		return false // until it is known what came before
 	}
-	if s.kind == pools.Lock && s.needsTimeouts(locks) {
+	if s.kind == pools.Lock && !s.ahead.front().has(flagEnd) && s.needsTimeouts(locks) {
 		if s.srv.flight.len() > 0 {
 			return false
 		}

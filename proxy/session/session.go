@@ -156,6 +156,9 @@ func (s *Session) step(o *Output, now time.Time) func() {
 
 func (s *Session) finish() {
 	s.run()
+	if s.srv != nil {
+		s.takeTurns() // what has nothing before it is answered now: a client may only have asked to Flush
+	}
 	s.keep()
 	s.o = nil
 }

@@ -10,6 +10,7 @@ import (
 type Settings struct {
 	list  []Setting // sorted by name
 	print string    // tells equal sets: the list, written out
+	plans string    // the same of those settings that a prepared statement may depend on
 }
 
 // Setting is one session setting with its value in the words of current_setting().
@@ -93,14 +94,32 @@ func (s *Settings) Fingerprint() string {
 }
 
 func build(list []Setting) *Settings {
-	var print strings.Builder
+	var print, plans strings.Builder
 	for _, one := range list {
-		print.WriteString(one.Name)
-		print.WriteByte(0)
-		print.WriteString(one.Value)
-		print.WriteByte(0)
+		for _, b := range []*strings.Builder{&print, &plans} {
+			if b == &plans && neverPlanned[one.Name] {
+				continue
+			}
+			b.WriteString(one.Name)
+			b.WriteByte(0)
+			b.WriteString(one.Value)
+			b.WriteByte(0)
+		}
 	}
-	return &Settings{list: list, print: print.String()}
+	return &Settings{list: list, print: print.String(), plans: plans.String()}
+}
+
+// neverPlanned are the settings that clients often set and that change no statement's meaning.
+var neverPlanned = map[string]bool{
+	"application_name": true, "client_min_messages": true, "statement_timeout": true, lockTimeout: true, idleTimeout: true,
+}
+
+// planned gives what a prepared statement may depend on, as a text.
+func (s *Settings) planned() string {
+	if s == nil {
+		return ""
+	}
+	return s.plans
 }
 
 func compareName(s Setting, name string) int { return strings.Compare(s.Name, name) }

@@ -268,7 +268,7 @@ func (s *Session) discarded() {
 	clear(s.statements)
 	clear(s.names)
 	s.unnamed = nil
-	s.held = locks{}
+	s.held = locks{shown: s.held.shown}
 }
 
 // settingsAgreed notes that session and server agree on all settings.

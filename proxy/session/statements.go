@@ -24,7 +24,7 @@ type statement struct {
 // sharedKey gives what sessions that share the statement have in common.
 func (st *statement) sharedKey(settings *Settings) string {
 	if st.key == "" || st.keySettings != settings {
-		st.key, st.keySettings = st.body+settings.Fingerprint(), settings
+		st.key, st.keySettings = st.body+settings.planned(), settings
 	}
 	return st.key
 }

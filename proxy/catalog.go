@@ -1,0 +1,113 @@
+package proxy
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/lockproxy/lockproxy/pools/backend"
+	"github.com/lockproxy/lockproxy/protocol/sql"
+	"github.com/lockproxy/lockproxy/proxy/session"
+)
+
+// A catalog is read when the first server connection of a pool is made, when a statement ran that may have changed the
+// functions, and with new connections once it is old.
+
+// catalogLives is how long a catalog is taken for new, when another connection is made.
+const catalogLives = 30 * time.Second
+
+// FindFunctions finds the functions whose bodies name a lock function: those of PostgreSQL by oid, for FunctionCall
+// messages, and the users' own by name. Trigger functions cannot be called by name.
+const FindFunctions = `SELECT p.oid::pg_catalog.int8::pg_catalog.text, n.nspname::pg_catalog.text, p.proname::pg_catalog.text
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+WHERE p.prorettype OPERATOR(pg_catalog.<>) 'pg_catalog.trigger'::pg_catalog.regtype AND
+(p.proname OPERATOR(pg_catalog.~) '^pg_(try_)?advisory_(xact_)?(un)?lock' AND n.nspname OPERATOR(pg_catalog.=) 'pg_catalog'
+OR n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}') AND
+CASE WHEN p.prokind OPERATOR(pg_catalog.<>) 'a' THEN pg_catalog.pg_get_functiondef(p.oid) OPERATOR(pg_catalog.~*) 'pg_(try_)?advisory_' END)`
+
+// newCatalog makes a catalog of the functions from the configuration and of the rows that FindFunctions gave.
+func newCatalog(configured []string, rows [][]string) (*session.Catalog, error) {
+	catalog := &session.Catalog{Locks: make(map[uint32]sql.Effect)}
+	functions := append([]string(nil), configured...)
+	for _, row := range rows {
+		oid, schema, name := number(row[0]), row[1], row[2]
+		if schema == "pg_catalog" {
+			catalog.Locks[oid] = sql.FunctionEffect(name)
+			continue
+		}
+		catalog.Locks[oid] = sql.Unknown
+		functions = append(functions, quoteName(schema)+"."+quoteName(name))
+	}
+	var err error
+	catalog.Reader, err = sql.NewReader(functions)
+	return catalog, err
+}
+
+func number(s string) (n uint32) {
+	for _, c := range s {
+		n = n*10 + uint32(c-'0')
+	}
+	return n
+}
+
+func quoteName(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
+
+// findings gives the probe for a connection about to be made, or none while the catalog is new.
+func (p *pool) findings() []*backend.Probe {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.known.IsZero() && time.Since(p.known) < catalogLives {
+		return nil
+	}
+	return []*backend.Probe{{Name: "the functions that take locks", SQL: FindFunctions}}
+}
+
+// learn takes over what the probe found.
+func (p *pool) learn(probes []*backend.Probe) {
+	for _, probe := range probes {
+		catalog, err := newCatalog(p.database.Functions, probe.Rows)
+		if err != nil {
+			p.server.log.Error("the functions that take locks cannot be used", "database", p.name.database, "error", err)
+			continue
+		}
+		p.catalog.Store(catalog)
+		p.mu.Lock()
+		p.known = time.Now()
+		p.mu.Unlock()
+	}
+}
+
+// redefined has the catalog read again, soon: when the transaction that changed it may be over, and once more later.
+func (p *pool) redefined() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.known = time.Time{}
+	if p.rereading || p.closed {
+		return
+	}
+	p.rereading = true
+	time.AfterFunc(rereadAfter, p.reread)
+}
+
+// rereadAfter is how long a statement that changes functions may take until its change is seen.
+const rereadAfter = 200 * time.Millisecond
+
+func (p *pool) reread() {
+	p.mu.Lock()
+	p.rereading = false
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		return
+	}
+	ctx, cancel := context.WithTimeout(closing{p.done}, cancelWithin)
+	defer cancel()
+	probes := p.findings()
+	conn, err := backend.Dial(ctx, p.target, probes...)
+	if err == nil {
+		conn.Close()
+		p.learn(probes)
+	} else {
+		p.server.log.Warn("the functions that take locks could not be read again", "database", p.name.database, "error", err)
+	}
+}

@@ -1,0 +1,344 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/proxy/link"
+	"github.com/lockproxy/lockproxy/proxy/session"
+)
+
+// client is one client connection, or an audit, which has none: the owner of its link, and the monitor of its session.
+// Whoever has something for the session locks it, steps it, and carries out what it wants.
+type client struct {
+	pool    *pool
+	about   *about
+	key     uint32
+	startup *session.Settings
+
+	mu      sync.Mutex
+	session *session.Session
+	link    link.Link // nil: none, or none any more
+	waiter  pools.Waiter
+	server  *serverConn // that its session has
+	timer   *time.Timer // for the session's deadline
+
+	late   bool        // an answer of the pools that nobody waits for is under way
+	wanted *pools.Kind // what is to be asked for once it has come
+
+	flow flow
+}
+
+// about is what is known of a client and does not change: for logs and for those who wait for what it holds.
+type about struct {
+	pid            uint32
+	user, database string
+	address        string
+	application    string
+	since          time.Time
+}
+
+// outputs are shared: a session owns none.
+var outputs = sync.Pool{New: func() any { return new(session.Output) }}
+
+// step locks the client, runs f on its session, carries out what comes of it, and delivers what follows from that.
+func (c *client) step(f func(s *session.Session, o *session.Output, now time.Time)) {
+	c.mu.Lock()
+	events := c.stepLocked(nil, f)
+	c.mu.Unlock()
+	if len(events) > 0 {
+		c.pool.deliver(events)
+	}
+}
+
+func (c *client) stepLocked(events []pools.Event, f func(s *session.Session, o *session.Output, now time.Time)) []pools.Event {
+	o := outputs.Get().(*session.Output)
+	now := time.Now()
+	if c.run(f, o, now) {
+		events = c.carryOut(events, o, now)
+	} else {
+		events = c.abandon(events)
+	}
+	o.Reset()
+	outputs.Put(o)
+	return events
+}
+
+// run steps the session. A panic there is a bug of ours: it ends this client and its server, never the program.
+func (c *client) run(f func(s *session.Session, o *session.Output, now time.Time), o *session.Output, now time.Time) (ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.logger().Error("the session found itself in an impossible state", "panic", p, "stack", stack())
+		}
+	}()
+	f(c.session, o, now)
+	return true
+}
+
+// Received takes what the client sent.
+func (c *client) Received(p []byte) {
+	c.step(func(s *session.Session, o *session.Output, now time.Time) { s.ClientBytes(o, now, p) })
+}
+
+// Closed takes the end of the client's connection.
+func (c *client) Closed(error) {
+	c.mu.Lock()
+	c.link = nil
+	events := c.stepLocked(nil, (*session.Session).ClientLost)
+	c.mu.Unlock()
+	c.pool.deliver(events)
+	c.pool.server.forget(c)
+}
+
+// HungUp takes the end of a client whose bytes wait unread: nobody will hear an answer to them.
+func (c *client) HungUp() {
+	c.mu.Lock()
+	l := c.link
+	c.mu.Unlock()
+	if l != nil {
+		l.Close() // Closed follows
+	}
+}
+
+func (c *client) serverBytes(sc *serverConn, p []byte) {
+	c.mu.Lock()
+	if c.server != sc {
+		c.mu.Unlock()
+		sc.idleBytes(p)
+		return
+	}
+	events := c.stepLocked(nil, func(s *session.Session, o *session.Output, now time.Time) { s.ServerBytes(o, now, p) })
+	c.mu.Unlock()
+	if len(events) > 0 {
+		c.pool.deliver(events)
+	}
+}
+
+func (c *client) serverLost(sc *serverConn, err error) {
+	c.mu.Lock()
+	var events []pools.Event
+	if c.server == sc {
+		c.logger().Warn("a backend died under a session", "pid", sc.conn.Pid, "error", err)
+		events = c.stepLocked(events, (*session.Session).ServerLost)
+	}
+	c.mu.Unlock()
+	c.pool.deliver(events)
+}
+
+// carryOut does what the session wants: bytes first, then the actions in order.
+func (c *client) carryOut(events []pools.Event, o *session.Output, now time.Time) []pools.Event {
+	c.write(o)
+	for i := range o.Actions {
+		events = c.act(events, &o.Actions[i], now)
+	}
+	c.steer()
+	c.setTimer()
+	return events
+}
+
+// act does one thing that the session wants.
+func (c *client) act(events []pools.Event, a *session.Action, now time.Time) []pools.Event {
+	switch a.Op {
+	case session.Checkout:
+		return c.checkout(events, a.Kind, now)
+	case session.Promote:
+		return c.pool.do(events, func(p *pools.Pair) { p.Promote(now, &c.waiter, c.server.slot) })
+	case session.Leave:
+		c.wanted = nil
+		return c.pool.do(events, func(p *pools.Pair) { c.late = !p.Leave(now, &c.waiter) || c.late })
+	case session.Release:
+		return c.letGo(events, func(p *pools.Pair, b *pools.Backend) { p.Release(now, b) })
+	case session.Remove:
+		sc := c.server
+		c.logger().Info("a backend is closed", "pid", sc.conn.Pid, "reason", a.Reason.String(), "detail", a.Text)
+		events = c.letGo(events, func(p *pools.Pair, b *pools.Backend) { p.Remove(now, b) })
+		sc.link.Close()
+		return events
+	case session.Hold:
+		return c.pool.do(events, func(p *pools.Pair) { p.Hold(c.server.slot, a.On) })
+	default:
+		c.note(a)
+		return events
+	}
+}
+
+// note does what needs no pool.
+func (c *client) note(a *session.Action) {
+	switch a.Op {
+	case session.CancelServer:
+		c.pool.server.work.Add(1)
+		go c.cancelServer(c.server)
+	case session.CloseClient:
+		if a.Text != "" {
+			c.logger().Info("a client is closed", "reason", a.Reason.String(), "detail", a.Text)
+		}
+		if c.link != nil {
+			c.link.CloseAfterFlush(flushWithin)
+		}
+	case session.Pinned:
+		c.logger().Debug("a session is pinned to its backend", "reason", a.Text)
+	case session.Welcomed:
+		c.pool.learnWelcome(c.startup, c.session.Told())
+	case session.Stray:
+		c.logger().Warn("an advisory lock was found that no session holds", "pid", c.server.conn.Pid, "detail", a.Text, "statements", c.server.facts.Recent())
+	case session.Redefined:
+		c.pool.redefined()
+	}
+}
+
+// flushWithin is how long a client may take to read what it is told last.
+const flushWithin = 2 * time.Second
+
+// checkout asks for a server, once no older answer is under way.
+func (c *client) checkout(events []pools.Event, kind pools.Kind, now time.Time) []pools.Event {
+	if c.late {
+		c.wanted = &kind
+		return events
+	}
+	return c.pool.do(events, func(p *pools.Pair) { p.Checkout(now, &c.waiter, kind) })
+}
+
+// letGo gives the session's server back to the pools in one way or the other.
+func (c *client) letGo(events []pools.Event, how func(*pools.Pair, *pools.Backend)) []pools.Event {
+	sc := c.server
+	c.resumeServer()
+	c.flow.serverFull = false
+	c.server = nil
+	sc.holder.Store(nil)
+	return c.pool.do(events, func(p *pools.Pair) {
+		how(p, sc.slot)
+		if sc.dead.Load() {
+			p.Remove(time.Now(), sc.slot)
+		}
+	})
+}
+
+// hear takes the pools' answer.
+func (c *client) hear(e *pools.Event) []pools.Event {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.late {
+		return c.hearLate(e)
+	}
+	switch e.Op {
+	case pools.Granted:
+		return c.granted(e.Backend)
+	case pools.Refused:
+		c.logRefusal(e.Refusal)
+		return c.stepLocked(nil, func(s *session.Session, o *session.Output, now time.Time) { s.Refused(o, now, c.refusal(e.Refusal)) })
+	case pools.Promoted:
+		if c.server == nil || c.server.slot != e.Backend {
+			return nil
+		}
+		return c.stepLocked(nil, (*session.Session).Promoted)
+	default:
+		c.logRefusal(e.Refusal)
+		return c.stepLocked(nil, func(s *session.Session, o *session.Output, now time.Time) {
+			s.PromotionRefused(o, now, c.refusal(e.Refusal))
+		})
+	}
+}
+
+// hearLate takes an answer that the session no longer waits for.
+func (c *client) hearLate(e *pools.Event) (events []pools.Event) {
+	c.late = false
+	now := time.Now()
+	switch {
+	case e.Op == pools.Granted:
+		events = c.pool.do(events, func(p *pools.Pair) { p.Release(now, e.Backend) })
+	case e.Op == pools.Promoted && c.server != nil && c.server.slot == e.Backend:
+		events = c.stepLocked(events, (*session.Session).Promoted)
+	}
+	if c.wanted != nil {
+		kind := *c.wanted
+		c.wanted = nil
+		events = c.checkout(events, kind, now)
+	}
+	return events
+}
+
+// granted gives the session its server. One that died in the pool is nobody's business: another is asked for.
+func (c *client) granted(b *pools.Backend) []pools.Event {
+	sc := b.Conn.(*serverConn)
+	sc.holder.Store(c)
+	if sc.dead.Load() {
+		sc.holder.Store(nil)
+		now := time.Now()
+		return c.pool.do(nil, func(p *pools.Pair) {
+			kind := b.Kind()
+			p.Remove(now, b)
+			p.Checkout(now, &c.waiter, kind)
+		})
+	}
+	c.server = sc
+	kind := b.Kind()
+	return c.stepLocked(nil, func(s *session.Session, o *session.Output, now time.Time) { s.Granted(o, now, sc.facts, kind) })
+}
+
+// abandon gives up a client whose session is beyond help.
+func (c *client) abandon(events []pools.Event) []pools.Event {
+	now := time.Now()
+	if c.link != nil {
+		c.link.Close()
+	}
+	if _, waits := c.waiter.Waiting(); waits {
+		events = c.pool.do(events, func(p *pools.Pair) { p.Leave(now, &c.waiter) })
+	}
+	if sc := c.server; sc != nil {
+		events = c.letGo(events, func(p *pools.Pair, b *pools.Backend) { p.Remove(now, b) })
+		sc.link.Close()
+	}
+	c.session = session.Over()
+	return events
+}
+
+// setTimer has the session ticked at its deadline.
+func (c *client) setTimer() {
+	at := c.session.Deadline()
+	if at.IsZero() {
+		if c.timer != nil {
+			c.timer.Stop()
+		}
+		return
+	}
+	if c.timer == nil {
+		c.timer = time.AfterFunc(time.Until(at), func() { c.step((*session.Session).Tick) })
+		return
+	}
+	c.timer.Reset(time.Until(at))
+}
+
+// cancelServer sends a cancel request to the server and tells the session when it has arrived.
+func (c *client) cancelServer(sc *serverConn) {
+	defer c.pool.server.work.Done()
+	ctx, cancel := context.WithTimeout(context.Background(), cancelWithin)
+	defer cancel()
+	if err := sc.conn.Cancel(ctx); err != nil {
+		c.logger().Warn("a cancel request failed", "pid", sc.conn.Pid, "error", err)
+	}
+	c.step((*session.Session).CancelDone)
+}
+
+// cancelWithin bounds the wait for the server to take a cancel request.
+const cancelWithin = 10 * time.Second
+
+func (c *client) drain() { c.step((*session.Session).Drain) }
+
+func (c *client) stop() { c.step((*session.Session).Stop) }
+
+// logger gives the log with what every line about the client says.
+func (c *client) logger() *slog.Logger {
+	a := c.about
+	return c.pool.server.log.With("database", a.database, "user", a.user, "client", a.address)
+}
+
+func addressOf(conn net.Conn) string {
+	if a := conn.RemoteAddr(); a != nil && a.String() != "" && a.String() != "@" {
+		return a.String()
+	}
+	return "local"
+}

@@ -1,0 +1,69 @@
+package proxy
+
+import "github.com/lockproxy/lockproxy/proxy/session"
+
+// Backpressure: whoever sends more than the other side takes is not read from until it does. What is kept for a socket
+// is bounded by max_buffer and what a read or two bring.
+
+// flow is which of a client's two links are not read from, and why. Under the client's mutex.
+type flow struct {
+	sessionFull bool // the session keeps as much from the client as it may
+	serverFull  bool // its server has not taken what it sent
+	clientFull  bool // the client has not taken what its server sent
+	paused      bool // so reading from the client is paused
+}
+
+// write hands on what a step put out.
+func (c *client) write(o *session.Output) {
+	if sc := c.server; sc != nil && len(o.Server) > 0 {
+		sc.link.Write(o.Server...)
+		c.flow.serverFull = sc.link.Buffered() > c.pool.server.config.MaxBuffer
+	}
+	if c.link != nil && len(o.Client) > 0 {
+		c.link.Write(o.Client...)
+		if !c.flow.clientFull && c.server != nil && c.link.Buffered() > c.pool.server.config.MaxBuffer {
+			c.flow.clientFull = true
+			c.server.link.Pause()
+		}
+	}
+}
+
+// steer pauses reading from the client, or resumes it. There is always a call of Drained to come when serverFull was
+// set: the buffer was not empty then.
+func (c *client) steer() {
+	c.flow.sessionFull = c.session.Paused()
+	if full := c.flow.sessionFull || c.flow.serverFull; full != c.flow.paused && c.link != nil {
+		c.flow.paused = full
+		if full {
+			c.link.Pause()
+		} else {
+			c.link.Resume()
+		}
+	}
+}
+
+// Drained lets the server go on that had sent more than the client took.
+func (c *client) Drained() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resumeServer()
+}
+
+func (c *client) resumeServer() {
+	if c.flow.clientFull {
+		c.flow.clientFull = false
+		if c.server != nil {
+			c.server.link.Resume()
+		}
+	}
+}
+
+// serverDrained lets the client go on that had sent more than its server took.
+func (c *client) serverDrained(sc *serverConn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.server == sc {
+		c.flow.serverFull = false
+		c.steer()
+	}
+}

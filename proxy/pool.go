@@ -1,0 +1,208 @@
+package proxy
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/pools/backend"
+	"github.com/lockproxy/lockproxy/proxy/session"
+)
+
+type poolName struct{ database, user string }
+
+// pool is the two pools of one (database, user) with what carries out their wishes: dials, closes, grants delivered.
+type pool struct {
+	server   *Server
+	name     poolName
+	database Database
+	target   *backend.Target
+	sessions *session.Config
+	catalog  atomic.Pointer[session.Catalog]
+	known    time.Time // when the catalog was read; under mu
+
+	mu        sync.Mutex // guards the rest; nothing is called under it that takes another
+	pair      *pools.Pair
+	timer     *time.Timer
+	due       time.Time // what the timer is set to; zero: it is not
+	welcomes  map[string]*session.Settings
+	done      chan struct{} // closed with the pool, for dials under way
+	closed    bool
+	rereading bool // the catalog is about to be read again
+}
+
+// maxWelcomes bounds the sets of startup settings for which a pool remembers what a server reports.
+const maxWelcomes = 256
+
+func newPool(s *Server, name poolName, db Database, target *backend.Target) (*pool, error) {
+	p := &pool{
+		server: s, name: name, database: db, target: target,
+		pair: pools.NewPair(db.Admin, db.Lock), welcomes: make(map[string]*session.Settings),
+		done: make(chan struct{}),
+	}
+	p.sessions = &session.Config{
+		Catalog: p.catalog.Load, LockTimeout: db.LockTimeout, IdleTimeout: db.IdleTransactionTimeout,
+		MaxStatement: s.config.MaxStatement, MaxBuffer: s.config.MaxBuffer, SessionMode: db.SessionMode,
+	}
+	catalog, err := newCatalog(db.Functions, nil)
+	if err != nil {
+		return nil, err
+	}
+	p.catalog.Store(catalog)
+	p.timer = time.AfterFunc(time.Hour, p.tick)
+	p.timer.Stop()
+	return p, nil
+}
+
+// do runs f on the pair and gives what is to be delivered. The list is the caller's.
+func (p *pool) do(into []pools.Event, f func(*pools.Pair)) []pools.Event {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f(p.pair)
+	return p.collect(into)
+}
+
+// collect takes the pair's events and sets the timer. Called with the mutex held.
+func (p *pool) collect(into []pools.Event) []pools.Event {
+	into = append(into, p.pair.Events()...)
+	next := p.pair.Next()
+	if !next.IsZero() && !p.closed && (p.due.IsZero() || next.Before(p.due)) {
+		p.due = next
+		p.timer.Reset(time.Until(next))
+	}
+	return into
+}
+
+// tick lets the pair see the time.
+func (p *pool) tick() {
+	p.deliver(p.do(nil, func(pair *pools.Pair) {
+		p.due = time.Time{}
+		pair.Tick(time.Now())
+	}))
+}
+
+// deliver carries out what the pair wants, and what follows from that. Called without any mutex.
+func (p *pool) deliver(events []pools.Event) {
+	for i := 0; i < len(events); i++ {
+		switch e := &events[i]; e.Op {
+		case pools.Granted, pools.Refused, pools.Promoted, pools.PromotionRefused:
+			events = append(events, e.Waiter.Owner.(*client).hear(e)...)
+		case pools.DialWanted:
+			p.server.work.Add(1)
+			go p.dial(e.Dial)
+		case pools.CloseWanted:
+			sc := e.Backend.Conn.(*serverConn)
+			p.server.log.Debug("backend closed", "reason", e.Reason.String(), "database", p.name.database, "user", p.name.user, "pid", sc.conn.Pid)
+			sc.hangUp()
+		}
+	}
+}
+
+// dial opens a server connection that the pair wants.
+func (p *pool) dial(d *pools.Dial) {
+	defer p.server.work.Done()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	stop := context.AfterFunc(closing{p.done}, cancel)
+	defer stop()
+
+	probes := p.findings()
+	conn, err := backend.Dial(ctx, p.target, probes...)
+	if err != nil {
+		p.dialFailed(d, err)
+		return
+	}
+	p.learn(probes)
+	sc := newServerConn(p, conn)
+	sc.starting.Lock()
+	sc.link, err = p.server.connect(conn.Net, sc)
+	sc.starting.Unlock()
+	if err != nil {
+		conn.Close()
+		p.dialFailed(d, err)
+		return
+	}
+	p.deliver(p.do(nil, func(pair *pools.Pair) {
+		sc.slot = pair.Dialed(time.Now(), d, sc)
+		if sc.dead.Load() && sc.slot.Holder() == nil {
+			pair.Remove(time.Now(), sc.slot)
+		}
+	}))
+}
+
+// closing is a context that ends when a channel is closed.
+type closing struct{ done <-chan struct{} }
+
+func (c closing) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (c closing) Done() <-chan struct{}       { return c.done }
+func (c closing) Value(any) any               { return nil }
+func (c closing) Err() error {
+	select {
+	case <-c.done:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+func (p *pool) dialFailed(d *pools.Dial, err error) {
+	p.server.log.Warn("a connection to the server failed", "database", p.name.database, "user", p.name.user, "error", err)
+	p.deliver(p.do(nil, func(pair *pools.Pair) { pair.DialFailed(time.Now(), d, err, isPermanent(err)) }))
+}
+
+// close refuses who waits, closes what is idle and has the rest closed at its release.
+func (p *pool) close() {
+	p.mu.Lock()
+	if !p.closed {
+		close(p.done)
+	}
+	p.closed = true
+	p.timer.Stop()
+	p.pair.Close(time.Now())
+	events := p.collect(nil)
+	p.mu.Unlock()
+	p.deliver(events)
+}
+
+// welcome gives what servers of this pool report for the startup settings, or nil if that is not known yet.
+func (p *pool) welcome(startup *session.Settings) *session.Settings {
+	others, name, ok := apart(startup)
+	if !ok {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known := p.welcomes[others.Fingerprint()]; known != nil {
+		return known.With(applicationName, name)
+	}
+	return nil
+}
+
+func (p *pool) learnWelcome(startup, reported *session.Settings) {
+	others, _, ok := apart(startup)
+	if !ok {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.welcomes) >= maxWelcomes {
+		clear(p.welcomes)
+	}
+	p.welcomes[others.Fingerprint()] = reported
+}
+
+const applicationName = "application_name"
+
+// apart takes the application's name out of the settings, if servers report it as it is: short, and plain ASCII
+// (guc_funcs.c, check_application_name; names are cut at 63 bytes).
+func apart(startup *session.Settings) (others *session.Settings, name string, ok bool) {
+	name, _ = startup.Get(applicationName)
+	for _, c := range []byte(name) {
+		if c < ' ' || c > '~' {
+			return nil, "", false
+		}
+	}
+	return startup.Without(applicationName), name, len(name) < 64
+}

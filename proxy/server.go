@@ -1,0 +1,244 @@
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lockproxy/lockproxy/proxy/link"
+	"github.com/lockproxy/lockproxy/proxy/login"
+)
+
+// Server is a running lockproxy: its listeners, its clients and the pools of every database and user that they use.
+//
+// Mutexes nest in one direction: a client's, then one of a pool, a server connection's or the server's own. Nobody
+// holds two clients' at once, and what a pool says is delivered after its mutex is free again.
+type Server struct {
+	config Config
+	log    *slog.Logger
+	door   *login.Door
+	loops  *link.Loops // nil: every link has goroutines
+
+	mu        sync.Mutex
+	listeners []net.Listener
+	clients   map[uint32]*client // by the process id that they were given
+	pools     map[poolName]*pool // by database and user
+	asking    map[net.Conn]bool  // logging in
+	draining  bool
+	gone      chan struct{} // closed when draining and the last client is gone
+	work      sync.WaitGroup
+}
+
+// New makes a server of a configuration. It opens nothing yet. The error names what cannot be used.
+func New(config Config, log *slog.Logger) (*Server, error) {
+	s := &Server{
+		config:  config,
+		log:     log,
+		clients: make(map[uint32]*client),
+		pools:   make(map[poolName]*pool),
+		asking:  make(map[net.Conn]bool),
+		gone:    make(chan struct{}),
+	}
+	var err error
+	if s.door, err = newDoor(&config, log); err != nil {
+		return nil, err
+	}
+	for name, db := range config.Databases {
+		if err := checkDatabase(&db); err != nil {
+			return nil, fmt.Errorf("databases.%s: %w", name, err)
+		}
+	}
+	return s, nil
+}
+
+// Listen opens the listeners. A taken address is an error; so is a unix socket that another process answers at.
+func (s *Server) Listen() error {
+	for _, address := range s.config.Listen {
+		l, err := listen(address)
+		if err != nil {
+			s.closeListeners()
+			return err
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	if len(s.listeners) == 0 {
+		return errors.New("server.listen names no address")
+	}
+	return nil
+}
+
+// Addrs gives the addresses that Listen opened, with the ports that port 0 became.
+func (s *Server) Addrs() []net.Addr {
+	var list []net.Addr
+	for _, l := range s.listeners {
+		list = append(list, l.Addr())
+	}
+	return list
+}
+
+// listen opens a TCP address, or a socket in a folder as PostgreSQL names it.
+func listen(address string) (net.Listener, error) {
+	if !strings.HasPrefix(address, "/") {
+		return net.Listen("tcp", address)
+	}
+	path := address
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path = filepath.Join(path, ".s.PGSQL.6432")
+	}
+	if conn, err := net.Dial("unix", path); err == nil {
+		conn.Close()
+		return nil, fmt.Errorf("listen unix %s: another process listens there", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err == nil {
+		err = os.Chmod(path, 0o777) // who may connect is authentication's business, as in PostgreSQL
+	}
+	return l, err
+}
+
+// Serve accepts clients until ctx ends; then it lets transactions end until the shutdown timeout, tells the rest that
+// it ends, and returns when all is closed.
+func (s *Server) Serve(ctx context.Context) error {
+	if loops, err := link.NewLoops(runtime.GOMAXPROCS(0)); err == nil {
+		s.loops = loops
+		defer loops.Close()
+	}
+	for _, l := range s.listeners {
+		s.work.Add(1)
+		go s.accept(l)
+	}
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			s.audit(now)
+		case <-ctx.Done():
+			s.shutdown()
+			return nil
+		}
+	}
+}
+
+// accept takes connections from one listener and logs each in.
+func (s *Server) accept(l net.Listener) {
+	defer s.work.Done()
+	for {
+		conn, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			// Out of descriptors, or the peer was faster: the listener itself is well.
+			s.log.Warn("a connection could not be accepted", "address", l.Addr().String(), "error", err)
+			time.Sleep(acceptAgain)
+			continue
+		}
+		s.work.Add(1)
+		go func() {
+			defer s.work.Done()
+			s.admit(conn)
+		}()
+	}
+}
+
+// acceptAgain is the pause after a failed accept, which would else fail again at once.
+const acceptAgain = 10 * time.Millisecond
+
+// connect starts a link for a connection, in the event loops where they serve it.
+func (s *Server) connect(conn net.Conn, owner link.Owner) (link.Link, error) {
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		if s.loops != nil {
+			return s.loops.Start(conn, owner)
+		}
+	}
+	return link.Start(conn, owner), nil
+}
+
+// random gives a number that nobody can guess.
+func random() uint32 {
+	var b [4]byte
+	rand.Read(b[:]) // never fails (crypto/rand)
+	return binary.BigEndian.Uint32(b[:])
+}
+
+func (s *Server) closeListeners() {
+	for _, l := range s.listeners {
+		l.Close()
+	}
+}
+
+// shutdown ends everything in order: no new clients, then those who are idle, then the others, then the pools.
+func (s *Server) shutdown() {
+	s.closeListeners()
+	s.mu.Lock()
+	s.draining = true
+	for conn := range s.asking {
+		conn.Close()
+	}
+	s.checkGone()
+	s.mu.Unlock()
+	s.log.Info("shutting down", "clients", s.count(), "timeout", s.config.ShutdownTimeout)
+	s.each((*client).drain)
+	select {
+	case <-s.gone:
+	case <-time.After(s.config.ShutdownTimeout):
+		s.each((*client).stop)
+		<-s.gone
+	}
+	s.mu.Lock()
+	all := make([]*pool, 0, len(s.pools))
+	for _, p := range s.pools {
+		all = append(all, p)
+	}
+	s.mu.Unlock()
+	for _, p := range all {
+		p.close()
+	}
+	s.work.Wait()
+}
+
+// checkGone tells shutdown when the last client is gone. Called with the mutex held.
+func (s *Server) checkGone() {
+	if !s.draining || len(s.clients) > 0 || len(s.asking) > 0 {
+		return
+	}
+	select {
+	case <-s.gone:
+	default:
+		close(s.gone)
+	}
+}
+
+func (s *Server) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.clients)
+}
+
+// each calls f for every client, without the server's mutex.
+func (s *Server) each(f func(*client)) {
+	s.mu.Lock()
+	all := make([]*client, 0, len(s.clients))
+	for _, c := range s.clients {
+		all = append(all, c)
+	}
+	s.mu.Unlock()
+	for _, c := range all {
+		f(c)
+	}
+}

@@ -1,0 +1,93 @@
+package proxy
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/pools/backend"
+	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/proxy/link"
+	"github.com/lockproxy/lockproxy/proxy/session"
+)
+
+// serverConn is one server connection: the owner of its link. What it says goes to the client whose session holds it.
+type serverConn struct {
+	pool   *pool
+	conn   *backend.Conn
+	facts  *session.Server // of who holds the slot, or under the pool's mutex while it is idle
+	slot   *pools.Backend
+	holder atomic.Pointer[client] // whose session has it; nil: none
+	dead   atomic.Bool            // its link is over
+
+	starting sync.Mutex // held until link is known: the link may call before it has been returned
+	link     link.Link
+}
+
+func newServerConn(p *pool, conn *backend.Conn) *serverConn {
+	var reported []session.Setting
+	for _, one := range conn.Parameters {
+		reported = append(reported, session.Setting{Name: one.Name, Value: one.Value})
+	}
+	facts := session.NewServer(conn.Pid, session.NewSettings(reported), time.Now())
+	facts.OwnLockTimeout, facts.OwnIdleTimeout = conn.OwnLockTimeout, conn.OwnIdleTimeout
+	return &serverConn{pool: p, conn: conn, facts: facts}
+}
+
+// theLink waits until the link is known. Whoever was granted the connection need not: it was known before.
+func (sc *serverConn) theLink() link.Link {
+	sc.starting.Lock()
+	defer sc.starting.Unlock()
+	return sc.link
+}
+
+// Received takes what the server sent.
+func (sc *serverConn) Received(p []byte) {
+	if c := sc.holder.Load(); c != nil {
+		c.serverBytes(sc, p)
+		return
+	}
+	sc.idleBytes(p)
+}
+
+// idleBytes takes what a server says that nobody asked anything. It is about to close, or not to be trusted: an idle
+// one is dropped, and its own words are for the log.
+func (sc *serverConn) idleBytes(p []byte) {
+	text := "it spoke unasked"
+	if len(p) > protocol.HeadSize && p[0] == protocol.ErrorResponse {
+		e := protocol.ReadError(p[protocol.HeadSize:])
+		text = e.Message
+	}
+	sc.pool.server.log.Info("an idle backend is dropped", "database", sc.pool.name.database, "user", sc.pool.name.user, "pid", sc.conn.Pid, "reason", text)
+	sc.theLink().Close()
+}
+
+// Closed takes the end of the connection. If a session has it, the session decides; else its slot is free.
+func (sc *serverConn) Closed(err error) {
+	sc.dead.Store(true)
+	sc.conn.Close()
+	if c := sc.holder.Load(); c != nil {
+		c.serverLost(sc, err)
+		return
+	}
+	sc.pool.deliver(sc.pool.do(nil, func(pair *pools.Pair) {
+		if sc.slot != nil && sc.slot.Holder() == nil {
+			pair.Remove(time.Now(), sc.slot)
+		}
+	}))
+}
+
+// Drained lets the client go on that had sent more than the server took.
+func (sc *serverConn) Drained() {
+	if c := sc.holder.Load(); c != nil {
+		c.serverDrained(sc)
+	}
+}
+
+// hangUp ends the connection in good order.
+func (sc *serverConn) hangUp() {
+	l := sc.theLink()
+	l.Write(protocol.AppendTerminate(nil))
+	l.CloseAfterFlush(time.Second)
+}
