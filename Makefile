@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help build run test lint sim fuzz clean
 
-SEEDS    ?= 1000
+SEEDS    ?= 10000
 FUZZTIME ?= 10s
 
 help: ## list the targets
@@ -26,7 +26,7 @@ lint: ## check format, go vet and staticcheck
 	go tool staticcheck ./...
 
 sim: ## run the simulation with SEEDS=n seeds
-	go test ./test/sim -count=1 -timeout 0 -seeds=$(SEEDS)
+	SIM_SEEDS=$(SEEDS) go test ./test/sim -count=1 -timeout 0 -v
 
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@for package in $$(go list ./...); do \

@@ -133,7 +133,7 @@ func (c *checker) tell(name string, d proxy.Database, found findings) {
 	s := found.server
 	fmt.Fprintf(c.out, "  PostgreSQL %s, max_connections %d, %d of them reserved\n", s.version, s.maxConnections, s.reserved)
 	need := c.config.proxy.Instances * (d.Admin.Max + d.Lock.Max)
-	fmt.Fprintf(c.out, "  %d instances * (%d admin + %d lock) = %d connections\n",
+	fmt.Fprintf(c.out, "  instances (%d) * (%d admin + %d lock) = %d connections\n",
 		c.config.proxy.Instances, d.Admin.Max, d.Lock.Max, need)
 	path := c.sizePath(name)
 	for _, limit := range found.limits {

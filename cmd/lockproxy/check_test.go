@@ -85,7 +85,7 @@ func TestCheckAgainstARealServer(t *testing.T) {
 		}
 		wantProblems(t, out)
 		wantOutput(t, out, "database app: postgres://app@127.0.0.1", "PostgreSQL 1", "max_connections 40, 4 of them reserved",
-			"1 instances * (20 admin + 10 lock) = 30 connections", "no problems found",
+			"instances (1) * (20 admin + 10 lock) = 30 connections", "no problems found",
 			`functions that take advisory locks: "My".take, public.standard, public.try_it`)
 		if strings.Contains(out, "secret") {
 			t.Errorf("the password is shown:\n%s", out)

@@ -55,6 +55,7 @@ func (e usageError) Error() string { return e.text }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	context.AfterFunc(ctx, stop) // A second signal ends the program at once.
 	status := dispatch(ctx, os.Args[1:], streams{os.Stdout, os.Stderr, os.Getenv})
 	stop()
 	os.Exit(status)
