@@ -81,6 +81,9 @@ func (t *Target) User() string { return t.config.User }
 // Database is the server's name of the database.
 func (t *Target) Database() string { return t.config.Database }
 
+// Password is what User logs in with, if it is known: for a caller whose clients are to know it too.
+func (t *Target) Password() string { return t.config.Password }
+
 // ForcesUser tells whether the URL names the user, so that it is the same for every client.
 func (t *Target) ForcesUser() bool { return t.ownUser }
 

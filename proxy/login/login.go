@@ -1,0 +1,179 @@
+// Package login takes a client from accept to a session: the packets before login, and authentication. Everything in it
+// blocks and is bounded by one deadline and by small buffers, since its peers are strangers.
+package login
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/lockproxy/lockproxy/protocol"
+)
+
+// Door is what login needs to know of the configuration. It does not change; any number of goroutines may use it.
+type Door struct {
+	// Timeout bounds the time from accept to the end of authentication.
+	Timeout time.Duration
+	// Secret says how a user proves who it is, for the database that it names. Where it is false the user is unknown,
+	// which the client cannot tell from a wrong password. It is called from many goroutines.
+	Secret func(user, database string) (Secret, bool)
+}
+
+// Client is who has logged in. The strings are copies.
+type Client struct {
+	Conn       net.Conn             // without a deadline; nothing behind the last packet of the login has been read
+	User       string               // at most 63 bytes, as PostgreSQL cuts names
+	Database   string               // the user's name where the client gave none
+	Parameters []protocol.Parameter // the settings of the startup packet, its options' first; the last of two counts
+	Minor      int                  // the minor protocol version asked for; it has been told that we speak 3.0
+	Secret     Secret               // what the configuration has of the user
+}
+
+// Cancel is what a CancelRequest carries. It came from anybody: the key is still to be compared, in constant time.
+type Cancel struct {
+	Pid uint32
+	Key []byte
+}
+
+// ErrLeft is an error of Welcome's about a client that went away, or was silent to the deadline, in the middle of its
+// login: nothing to worry about. psql does so when it is asked for a password, and so do probes of ports.
+var ErrLeft = errors.New("the client left before it had logged in")
+
+// Welcome runs the login of an accepted connection. It returns the client once AuthenticationOk is written
+// (BackendKeyData, ParameterStatus and ReadyForQuery are the session's), or the cancel request, which has no answer, or
+// why there is neither: an error that wraps ErrLeft, or a *Refusal that the client was told. It takes Timeout at most,
+// and about a second more where a peer does not take its error. The connection stays the caller's to close.
+func (d *Door) Welcome(conn net.Conn) (*Client, *Cancel, error) {
+	if err := conn.SetDeadline(time.Now().Add(d.Timeout)); err != nil {
+		return nil, nil, left(err)
+	}
+	v := &visit{door: d, conn: conn}
+	client, cancel, err := v.admit()
+	if err != nil {
+		return nil, nil, v.refuse(err)
+	}
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		return nil, nil, left(err)
+	}
+	return client, cancel, nil
+}
+
+// visit is one login under way.
+type visit struct {
+	door    *Door
+	conn    net.Conn
+	heard   bool // the peer has sent something, so that it may be told something
+	startup protocol.Startup
+}
+
+// admit is the login, step by step: manual, "Message Flow", "Start-up".
+func (v *visit) admit() (*Client, *Cancel, error) {
+	if err := v.readStartup(); err != nil {
+		return nil, nil, err
+	}
+	s := &v.startup
+	if s.Kind == protocol.CancelRequest {
+		return nil, &Cancel{Pid: s.Pid, Key: s.Key}, nil
+	}
+	if err := refuseReplication(s.Replicate); err != nil {
+		return nil, nil, err
+	}
+	secret, known := v.door.Secret(s.User, s.Database)
+	if err := v.authenticate(secret, known); err != nil {
+		return nil, nil, err
+	}
+	return &Client{
+		Conn: v.conn, User: s.User, Database: s.Database, Parameters: s.Parameters, Minor: s.Minor, Secret: secret,
+	}, nil, nil
+}
+
+// readStartup answers requests for encryption, each at most once, and reads the packet that follows them.
+func (v *visit) readStartup() error {
+	asked := map[protocol.StartupKind]bool{}
+	for {
+		packet, err := v.readStartupPacket()
+		if err != nil {
+			return err
+		}
+		v.startup, err = protocol.ReadStartup(packet)
+		kind := v.startup.Kind
+		if err == nil && (kind == protocol.SSLRequest || kind == protocol.GSSENCRequest) {
+			if asked[kind] {
+				return protocol.Fatal(protocol.ProtocolViolation, "encryption was requested twice")
+			}
+			asked[kind] = true
+			if err := v.write([]byte{'N'}); err != nil {
+				return err
+			}
+			continue
+		}
+		// PostgreSQL negotiates before it looks at the names; once, whatever the packet holds (B master #1460).
+		if v.startup.Negotiable() {
+			if err := v.write(protocol.AppendNegotiate(nil, v.startup.Extensions)); err != nil {
+				return err
+			}
+		}
+		return err
+	}
+}
+
+// authenticate ends with AuthenticationOk written, or with an error.
+func (v *visit) authenticate(secret Secret, known bool) error {
+	if known && secret.trusted {
+		return v.write(protocol.AppendAuthenticationOK(nil))
+	}
+	final, err := v.scram(secret, known)
+	if err != nil {
+		return err
+	}
+	return v.write(protocol.AppendAuthenticationOK(final))
+}
+
+// Refusal is a login that failed and whose client was told so.
+type Refusal struct {
+	Said           *protocol.Error // what the client was told
+	User, Database string          // empty where the login did not get so far
+	Why            string          // more, for the log alone: it may tell which users there are
+}
+
+// Error tells everything, on one line, without any secret.
+func (r *Refusal) Error() string {
+	text := r.Said.Error()
+	if r.Why != "" {
+		text += "; " + r.Why
+	}
+	if r.User != "" {
+		text += fmt.Sprintf(" (user %q, database %q)", r.User, r.Database)
+	}
+	return text
+}
+
+// Unwrap gives what the client was told.
+func (r *Refusal) Unwrap() error { return r.Said }
+
+// tellWithin bounds the writing of a last error to a client whose deadline may be over.
+const tellWithin = time.Second
+
+// refuse tells the client why it does not get in, unless it has gone or never said anything.
+func (v *visit) refuse(err error) error {
+	r := &Refusal{User: v.startup.User, Database: v.startup.Database}
+	var network net.Error
+	switch {
+	case errors.As(err, &r.Said):
+	case errors.As(err, &network) && network.Timeout() && v.heard:
+		r.Said = protocol.Fatal(protocol.QueryCanceled, "canceling authentication due to timeout")
+	default:
+		return left(err)
+	}
+	var doubt *doubt
+	if errors.As(err, &doubt) {
+		r.Why = doubt.why
+	}
+	// What is lost here the client does not want to know.
+	_ = v.conn.SetDeadline(time.Now().Add(tellWithin))
+	_, _ = v.conn.Write(protocol.AppendError(nil, r.Said))
+	return r
+}
+
+func left(err error) error { return fmt.Errorf("%w: %w", ErrLeft, err) }

@@ -1,0 +1,136 @@
+package login
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/xdg-go/scram"
+)
+
+// Secret is what is known of a user: how it proves who it is, and its password where that is known. The zero Secret
+// admits nobody. It does not change, and prints as nothing but its name.
+type Secret struct {
+	trusted  bool
+	password string
+	verifier *scram.StoredCredentials // nil: nobody can log in by SCRAM
+	why      string                   // why not, for the log
+}
+
+// Trust is the secret of a user who is believed.
+func Trust() Secret { return Secret{trusted: true} }
+
+// ReadSecret reads a secret as PostgreSQL stores it in pg_authid.rolpassword and PgBouncer in userlist.txt: a plain
+// password, "SCRAM-SHA-256$...", or "md5...". Of a plain password it derives the verifier here, once, which takes about a
+// millisecond; later logins all cost the same, whether the user exists or not. No error quotes the secret.
+func ReadSecret(user, text string) (Secret, error) {
+	switch {
+	case text == "":
+		return Secret{why: "the user has an empty password, which nobody can log in with"}, nil
+	case isMD5(text):
+		return Secret{why: "the user has an MD5 secret, which cannot serve SCRAM-SHA-256"}, nil
+	case strings.HasPrefix(text, verifierMark):
+		verifier, err := readVerifier(text)
+		return Secret{verifier: verifier}, err
+	}
+	verifier, err := derive(user, text)
+	return Secret{password: text, verifier: verifier}, err
+}
+
+// Trusted is the same secret of a user who is believed without it, so that the password still serves to log in on the
+// server.
+func (s Secret) Trusted() Secret {
+	s.trusted = true
+	return s
+}
+
+// Password is the user's plain password, for logging in on the server; empty where it is not known.
+func (s Secret) Password() string { return s.password }
+
+// Format keeps the secret out of everything that is printed.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("login.Secret")) }
+
+const (
+	verifierMark = "SCRAM-SHA-256$"
+	// iterations is SCRAM_SHA_256_DEFAULT_ITERATIONS, saltSize SCRAM_DEFAULT_SALT_LEN of src/include/common/scram-common.h.
+	iterations = 4096
+	saltSize   = 16
+)
+
+func isMD5(text string) bool {
+	digits, ok := strings.CutPrefix(text, "md5")
+	_, err := hex.DecodeString(digits)
+	return ok && err == nil && len(digits) == 32
+}
+
+var errVerifier = errors.New("malformed SCRAM-SHA-256 verifier")
+
+// readVerifier reads "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>" (manual, pg_authid).
+func readVerifier(text string) (*scram.StoredCredentials, error) {
+	parameters, keys, ok1 := strings.Cut(text[len(verifierMark):], "$")
+	count, salt64, ok2 := strings.Cut(parameters, ":")
+	stored64, server64, ok3 := strings.Cut(keys, ":")
+	n, err1 := strconv.ParseUint(count, 10, 31)
+	salt, err2 := base64.StdEncoding.DecodeString(salt64)
+	stored, err3 := base64.StdEncoding.DecodeString(stored64)
+	server, err4 := base64.StdEncoding.DecodeString(server64)
+	whole := ok1 && ok2 && ok3 && errors.Join(err1, err2, err3, err4) == nil
+	if !whole || n == 0 || len(salt) == 0 || len(salt) > maxSalt || len(stored) != sha256.Size || len(server) != sha256.Size {
+		return nil, errVerifier
+	}
+	return &scram.StoredCredentials{
+		KeyFactors: scram.KeyFactors{Salt: string(salt), Iters: int(n)}, StoredKey: stored, ServerKey: server,
+	}, nil
+}
+
+// maxSalt keeps our messages of the exchange small, in bytes.
+const maxSalt = 1024
+
+// derive makes the verifier of a plain password. PostgreSQL prepares passwords with SASLprep and takes those that it
+// forbids as they are (pg_be_scram_build_secret in src/backend/libpq/auth-scram.c).
+func derive(user, password string) (*scram.StoredCredentials, error) {
+	client, err := scram.SHA256.NewClient("", password, "")
+	if err != nil {
+		client, err = scram.SHA256.NewClientUnprepped("", password, "")
+	}
+	if err != nil {
+		return nil, errVerifier
+	}
+	verifier, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(saltOf(user)), Iters: iterations})
+	if err != nil {
+		return nil, errVerifier
+	}
+	return &verifier, nil
+}
+
+// processKey makes salts that nobody can foresee and that stay the same while the process lives.
+var processKey = sync.OnceValue(func() []byte {
+	key := make([]byte, sha256.Size)
+	_, _ = rand.Read(key) // never fails: it ends the program instead
+	return key
+})
+
+func keyed(purpose, user string) []byte {
+	mac := hmac.New(sha256.New, processKey())
+	mac.Write([]byte(purpose))
+	mac.Write([]byte(user))
+	return mac.Sum(nil)
+}
+
+func saltOf(user string) []byte { return keyed("salt ", user)[:saltSize] }
+
+// mockVerifier stands in for a user that cannot log in. It looks like a real one, the same at every attempt, as
+// mock_scram_secret does in src/backend/libpq/auth-scram.c.
+func mockVerifier(user string) *scram.StoredCredentials {
+	return &scram.StoredCredentials{
+		KeyFactors: scram.KeyFactors{Salt: string(saltOf(user)), Iters: iterations},
+		StoredKey:  keyed("stored key ", user), ServerKey: keyed("server key ", user),
+	}
+}
