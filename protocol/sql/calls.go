@@ -38,8 +38,9 @@ func (s *scan) candidate() {
 		case config:
 			s.openSetting()
 		}
+		s.touches |= touch
 	}
-	s.touches |= touch
+	s.touches |= touch & TouchLinks // dblink may be in any schema
 	if s.reader.userFunction(schema, name) {
 		s.call(Unknown, name)
 	}

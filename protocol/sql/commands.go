@@ -78,7 +78,8 @@ func (s *scan) do() {
 // scanBody looks for calls in the body of a DO block. What it quotes again is not looked into.
 func (s *scan) scanBody(t token) {
 	inside, offset := s.content(t)
-	b := scan{reader: s.reader, lexer: newLexer(inside, s.dialect), live: true, body: true, trace: s.trace}
+	b := scan{reader: s.reader, live: true, body: true, trace: s.trace}
+	b.lexer.begin(inside, s.dialect)
 	for b.next() {
 		b.consider()
 	}

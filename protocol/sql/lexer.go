@@ -32,26 +32,26 @@ type lexer struct {
 	depth      int    // of open parentheses and brackets
 	expectant  uint64 // by depth: the parenthesis there is one after whose end an operand follows
 	tok        token  // the last token
-	past       [8]token
+	past       [8]token // the last ones, by tokensRead
 	tokensRead uint8
 }
 
-func newLexer(text []byte, d Dialect) lexer {
-	return lexer{text: d.Encoding.mask(text), source: text, dialect: d}
+// begin makes l, which is empty, read that text.
+func (l *lexer) begin(text []byte, d Dialect) {
+	l.text, l.source, l.dialect = d.Encoding.mask(text), text, d
 }
 
 // next reads a token; false at the end.
 func (l *lexer) next() bool {
-	l.past[l.tokensRead%8] = l.tok
-	l.tokensRead++
 	text, i := l.text, l.pos
 	for i < len(text) {
 		c := text[i]
-		switch classes[c] {
-		case blank:
+		class := classes[c]
+		if class == blank {
 			i++
 			continue
-		case letter:
+		}
+		if class == letter {
 			end := i + 1
 			for end < len(text) && part[text[end]] {
 				end++
@@ -60,6 +60,8 @@ func (l *lexer) next() bool {
 				return true
 			}
 			return l.took(word, i, end)
+		}
+		switch class {
 		case digit:
 			return l.took(number, i, numberEnd(text, i))
 		case apostrophe:
@@ -85,9 +87,11 @@ func (l *lexer) next() bool {
 	return l.took(atEnd, len(text), len(text))
 }
 
-// took notes the token that was read.
+// took notes the token that was read. It is stored twice, since copying it right after would have to wait for the store.
 func (l *lexer) took(k kind, start, end int) bool {
-	l.tok = token{k, int32(start), int32(end)}
+	l.tokensRead++
+	t := token{k, int32(start), int32(end)}
+	l.tok, l.past[l.tokensRead%8] = t, t
 	l.pos = end
 	return k != atEnd
 }

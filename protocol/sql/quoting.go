@@ -224,7 +224,8 @@ func numberEnd(text []byte, i int) int {
 		for i < len(text) && part[text[i]] {
 			i++
 		}
-		if exponent && i < len(text) && (text[i] == '+' || text[i] == '-') && lower(text[i-1]) == 'e' {
+		signed := i+1 < len(text) && (text[i] == '+' || text[i] == '-') && classes[text[i+1]] == digit
+		if exponent && signed && lower(text[i-1]) == 'e' {
 			i = digitsEnd(text, i+1)
 		}
 	}

@@ -63,7 +63,8 @@ func (r *Reader) want(name string) {
 
 // parseFunction takes name or schema.name apart.
 func parseFunction(entry string) (schema, name string, ok bool) {
-	l := newLexer([]byte(entry), Dialect{})
+	var l lexer
+	l.begin([]byte(entry), Dialect{})
 	var parts [2]string
 	for n := 0; ; n++ {
 		if !l.next() || n == len(parts) || l.tok.kind != word && l.tok.kind != quoted {
@@ -100,7 +101,9 @@ func (r *Reader) userFunction(schema, name []byte) bool {
 // only for a text that changes settings, uses SQL-level prepared statements, holds a DO block, or is in an
 // encoding that is not Plain.
 func (r *Reader) Read(text []byte, d Dialect) Unit {
-	s := scan{reader: r, lexer: newLexer(text, d)}
+	var s scan
+	s.reader = r
+	s.lexer.begin(text, d)
 	for s.statement() {
 	}
 	s.finish()
@@ -110,7 +113,8 @@ func (r *Reader) Read(text []byte, d Dialect) Unit {
 // FirstWord gives the first word of a text, after white space and comments, as it is written; nil if the text begins
 // with something else. It is a part of text.
 func FirstWord(text []byte) []byte {
-	l := newLexer(text, Dialect{})
+	var l lexer
+	l.begin(text, Dialect{})
 	for l.next() && l.at(l.tok, ';') {
 	}
 	if l.tok.kind != word {

@@ -12,7 +12,7 @@ type scan struct {
 	first   int32 // where the first statement begins
 	effects Effect
 	touches Touch // of the statement
-	frames  [8]frame
+	frames  [4]frame
 	open    int           // frames in use
 	trace   *[]tracedCall // what calls were found, for tests
 }
@@ -65,7 +65,7 @@ func (s *scan) dispatch(verb Verb) {
 		s.touches |= TouchDynamic
 		s.do()
 	case Begin:
-		s.begin()
+		s.beginTransaction()
 	case Commit, Rollback:
 		s.finishTransaction(verb)
 	case Set:
@@ -121,7 +121,7 @@ func (s *scan) rest() {
 
 // consider looks at the last token, as a part of an expression.
 func (s *scan) consider() {
-	t := s.tok
+	t := &s.tok
 	switch t.kind {
 	case word:
 		if s.reader.wanted[s.text[t.start]]>>min(t.end-t.start, nameSize)&1 != 0 {

@@ -220,7 +220,7 @@ func (h *shape) noteCall() {
 		return
 	}
 	var b nameBuffer
-	if name := string(h.name(before, &b)); !scalars[name] {
+	if !scalars[string(h.name(before, &b))] {
 		h.foreign = true
 	}
 }

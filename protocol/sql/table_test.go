@@ -153,7 +153,8 @@ func (v *resolver) setup(t *testing.T, list []json.RawMessage) {
 
 func tracedRead(r *Reader, text []byte, d Dialect) (Unit, []string) {
 	var trace []tracedCall
-	s := scan{reader: r, lexer: newLexer(text, d), trace: &trace}
+	s := scan{reader: r, trace: &trace}
+	s.lexer.begin(text, d)
 	for s.statement() {
 	}
 	s.finish()

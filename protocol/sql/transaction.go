@@ -1,7 +1,7 @@
 package sql
 
 // begin reads what follows BEGIN or START (gram.y: TransactionStmt, transaction_mode_list_or_empty).
-func (s *scan) begin() {
+func (s *scan) beginTransaction() {
 	start := s.on("start")
 	s.control = true
 	s.next()

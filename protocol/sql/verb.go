@@ -54,90 +54,83 @@ func (l *lexer) verb() Verb {
 		}
 		return Other
 	}
-	var b [10]byte
-	text := l.text[l.tok.start:l.tok.end]
-	if len(text) > len(b) {
-		return Other
-	}
-	for i, c := range text {
-		b[i] = c | 0x20
-	}
-	return verbOf(string(b[:len(text)]))
-}
-
-func verbOf(keyword string) Verb {
-	switch keyword {
-	case "select", "values", "table":
-		return Select
-	case "with":
-		return With
-	case "insert":
-		return Insert
-	case "update":
-		return Update
-	case "delete":
-		return Delete
-	case "merge":
-		return Merge
-	case "copy":
-		return Copy
-	case "call":
-		return Call
-	case "do":
-		return Do
-	case "begin", "start":
-		return Begin
-	case "commit", "end":
-		return Commit
-	case "rollback", "abort":
-		return Rollback
-	case "savepoint":
-		return Savepoint
-	case "release":
-		return Release
-	case "set":
-		return Set
-	case "reset":
-		return Reset
-	case "show":
-		return Show
-	case "prepare":
-		return Prepare
-	case "execute":
-		return Execute
-	case "deallocate":
-		return Deallocate
-	case "discard":
-		return Discard
-	case "declare":
-		return Declare
-	case "fetch":
-		return Fetch
-	case "move":
-		return Move
-	case "close":
-		return Close
-	case "explain":
-		return Explain
-	case "listen":
-		return Listen
-	case "unlisten":
-		return Unlisten
-	case "notify":
-		return Notify
-	case "load":
-		return Load
-	case "create":
-		return Create
-	case "alter":
-		return Alter
-	case "drop":
-		return Drop
-	case "vacuum":
-		return Vacuum
-	case "analyze", "analyse", "checkpoint", "cluster", "comment", "grant", "import", "lock", "reassign", "refresh",
-		"reindex", "revoke", "security", "truncate":
-		return Inert
+	for _, c := range commandsByLetter[l.text[l.tok.start]&0x1f] {
+		if l.on(c.keyword) {
+			return c.verb
+		}
 	}
 	return Other
+}
+
+type command struct {
+	keyword string
+	verb    Verb
+}
+
+// commandsByLetter holds commands by the last five bits of their first letter, which are the same in both cases.
+var commandsByLetter = byLetter(commands)
+
+func byLetter(list []command) (table [32][]command) {
+	for _, c := range list {
+		letter := c.keyword[0] & 0x1f
+		table[letter] = append(table[letter], c)
+	}
+	return table
+}
+
+// commands are what a statement may begin with, frequent ones first.
+var commands = []command{
+	{"select", Select},
+	{"values", Select},
+	{"table", Select},
+	{"with", With},
+	{"insert", Insert},
+	{"update", Update},
+	{"delete", Delete},
+	{"merge", Merge},
+	{"copy", Copy},
+	{"call", Call},
+	{"do", Do},
+	{"begin", Begin},
+	{"start", Begin},
+	{"commit", Commit},
+	{"end", Commit},
+	{"rollback", Rollback},
+	{"abort", Rollback},
+	{"savepoint", Savepoint},
+	{"release", Release},
+	{"set", Set},
+	{"reset", Reset},
+	{"show", Show},
+	{"prepare", Prepare},
+	{"execute", Execute},
+	{"deallocate", Deallocate},
+	{"discard", Discard},
+	{"declare", Declare},
+	{"fetch", Fetch},
+	{"move", Move},
+	{"close", Close},
+	{"explain", Explain},
+	{"listen", Listen},
+	{"unlisten", Unlisten},
+	{"notify", Notify},
+	{"load", Load},
+	{"create", Create},
+	{"alter", Alter},
+	{"drop", Drop},
+	{"vacuum", Vacuum},
+	{"analyze", Inert},
+	{"analyse", Inert},
+	{"checkpoint", Inert},
+	{"cluster", Inert},
+	{"comment", Inert},
+	{"grant", Inert},
+	{"import", Inert},
+	{"lock", Inert},
+	{"reassign", Inert},
+	{"refresh", Inert},
+	{"reindex", Inert},
+	{"revoke", Inert},
+	{"security", Inert},
+	{"truncate", Inert},
 }

@@ -1,0 +1,205 @@
+package sql
+
+import (
+	"slices"
+	"testing"
+)
+
+func read(t testing.TB, text string) Unit { return mustReader(t).Read([]byte(text), Dialect{}) }
+
+func TestSettingsAreNamedAsTheServerNamesThem(t *testing.T) {
+	set := func(name string) []Setting { return []Setting{{Name: name}} }
+	local := func(name string) []Setting { return []Setting{{Name: name, Local: true}} }
+	reset := func(name string) []Setting { return []Setting{{Name: name, Op: OpReset}} }
+	for _, c := range []struct {
+		text string
+		want []Setting
+	}{
+		{"SET search_path = a, b", set("search_path")},
+		{"SET SEARCH_PATH TO a", set("search_path")},
+		{`SET "Search_Path" TO a`, set("search_path")},
+		{"SET SESSION search_path TO a", set("search_path")},
+		{"SET LOCAL search_path TO a", local("search_path")},
+		{"SET app.user_id = '7'", set("app.user_id")},
+		{"SET app . user /* c */ . id = '7'", set("app.user.id")},
+		{"SET a TO DEFAULT", reset("a")},
+		{"SET LOCAL a TO DEFAULT", []Setting{{"a", true, OpReset}}},
+		{"SET TIME ZONE 'UTC'", set("timezone")},
+		{"SET LOCAL TIME ZONE 'UTC'", local("timezone")},
+		{"SET SESSION TIME ZONE INTERVAL '1' HOUR TO MINUTE", set("timezone")},
+		{"SET TIME ZONE LOCAL", reset("timezone")},
+		{"SET TIME ZONE DEFAULT", reset("timezone")},
+		{"SET NAMES 'UTF8'", set("client_encoding")},
+		{"SET NAMES", reset("client_encoding")},
+		{"SET SCHEMA 'a'", set("search_path")},
+		{"SET XML OPTION DOCUMENT", set("xmloption")},
+		{"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY, NOT DEFERRABLE", []Setting{
+			{Name: "default_transaction_isolation"}, {Name: "default_transaction_read_only"},
+			{Name: "default_transaction_deferrable"}}},
+		{"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED", set("default_transaction_isolation")},
+		{"SET TRANSACTION READ ONLY", nil},
+		{"SET LOCAL TRANSACTION READ ONLY", nil},
+		{"SET TRANSACTION SNAPSHOT '1'", nil},
+		{"SET transaction_isolation = 'serializable'", nil},
+		{"SET CONSTRAINTS ALL DEFERRED", nil},
+		{"SET ROLE a", nil},
+		{"SET SESSION AUTHORIZATION a", nil},
+		{"SET seed = 0.5", nil},
+		{"RESET search_path", reset("search_path")},
+		{"RESET TIME ZONE", reset("timezone")},
+		{"RESET ALL", []Setting{{Op: OpResetAll}}},
+		{"RESET ROLE", nil},
+		{"RESET SESSION AUTHORIZATION", nil},
+		{"SHOW search_path", nil},
+		{"SELECT set_config('Search_Path', 'a', false)", set("search_path")},
+		{"SELECT pg_catalog.set_config('search_path', '', true)", local("search_path")},
+		{"SELECT set_config('a', 'b', 't')", local("a")},
+		{"SELECT set_config('a', 'b', $1)", set("a")},
+		{"SELECT set_config('a', f(g('b', true)), false OR true)", set("a")},
+		{"SELECT set_config($1, $2, false)", set("")},
+		{"SELECT set_config($1, $2, true)", local("")},
+		{"SELECT set_config(E'\\x61b', 'c', false)", set("ab")},
+		{"SELECT set_config('a'\n'b', 'c', false)", set("ab")},
+		{"SELECT set_config('a''b', $$c$$, false)", set("a'b")},
+		{"SELECT set_config($x$a$x$, 'c', false)", set("a")},
+		{"SELECT set_config('a', 'b', true), set_config('c', 'd', false)", []Setting{{"a", true, OpSet}, {Name: "c"}}},
+		{"SELECT set_config('a', set_config('b', 'c', true), false)", []Setting{{"b", true, OpSet}, {Name: "a"}}},
+		{"SELECT set_config", nil},
+		{"SELECT app.set_config('a', 'b', false)", nil},
+		{"EXPLAIN SELECT set_config('a', 'b', false)", nil},
+		{"SET a = 1; SET LOCAL b = 2; RESET c; SELECT set_config('d', '', false)",
+			[]Setting{{Name: "a"}, {"b", true, OpSet}, {"c", false, OpReset}, {Name: "d"}}},
+		{"/* a */ -- b\n SET a = 1", set("a")},
+	} {
+		if got := read(t, c.text).Settings; !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.text, got, c.want)
+		}
+	}
+}
+
+// TestDeepNestOfSettingsLosesNone is about calls in calls, of which only a few are followed to their last argument.
+func TestDeepNestOfSettingsLosesNone(t *testing.T) {
+	text := "SELECT "
+	for range 40 {
+		text += "set_config('a', "
+	}
+	text += "'b'"
+	for range 40 {
+		text += ", true)"
+	}
+	if got := read(t, text).Settings; len(got) != 40 {
+		t.Errorf("%d settings, want 40", len(got))
+	}
+}
+
+func TestTouchesAreThoseOfTheStatement(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want Touch
+	}{
+		{"SELECT 1", 0},
+		{"SET a = 1", TouchSettings},
+		{"SET LOCAL a = 1", TouchLocalSettings},
+		{"SET lock_timeout = 1", TouchSettings | TouchLockTimeout},
+		{"SET LOCAL lock_timeout = 1", TouchLocalSettings | TouchLockTimeout},
+		{"RESET Lock_Timeout", TouchSettings | TouchLockTimeout},
+		{"SELECT set_config('lock_timeout', '1', true)", TouchLocalSettings | TouchLockTimeout},
+		{"SET idle_in_transaction_session_timeout TO 0", TouchSettings | TouchIdleTimeout},
+		{"RESET ALL", TouchSettings | TouchLockTimeout | TouchIdleTimeout},
+		{"SET ROLE a", TouchRole}, {"SET SESSION ROLE a", TouchRole}, {"SET role = 'a'", TouchRole},
+		{"SET LOCAL ROLE a", TouchLocalSettings},
+		{"SET SESSION AUTHORIZATION a", TouchRole}, {"SET SESSION SESSION AUTHORIZATION a", TouchRole},
+		{"SET LOCAL SESSION AUTHORIZATION a", TouchLocalSettings},
+		{"RESET ROLE", TouchRole}, {"RESET SESSION AUTHORIZATION", TouchRole},
+		{"SELECT set_config('role', 'a', false)", TouchRole}, {"SELECT set_config('role', 'a', true)", TouchLocalSettings},
+		{"PREPARE a AS SELECT 1", TouchPrepare}, {"PREPARE TRANSACTION 'a'", 0}, {"EXECUTE a", 0},
+		{"PREPARE a AS SELECT lastval()", TouchPrepare | TouchSequence},
+		{"DEALLOCATE a", TouchDeallocate}, {"DEALLOCATE ALL", TouchDeallocate},
+		{"CREATE TEMP TABLE a (b int)", TouchTemp}, {"CREATE TEMPORARY SEQUENCE a", TouchTemp},
+		{"CREATE LOCAL TEMP TABLE a AS SELECT 1", TouchTemp}, {"CREATE OR REPLACE TEMP VIEW a AS SELECT 1", TouchTemp},
+		{"CREATE TABLE pg_temp.a (b int)", TouchTemp}, {`DROP TABLE "pg_temp" . a`, TouchTemp},
+		{"SELECT * FROM pg_temp_12.a", TouchTemp}, {"SELECT pg_temp.f()", TouchTemp}, {"SELECT pg_temporal.f(), pg_temp", 0},
+		{"SELECT 1 INTO TEMP a", TouchTemp}, {"SELECT 1 INTO LOCAL TEMPORARY TABLE a", TouchTemp}, {"SELECT 1 INTO a", 0},
+		{"INSERT INTO temp VALUES (1)", 0}, {"CREATE TABLE temp (a int)", 0}, {"EXPLAIN CREATE TEMP TABLE a AS SELECT 1", 0},
+		{"LISTEN a", TouchListen}, {"UNLISTEN *", TouchUnlisten}, {"NOTIFY a", 0},
+		{"DECLARE a CURSOR WITH HOLD FOR SELECT 1", TouchHold}, {"DECLARE a CURSOR WITHOUT HOLD FOR SELECT 1", 0},
+		{"DECLARE a INSENSITIVE NO SCROLL CURSOR WITH HOLD FOR SELECT 1", TouchHold},
+		{"CLOSE a", TouchClose}, {"LOAD 'a'", TouchLoad},
+		{"SELECT currval('a')", TouchSequence}, {"SELECT lastval()", TouchSequence}, {"SELECT setval('a', 1)", TouchSequence},
+		{"SELECT nextval('a')", 0}, {"SELECT currval FROM a", 0}, {"SELECT a.lastval()", 0},
+		{"SELECT setseed(0)", TouchSeed}, {"SET seed TO 0", TouchSeed},
+		{"DISCARD ALL", TouchDiscardAll}, {"DISCARD TEMP", TouchDiscardOther},
+		{"DO $$ BEGIN END $$", TouchDynamic}, {"CALL a()", TouchDynamic},
+		{"CREATE FUNCTION a() RETURNS int LANGUAGE sql AS ''", TouchDefinition},
+		{"CREATE OR REPLACE PROCEDURE a() LANGUAGE sql AS ''", TouchDefinition},
+		{"ALTER FUNCTION a() RENAME TO b", TouchDefinition}, {"DROP FUNCTION a", TouchDefinition},
+		{"ALTER ROLE a SET lock_timeout = 1", TouchDefinition}, {"ALTER DATABASE a RESET ALL", TouchDefinition},
+		{"CREATE EXTENSION a", TouchDefinition}, {"DROP SCHEMA a CASCADE", TouchDefinition}, {"DROP TABLE a", 0},
+		{"SELECT dblink_connect('a', 'b')", TouchLinks}, {"SELECT public.dblink_connect_u('a')", TouchLinks},
+		{"ROLLBACK TO a", TouchRollbackTo}, {"ROLLBACK WORK TO SAVEPOINT a", TouchRollbackTo}, {"ROLLBACK", 0},
+		{"BEGIN; LISTEN a; CLOSE b; COMMIT", TouchListen | TouchClose},
+	} {
+		if got := read(t, c.text).Touches; got != c.want {
+			t.Errorf("%s: %b, want %b", c.text, got, c.want)
+		}
+	}
+}
+
+func TestOnlyWhatNeedsNoServerIsAPlainBegin(t *testing.T) {
+	for _, c := range []struct {
+		text  string
+		begin BeginKind
+		end   EndKind
+	}{
+		{"BEGIN", BeginPlain, EndNone}, {"begin work;", BeginPlain, EndNone}, {"/* a */ BEGIN TRANSACTION ; -- b", BeginPlain, EndNone},
+		{"START TRANSACTION", BeginPlain, EndNone}, {"START", BeginOther, EndNone}, {"START WORK", BeginOther, EndNone},
+		{"BEGIN ISOLATION LEVEL SERIALIZABLE", BeginPlain, EndNone},
+		{"BEGIN ISOLATION LEVEL READ UNCOMMITTED READ ONLY, NOT DEFERRABLE", BeginPlain, EndNone},
+		{"START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY, DEFERRABLE", BeginPlain, EndNone},
+		{"BEGIN READ WRITE", BeginOther, EndNone}, {"BEGIN READ ONLY,", BeginOther, EndNone}, {"BEGIN , READ ONLY", BeginOther, EndNone},
+		{"BEGIN ISOLATION LEVEL READ", BeginOther, EndNone}, {"BEGIN NOT", BeginOther, EndNone}, {"BEGIN 1", BeginOther, EndNone},
+		{"BEGIN WORK WORK", BeginOther, EndNone}, {"BEGIN ISOLATION SERIALIZABLE", BeginOther, EndNone},
+		{"BEGIN; BEGIN", BeginNone, EndNone}, {"SELECT 1", BeginNone, EndNone},
+		{"COMMIT", BeginNone, EndCommit}, {"END WORK", BeginNone, EndCommit}, {";COMMIT TRANSACTION AND NO CHAIN;;", BeginNone, EndCommit},
+		{"ROLLBACK", BeginNone, EndRollback}, {"abort transaction", BeginNone, EndRollback},
+		{"COMMIT AND CHAIN", BeginNone, EndNone}, {"COMMIT AND NO", BeginNone, EndNone}, {"ROLLBACK PREPARED 'a'", BeginNone, EndNone},
+		{"COMMIT PREPARED 'a'", BeginNone, EndNone}, {"ROLLBACK TO a", BeginNone, EndNone}, {"COMMIT a", BeginNone, EndNone},
+		{"COMMIT; SELECT 1", BeginNone, EndNone}, {"PREPARE TRANSACTION 'a'", BeginNone, EndNone},
+	} {
+		if u := read(t, c.text); u.Begin != c.begin || u.End != c.end {
+			t.Errorf("%s: begins %d, ends %d; want %d, %d", c.text, u.Begin, u.End, c.begin, c.end)
+		}
+	}
+}
+
+func TestTransactionControlAmongStatementsIsTold(t *testing.T) {
+	for text, want := range map[string]bool{
+		"BEGIN; SELECT 1; COMMIT": true, "SELECT 1; COMMIT": true, "SELECT 1; PREPARE TRANSACTION 'a'": true,
+		"SELECT 1; ROLLBACK PREPARED 'a'": true, "BEGIN": false, "COMMIT;": false, "SELECT 1; SELECT 2": false,
+		"SAVEPOINT a; SELECT 1; ROLLBACK TO a; RELEASE a": false, "PREPARE begin AS SELECT 1; SELECT 2": false,
+	} {
+		if got := read(t, text).TransactionInside; got != want {
+			t.Errorf("%s: %v, want %v", text, got, want)
+		}
+	}
+}
+
+func TestVerbIsTheFirstStatements(t *testing.T) {
+	for text, want := range map[string]Verb{
+		"": NoVerb, ";": NoVerb, "-- SELECT": NoVerb, "SELECT 1": Select, "(SELECT 1)": Select, "VALUES (1)": Select,
+		"TABLE a": Select, "WITH a AS (SELECT 1) SELECT 1": With, "start transaction": Begin, "END": Commit, "Abort": Rollback,
+		"ROLLBACK TO a": RollbackTo, "PREPARE a AS SELECT 1": Prepare, "PREPARE TRANSACTION 'a'": Other, "selec 1": Other,
+		"\"select\" 1": Other, "DISCARD ALL; SELECT 1": Discard, "LOCK a": Inert, "selects": Other, "lisTEN a": Listen,
+	} {
+		if got := read(t, text).Verb; got != want {
+			t.Errorf("%s: %d, want %d", text, got, want)
+		}
+	}
+	for _, c := range commands {
+		if got := verbAlone(t, c.keyword); got != c.verb {
+			t.Errorf("%s: %d, want %d", c.keyword, got, c.verb)
+		}
+	}
+}
+
+func verbAlone(t *testing.T, keyword string) Verb { return read(t, keyword).Verb }
