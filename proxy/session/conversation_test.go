@@ -249,3 +249,26 @@ func TestNamedStatementIsPreparedUnderASharedNameAndWhereMissing(t *testing.T) {
 	c.answers(message('1', ""), message('2', ""), row("x"), complete("SELECT 1"), ready('I'))
 	c.wantClient("the client sees nothing of it", message('2', ""), row("x"), complete("SELECT 1"), ready('I'))
 }
+
+func TestPreparingALockStatementDecidesThePoolOfWhatComesNext(t *testing.T) {
+	const lock = "select pg_advisory_xact_lock($1)"
+	flush := message(protocol.Flush, "")
+	for _, test := range []struct {
+		rule  string
+		begin bool
+		end   []byte
+		want  pools.Kind
+	}{
+		{"alone it takes no lock slot", false, sync(), pools.Admin},
+		{"as the first unit of a transaction it says where that runs", true, sync(), pools.Lock},
+		{"so it does in a batch that goes on", false, flush, pools.Lock},
+	} {
+		c := newConversation(t)
+		if test.begin {
+			c.sends(query("begin"))
+			c.client = nil
+		}
+		c.sends(parse("s", lock), describe('S', "s"), test.end)
+		c.wantAction(test.rule, Action{Op: Checkout, Kind: test.want})
+	}
+}

@@ -91,18 +91,26 @@ func (s *Session) skipped() {
 }
 
 // unitLocks tells whether the unit at the head of ahead, as far as it has been looked at, is to run on a lock backend.
+// A unit that only prepares a lock statement need not; but if its backend is to stay, because it begins a transaction or
+// its batch goes on behind a Flush, then what comes next is the statement itself, and a promotion would come too late
+// for a crowd of such clients (asyncpg and pgx prepare first, in the transaction).
 func (s *Session) unitLocks() bool {
+	prepares := false
 	for i := range s.ahead.len() {
 		r := s.ahead.at(i)
 		if s.takesLocks(r) {
 			return true
 		}
+		prepares = prepares || r.kind == protocol.Parse && r.stmt != nil && s.effects(&r.stmt.unit)&acquires != 0
 		if r.ends() {
-			break
+			return prepares && len(s.begin) > 0
 		}
 	}
-	return false
+	return prepares
 }
+
+// acquires are the effects of functions that may take a lock.
+const acquires = takesSession | takesXact
 
 // takesLocks tells whether a message needs a lock backend. What only releases, for a session that holds nothing, does
 // not: pools' reset queries do so at every return.
