@@ -40,13 +40,16 @@ func (s *Server) poolOf(who *login.Client) (*pool, error) {
 	return p, nil
 }
 
-// targetOf says where and as whom to connect for a client.
+// targetOf says where and as whom to connect for a client. Under the name "*" the client says which database.
 func (s *Server) targetOf(db *Database, who *login.Client) (*backend.Target, error) {
 	target, err := backend.ParseTarget(db.URL)
 	if err != nil {
 		return nil, err
 	}
-	return target.With(who.User, "", who.Database), nil
+	if _, named := s.config.Databases[who.Database]; !named {
+		target = target.In(who.Database)
+	}
+	return target.With(who.User, who.Secret.Password(), who.Database), nil
 }
 
 // checkDatabase says what is wrong with a database's settings before anybody connects to it.

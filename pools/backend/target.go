@@ -75,6 +75,14 @@ func (t *Target) With(user, password, database string) *Target {
 	return &effective
 }
 
+// In gives the target with another database than the URL names.
+func (t *Target) In(database string) *Target {
+	other := *t
+	other.config = t.config.Copy()
+	other.config.Database, other.ownDatabase = database, true
+	return &other
+}
+
 // User is the name that the server sees.
 func (t *Target) User() string { return t.config.User }
 
