@@ -20,7 +20,7 @@ import (
 // running is a command that runs in a goroutine until it is stopped.
 type running struct {
 	t     *testing.T
-	lines *bufio.Scanner
+	lines chan string // Of its output; roomy, so that the command never waits for the test to read.
 	stop  context.CancelFunc
 	done  chan error
 }
@@ -30,7 +30,13 @@ func start(t *testing.T, environment map[string]string, command func(context.Con
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
-	p := &running{t: t, lines: bufio.NewScanner(r), stop: cancel, done: make(chan error, 1)}
+	p := &running{t: t, lines: make(chan string, 1000), stop: cancel, done: make(chan error, 1)}
+	go func() {
+		defer close(p.lines)
+		for scanner := bufio.NewScanner(r); scanner.Scan(); {
+			p.lines <- scanner.Text()
+		}
+	}()
 	go func() {
 		err := command(ctx, args, streams{w, w, lookup(environment)})
 		w.Close()
@@ -44,11 +50,11 @@ func start(t *testing.T, environment map[string]string, command func(context.Con
 func (p *running) until(text string) string {
 	p.t.Helper()
 	var seen strings.Builder
-	for p.lines.Scan() {
-		if strings.Contains(p.lines.Text(), text) {
-			return p.lines.Text()
+	for line := range p.lines {
+		if strings.Contains(line, text) {
+			return line
 		}
-		seen.WriteString(p.lines.Text() + "\n")
+		seen.WriteString(line + "\n")
 	}
 	p.t.Fatalf("the output ended without %q:\n%s", text, &seen)
 	return ""
@@ -57,7 +63,7 @@ func (p *running) until(text string) string {
 // end stops the command as a signal would, and returns its error; ending twice is no fault.
 func (p *running) end() error {
 	p.stop()
-	for p.lines.Scan() {
+	for range p.lines { // Until it has ended.
 	}
 	err, open := <-p.done
 	if open {
