@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"syscall"
+	"time"
 
 	"github.com/lockproxy/lockproxy/proxy"
 	"github.com/lockproxy/lockproxy/test/postgres"
@@ -73,6 +74,7 @@ func openProxy(upstream *postgres.Server, listen string, w streams) (*proxy.Serv
 	if err != nil {
 		return nil, nil, err
 	}
+	config.proxy.ShutdownTimeout = time.Second // Nothing here is worth a long wait for transactions.
 	server, err := proxy.New(config.proxy, log)
 	if err != nil {
 		return nil, nil, err
