@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/protocol"
 	"github.com/lockproxy/lockproxy/proxy/link"
 	"github.com/lockproxy/lockproxy/proxy/session"
 )
@@ -57,10 +58,8 @@ func (c *client) step(f func(s *session.Session, o *session.Output, now time.Tim
 
 func (c *client) stepLocked(events []pools.Event, f func(s *session.Session, o *session.Output, now time.Time)) []pools.Event {
 	o := outputs.Get().(*session.Output)
-	now := time.Now()
-	if c.run(f, o, now) {
-		events = c.carryOut(events, o, now)
-	} else {
+	if !c.run(f, o, &events) {
+		o.Reset()
 		events = c.abandon(events)
 	}
 	o.Reset()
@@ -68,14 +67,17 @@ func (c *client) stepLocked(events []pools.Event, f func(s *session.Session, o *
 	return events
 }
 
-// run steps the session. A panic there is a bug of ours: it ends this client and its server, never the program.
-func (c *client) run(f func(s *session.Session, o *session.Output, now time.Time), o *session.Output, now time.Time) (ok bool) {
+// run steps the session and carries out what it wants. A panic there is a bug of ours: it ends this client and its
+// server, never the program.
+func (c *client) run(f func(s *session.Session, o *session.Output, now time.Time), o *session.Output, events *[]pools.Event) (ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.logger().Error("the session found itself in an impossible state", "panic", p, "stack", stack())
+			c.logger().Error("a session found itself in an impossible state", "panic", p, "stack", stack())
 		}
 	}()
+	now := time.Now()
 	f(c.session, o, now)
+	*events = c.carryOut(*events, o, now)
 	return true
 }
 
@@ -279,20 +281,19 @@ func (c *client) granted(b *pools.Backend) []pools.Event {
 	return c.stepLocked(nil, func(s *session.Session, o *session.Output, now time.Time) { s.Granted(o, now, sc.facts, kind) })
 }
 
-// abandon gives up a client whose session is beyond help.
+// abandon gives up a client whose session is beyond help, and its server.
 func (c *client) abandon(events []pools.Event) []pools.Event {
 	now := time.Now()
+	c.session = session.Over()
 	if c.link != nil {
-		c.link.Close()
+		c.link.Write(protocol.AppendError(nil, protocol.Fatal(protocol.InternalError, "lockproxy found itself in an impossible state")))
+		c.link.CloseAfterFlush(flushWithin)
 	}
-	if _, waits := c.waiter.Waiting(); waits {
-		events = c.pool.do(events, func(p *pools.Pair) { p.Leave(now, &c.waiter) })
-	}
+	events = c.pool.do(events, func(p *pools.Pair) { p.Leave(now, &c.waiter) })
 	if sc := c.server; sc != nil {
 		events = c.letGo(events, func(p *pools.Pair, b *pools.Backend) { p.Remove(now, b) })
 		sc.link.Close()
 	}
-	c.session = session.Over()
 	return events
 }
 
