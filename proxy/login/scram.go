@@ -28,10 +28,16 @@ func (d *doubt) Unwrap() error { return d.said }
 // as one with a wrong password.
 func (v *visit) scram(secret Secret, known bool) ([]byte, error) {
 	user := v.startup.User
-	verifier := secret.verifier
-	real := known && verifier != nil
-	if !real {
-		verifier = mockVerifier(user)
+	mock := mockVerifier(user)
+	verifier, why := secret.verifier()
+	if !known {
+		verifier, why = nil, "the user is unknown"
+	}
+	real := verifier != nil
+	if real {
+		why = "the password does not match"
+	} else {
+		verifier = mock
 	}
 	conversation, err := newConversation(verifier)
 	if err != nil {
@@ -46,19 +52,9 @@ func (v *visit) scram(secret Secret, known bool) ([]byte, error) {
 	}
 	if !real || !conversation.Valid() {
 		said := protocol.Fatal(protocol.InvalidPassword, fmt.Sprintf(`password authentication failed for user "%s"`, user))
-		return nil, &doubt{said, whyRefused(secret, known)}
+		return nil, &doubt{said, why}
 	}
 	return (&pgproto3.AuthenticationSASLFinal{Data: []byte(final)}).Encode(nil)
-}
-
-func whyRefused(secret Secret, known bool) string {
-	switch {
-	case !known:
-		return "the user is unknown"
-	case secret.verifier == nil:
-		return secret.why
-	}
-	return "the password does not match"
 }
 
 // newConversation makes the server's side. The name in the client's first message counts for nothing, as in PostgreSQL:

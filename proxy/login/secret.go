@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/xdg-go/scram"
 )
@@ -18,8 +19,12 @@ import (
 // Secret is what is known of a user: how it proves who it is, and its password where that is known. The zero Secret
 // admits nobody. It does not change, and prints as nothing but its name.
 type Secret struct {
-	trusted  bool
-	password string
+	trusted bool
+	proof   *proof // behind a pointer, where printing does not follow; nil: there is none
+}
+
+type proof struct {
+	password string                   // empty: not known
 	verifier *scram.StoredCredentials // nil: nobody can log in by SCRAM
 	why      string                   // why not, for the log
 }
@@ -33,15 +38,15 @@ func Trust() Secret { return Secret{trusted: true} }
 func ReadSecret(user, text string) (Secret, error) {
 	switch {
 	case text == "":
-		return Secret{why: "the user has an empty password, which nobody can log in with"}, nil
+		return Secret{proof: &proof{why: "the user has an empty password, which nobody can log in with"}}, nil
 	case isMD5(text):
-		return Secret{why: "the user has an MD5 secret, which cannot serve SCRAM-SHA-256"}, nil
+		return Secret{proof: &proof{why: "the user has an MD5 secret, which cannot serve SCRAM-SHA-256"}}, nil
 	case strings.HasPrefix(text, verifierMark):
 		verifier, err := readVerifier(text)
-		return Secret{verifier: verifier}, err
+		return Secret{proof: &proof{verifier: verifier}}, err
 	}
 	verifier, err := derive(user, text)
-	return Secret{password: text, verifier: verifier}, err
+	return Secret{proof: &proof{password: text, verifier: verifier}}, err
 }
 
 // Trusted is the same secret of a user who is believed without it, so that the password still serves to log in on the
@@ -52,7 +57,20 @@ func (s Secret) Trusted() Secret {
 }
 
 // Password is the user's plain password, for logging in on the server; empty where it is not known.
-func (s Secret) Password() string { return s.password }
+func (s Secret) Password() string {
+	if s.proof == nil {
+		return ""
+	}
+	return s.proof.password
+}
+
+// verifier is what a SCRAM exchange is checked against; nil with the reason where nobody can log in by one.
+func (s Secret) verifier() (v *scram.StoredCredentials, why string) {
+	if s.proof == nil {
+		return nil, "the user has no password"
+	}
+	return s.proof.verifier, s.proof.why
+}
 
 // Format keeps the secret out of everything that is printed.
 func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("login.Secret")) }
@@ -94,10 +112,10 @@ func readVerifier(text string) (*scram.StoredCredentials, error) {
 const maxSalt = 1024
 
 // derive makes the verifier of a plain password. PostgreSQL prepares passwords with SASLprep and takes those that it
-// forbids as they are (pg_be_scram_build_secret in src/backend/libpq/auth-scram.c).
+// forbids, and those that are no UTF-8, as they are (pg_be_scram_build_secret in src/backend/libpq/auth-scram.c).
 func derive(user, password string) (*scram.StoredCredentials, error) {
 	client, err := scram.SHA256.NewClient("", password, "")
-	if err != nil {
+	if err != nil || !utf8.ValidString(password) {
 		client, err = scram.SHA256.NewClientUnprepped("", password, "")
 	}
 	if err != nil {

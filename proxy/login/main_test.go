@@ -1,0 +1,224 @@
+package login
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/lockproxy/lockproxy/protocol"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// soon bounds what must happen at once, for a machine that is busy.
+const soon = 10 * time.Second
+
+// admission is what Welcome returned.
+type admission struct {
+	client *Client
+	cancel *Cancel
+	err    error
+}
+
+// door knows: trusting needs no proof, alice has the password "secret", old has an MD5 secret, empty has none.
+func door(t testing.TB) *Door {
+	t.Helper()
+	users := Userlist{}
+	for user, text := range map[string]string{"alice": "secret", "old": "md5" + strings.Repeat("0", 32), "empty": ""} {
+		secret, err := ReadSecret(user, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		users[user] = secret
+	}
+	users["trusting"] = Trust()
+	return &Door{Timeout: soon, Secret: func(user, _ string) (Secret, bool) {
+		secret, ok := users[user]
+		return secret, ok
+	}}
+}
+
+// peer is the client's end of a login that runs.
+type peer struct {
+	t      testing.TB
+	conn   net.Conn
+	result chan admission
+}
+
+// visitor starts a login over TCP, whose sockets buffer what nobody reads yet.
+func visitor(t testing.TB, d *Door) *peer {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return start(t, d, client, server)
+}
+
+// pipe starts a login over net.Pipe, where every write waits for its reader.
+func pipe(t testing.TB, d *Door) *peer {
+	t.Helper()
+	client, server := net.Pipe()
+	return start(t, d, client, server)
+}
+
+func start(t testing.TB, d *Door, client, server net.Conn) *peer {
+	t.Helper()
+	p := &peer{t: t, conn: client, result: make(chan admission, 1)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var a admission
+		a.client, a.cancel, a.err = d.Welcome(server)
+		if a.err != nil {
+			server.Close()
+		}
+		p.result <- a
+	}()
+	t.Cleanup(func() {
+		client.Close()
+		<-done
+		server.Close()
+	})
+	if err := client.SetDeadline(time.Now().Add(2 * soon)); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func (p *peer) send(packets ...[]byte) {
+	p.t.Helper()
+	for _, packet := range packets {
+		if _, err := p.conn.Write(packet); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+}
+
+// want reads exactly these bytes.
+func (p *peer) want(rule, want string) {
+	p.t.Helper()
+	got := make([]byte, len(want))
+	n, err := io.ReadFull(p.conn, got)
+	if string(got[:n]) != want {
+		p.t.Fatalf("%s: got %q (%v), want %q", rule, got[:n], err, want)
+	}
+}
+
+// frame reads one message.
+func (p *peer) frame() (kind byte, body []byte) {
+	p.t.Helper()
+	var head [5]byte
+	if _, err := io.ReadFull(p.conn, head[:]); err != nil {
+		p.t.Fatal(err)
+	}
+	kind, size := protocol.Head(head[:])
+	body = make([]byte, size-len(head))
+	if _, err := io.ReadFull(p.conn, body); err != nil {
+		p.t.Fatal(err)
+	}
+	return kind, body
+}
+
+// wantFatal reads an error and the end of the connection, and wants Welcome to say the same.
+func (p *peer) wantFatal(rule, code, message string) *Refusal {
+	p.t.Helper()
+	kind, body := p.frame()
+	e := protocol.ReadError(body)
+	if kind != 'E' || e.Severity != "FATAL" || e.Code != code || e.Message != message {
+		p.t.Fatalf("%s: got %c, %v", rule, kind, &e)
+	}
+	p.wantEnd(rule)
+	r := new(Refusal)
+	if a := p.over(); !errors.As(a.err, &r) || *r.Said != e {
+		p.t.Fatalf("%s: Welcome returns %v", rule, a.err)
+	}
+	return r
+}
+
+// wantEnd wants nothing more to come.
+func (p *peer) wantEnd(rule string) {
+	p.t.Helper()
+	rest, err := io.ReadAll(p.conn)
+	var timeout net.Error
+	if len(rest) > 0 || errors.As(err, &timeout) && timeout.Timeout() {
+		p.t.Fatalf("%s: more comes: %q, %v", rule, rest, err)
+	}
+}
+
+// over waits for Welcome to return.
+func (p *peer) over() admission {
+	p.t.Helper()
+	select {
+	case a := <-p.result:
+		p.result <- a
+		return a
+	case <-time.After(3 * soon):
+		p.t.Fatal("the login hangs")
+		return admission{}
+	}
+}
+
+// wantClient wants AuthenticationOk and a client.
+func (p *peer) wantClient(rule string) *Client {
+	p.t.Helper()
+	p.want(rule, "R\x00\x00\x00\x08\x00\x00\x00\x00")
+	a := p.over()
+	if a.err != nil || a.client == nil || a.cancel != nil {
+		p.t.Fatalf("%s: Welcome returns %+v", rule, a)
+	}
+	return a.client
+}
+
+// wantLeft wants the login to end without a word to the client.
+func (p *peer) wantLeft(rule string) {
+	p.t.Helper()
+	if a := p.over(); !errors.Is(a.err, ErrLeft) || a.client != nil || a.cancel != nil {
+		p.t.Fatalf("%s: Welcome returns %+v", rule, a)
+	}
+}
+
+const (
+	sslRequest    = 1234<<16 | 5679
+	gssRequest    = 1234<<16 | 5680
+	cancelRequest = 1234<<16 | 5678
+	version3      = 3 << 16
+)
+
+func packet(code uint32, body string) []byte {
+	p := binary.BigEndian.AppendUint32(nil, uint32(8+len(body)))
+	return append(binary.BigEndian.AppendUint32(p, code), body...)
+}
+
+func startup(pairs ...string) []byte {
+	return packet(version3, strings.Join(pairs, "\x00")+"\x00\x00")
+}
+
+// sasl frames a SASL message.
+func sasl(body string) []byte {
+	return append(binary.BigEndian.AppendUint32([]byte{'p'}, uint32(4+len(body))), body...)
+}
+
+func initial(data string) []byte {
+	length := binary.BigEndian.AppendUint32(nil, uint32(len(data)))
+	return sasl(mechanism + "\x00" + string(length) + data)
+}
+
+// offer is AuthenticationSASL.
+var offer = fmt.Sprintf("R\x00\x00\x00\x17\x00\x00\x00\x0a%s\x00\x00", mechanism)
