@@ -272,3 +272,27 @@ func TestPreparingALockStatementDecidesThePoolOfWhatComesNext(t *testing.T) {
 		c.wantAction(test.rule, Action{Op: Checkout, Kind: test.want})
 	}
 }
+
+func TestAnErrorAloneLeavesNothingToBeAskedOrReset(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("select 1/0"))
+	c.granted(pools.Admin)
+	c.server = nil
+	c.answers(failed("22012", "division by zero"), ready('I'))
+	c.wantClient("the error passes", failed("22012", "division by zero"), ready('I'))
+	c.wantAction("the backend is as it was", Action{Op: Release})
+	c.sends(query("select 1"))
+	c.granted(pools.Admin)
+	c.server = nil
+	c.s.ClientLost(&c.o, c.now)
+	c.took()
+	c.wantAction("what runs for nobody is cancelled", Action{Op: CancelServer})
+	c.answers(failed("57014", "canceling statement due to user request"), ready('I'))
+	c.s.CancelDone(&c.o, c.now)
+	c.took()
+	c.wantAction("and the backend goes back without a reset", Action{Op: Release})
+	c.wantNothing("for it holds nothing of the client's")
+	if !c.s.Ended() {
+		t.Error("the session is over")
+	}
+}

@@ -47,6 +47,7 @@ func (s *Session) settled() bool {
 // release gives the server back, clean.
 func (s *Session) release() {
 	s.showHold()
+	s.state.unclear = false
 	s.do(Action{Op: Release})
 	s.letGo()
 }
@@ -185,7 +186,7 @@ func (s *Session) clean() bool {
 	}
 	st := &s.state
 	switch {
-	case st.pins != 0 || st.opaque || st.unclear || st.everything || st.resetAll || len(st.touched) > 0:
+	case st.pins != 0 || st.opaque || st.everything || st.resetAll || len(st.touched) > 0:
 		s.sendQuery(forCleaning, "DISCARD ALL")
 		s.srv.forget()
 		s.discarded()
