@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,16 +50,22 @@ func (r *rig) peerReadsEnd(rule string) {
 	}
 }
 
-// pattern is n bytes that show any loss, repetition or change of order.
+// pattern is n bytes, at most patternMax, that show any loss, repetition or change of order.
 func pattern(n int) []byte {
-	p := make([]byte, n)
+	return bytes.Clone(patternWhole()[:n])
+}
+
+const patternMax = 16 << 20
+
+var patternWhole = sync.OnceValue(func() []byte {
+	p := make([]byte, patternMax)
 	x := uint32(1)
 	for i := range p {
 		x = x*1664525 + 1013904223
 		p[i] = byte(x >> 24)
 	}
 	return p
-}
+})
 
 func TestBytesPassBothWays(t *testing.T) {
 	run(t, func(t *testing.T, m mode) {

@@ -3,6 +3,7 @@ package link
 import (
 	"bytes"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -43,6 +44,7 @@ func (w *witness) enter() {
 	if w.calls.Add(1) != 1 {
 		w.t.Error("calls of one link's owner overlap")
 	}
+	runtime.Gosched() // time for another to come
 	w.mu.Lock()
 	if w.closes > 0 {
 		w.t.Error("the owner was called after Closed")
@@ -121,6 +123,22 @@ func (w *witness) wait(rule string, cond func() bool) {
 		}
 		w.changed.Wait()
 	}
+}
+
+// until waits for what no call of the owner tells: it looks again and again, with mu held.
+func (w *witness) until(rule string, cond func() bool) {
+	w.t.Helper()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for end := time.Now().Add(patience); time.Now().Before(end); <-look.C {
+		w.mu.Lock()
+		done := cond()
+		w.mu.Unlock()
+		if done {
+			return
+		}
+	}
+	w.t.Fatalf("%s: did not happen", rule)
 }
 
 // wantBytes waits for exactly these bytes, since the last call.

@@ -61,7 +61,7 @@ func TestPauseFromElsewhereLetsAtMostOneThrough(t *testing.T) {
 func TestPausesLoseNothing(t *testing.T) {
 	run(t, func(t *testing.T, m mode) {
 		r := m.start(t, nil)
-		want := string(pattern(8 << 20))
+		want := string(pattern(1 << 20))
 		stop := make(chan struct{})
 		var hands sync.WaitGroup
 		for range 2 { // the session's own hand and a timer's, say

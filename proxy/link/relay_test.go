@@ -48,15 +48,20 @@ func (h *relayHalf) wait() { <-h.gone }
 
 // newRelay joins two links and returns the peers' ends. mark is how much one may hold before the other pauses.
 func newRelay(t testing.TB, m mode, mark int) (a, b *relayHalf, peerA, peerB net.Conn) {
+	oursA, peerA := m.pair(t)
+	oursB, peerB := m.pair(t)
+	a, b = join(t, m, oursA, oursB, mark)
+	return a, b, peerA, peerB
+}
+
+func join(t testing.TB, m mode, connA, connB net.Conn, mark int) (a, b *relayHalf) {
 	mu := new(sync.Mutex)
 	a = &relayHalf{mu: mu, mark: mark, gone: make(chan struct{})}
 	b = &relayHalf{mu: mu, mark: mark, gone: make(chan struct{}), other: a}
 	a.other = b
-	oursA, peerA := m.pair(t)
-	oursB, peerB := m.pair(t)
 	mu.Lock()
 	defer mu.Unlock()
-	a.link = m.serve(t, oursA, a)
-	b.link = m.serve(t, oursB, b)
-	return a, b, peerA, peerB
+	a.link = m.serve(t, connA, a)
+	b.link = m.serve(t, connB, b)
+	return a, b
 }
