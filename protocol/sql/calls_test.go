@@ -16,6 +16,7 @@ func TestCallsAreToldFromNames(t *testing.T) {
 		// Where an operand is wanted, a name before a parenthesis is a function's.
 		{"SELECT DISTINCT ON (a) pg_try_advisory_lock(a) FROM t", []string{try}},
 		{"SELECT DISTINCT ON (lower(a)) pg_try_advisory_lock(a) FROM t", []string{try}},
+		{strings.Repeat("(", 70) + "SELECT DISTINCT ON (a) pg_try_advisory_lock(a) FROM t" + strings.Repeat(")", 70), []string{try}},
 		{"SELECT 1 OPERATOR(pg_catalog.+) pg_try_advisory_lock(1)::int", []string{try}},
 		{"SELECT a BETWEEN SYMMETRIC pg_advisory_lock(1) AND pg_advisory_lock(2)", []string{lock, lock}},
 		{"SELECT a AT TIME ZONE pg_advisory_lock(1)", []string{lock}},
@@ -49,6 +50,7 @@ func TestCallsAreToldFromNames(t *testing.T) {
 		{"DO LANGUAGE 'plpgsql' E'BEGIN PERFORM \\x70g_advisory_lock(1); END'", []string{lock}},
 		{"DO 'BEGIN PERFORM pg_'\n'advisory_lock(1); END'", []string{lock}},
 		{"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1 AS end; END; SELECT pg_advisory_lock(1)", []string{lock}},
+		{"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT pg_advisory_lock(1); END", nil},
 		{"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC END; SELECT pg_advisory_lock(1)", []string{lock}},
 		{"CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT pg_advisory_lock(1)); SELECT pg_advisory_lock(2)", []string{lock}},
 		// Where none is wanted, it is not.
@@ -71,6 +73,7 @@ func TestCallsAreToldFromNames(t *testing.T) {
 		{"EXPLAIN (ANALYZE, ANALYZE 'Off') SELECT pg_advisory_lock(1)", nil},
 		{"EXPLAIN (SELECT pg_advisory_lock(1))", nil},
 		{"EXPLAIN (SETTINGS, FORMAT analyze) SELECT pg_advisory_lock(1)", nil},
+		{"DO $$ BEGIN PERFORM a FROM (VALUES (1)) AS pg_advisory_lock(a); END $$", nil},
 		{"DO $$ BEGIN OPEN pg_advisory_lock(1); END $$", nil},
 		{"DO $$ DECLARE pg_advisory_lock CURSOR (a int) FOR SELECT a; BEGIN END $$", nil},
 		{"DEALLOCATE pg_advisory_lock", nil},
@@ -88,6 +91,7 @@ func TestCallsAreToldFromNames(t *testing.T) {
 		{"SELECT E'\\\\', pg_advisory_lock(1), '\\'", []string{lock}},
 		{"SELECT E'\\'', pg_advisory_lock(1)", []string{lock}},
 		{"SELECT e'a' -- '\n 'b\\' , pg_advisory_lock(1), '", nil},
+		{"SELECT E'a' '\\', pg_advisory_lock(1), '", []string{lock}},
 		{"SELECT 'a' /* c */\n'b' , pg_advisory_lock(1)", []string{lock}},
 		{"SELECT $a$b$a$, pg_advisory_lock(1), $a$c$a$", []string{lock}},
 		{"SELECT a$b$, pg_advisory_lock(1), c$b$", []string{lock}},
@@ -117,6 +121,12 @@ func TestBackslashesCountAsTheDialectSays(t *testing.T) {
 	if u := mustReader(t).Read([]byte(text), Dialect{BackslashQuotes: true}); u.Lock != 0 {
 		t.Error("a backslash takes the quote's meaning")
 	}
+	for _, prefix := range []string{"b", "X"} {
+		text := "SELECT " + prefix + `'1\', pg_advisory_lock(1), '2'`
+		if u := mustReader(t).Read([]byte(text), Dialect{BackslashQuotes: true}); u.Lock != SessionAcquire {
+			t.Errorf("%s: bit strings know no backslash", text)
+		}
+	}
 }
 
 // TestBytesThatOnlyLookLikeASCIIAreNone uses one character of each encoding whose second byte is a backslash or a
@@ -128,7 +138,7 @@ func TestBytesThatOnlyLookLikeASCIIAreNone(t *testing.T) {
 	}{
 		{"SJIS", "\x95\x5c"}, {"shift-jis-2004", "\x95\x5c"}, {"Big5", "\xa5\x5c"}, {"GBK", "\x81\x5c"},
 		{"windows-949", "\x81\x5c"}, {"GB18030", "\x81\x5c"}, {"JOHAB", "\x89\x5c"}, {"johab", "\x8f\xa1\x5c"},
-		{"gb18030", "\x81\x30\x81\x5c"},
+		{"gb18030", "\x81\x30\x81\x30\x81\x5c"},
 	} {
 		text := []byte("SELECT E'" + c.character + "', E' , pg_advisory_lock(1) , '")
 		d := Dialect{Encoding: EncodingOf(c.encoding)}
@@ -166,12 +176,13 @@ func TestPreparedNamesOfOtherEncodingsStayApart(t *testing.T) {
 
 func TestUsersFunctionsCountByName(t *testing.T) {
 	long := strings.Repeat("f", 70)
-	r := mustReader(t, "acquire", "app.take", `"App"."Take It"`, `a."x""y"`, long, "\u00e4cquire")
+	r := mustReader(t, "acquire", "app.take", `"App"."Take It"`, `a."x""y"`, long, "\u00e4cquire", long[:62]+"\u00e4")
 	for text, want := range map[string]Effect{
 		"SELECT acquire(1)": Unknown, "SELECT ACQUIRE (1)": Unknown, "SELECT x.acquire(1)": Unknown, `SELECT "Acquire"(1)`: 0,
 		"SELECT app.take(1)": Unknown, "SELECT take(1)": Unknown, "SELECT other.take(1)": 0, "SELECT db.app.take(1)": Unknown,
 		`SELECT "App"."Take It"()`: Unknown, `SELECT "Take It"()`: Unknown, "SELECT app.take": 0, "SELECT 1 AS take, (1)": 0,
 		`SELECT a."x""y"()`: Unknown, `SELECT b."x""y"()`: 0, "SELECT " + long + "g()": Unknown, "SELECT \u00e4cquire()": Unknown,
+		"SELECT " + long[:62] + "\u00e4()": Unknown, "SELECT " + long[:62] + "()": Unknown,
 		"CALL app.take(1)": Unknown, "DO $$ BEGIN PERFORM app.take(1); END $$": Unknown,
 		"SELECT pg_advisory_lock(take(1))": SessionAcquire | Unknown, "EXPLAIN SELECT take(1)": 0,
 	} {

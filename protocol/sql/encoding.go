@@ -9,9 +9,8 @@ type Encoding uint8
 const (
 	Plain      Encoding = iota
 	ShiftJIS            // SJIS, SHIFT_JIS_2004
-	DoubleByte          // BIG5, GBK, UHC
+	DoubleByte          // BIG5, GBK, UHC, GB18030, whose characters of four bytes can be read as two of two
 	Johab
-	GB18030
 )
 
 // encodings holds the names of src/common/encnames.c whose encoding is not Plain.
@@ -22,7 +21,7 @@ var encodings = map[string]Encoding{
 	"sjis": ShiftJIS, "mskanji": ShiftJIS, "shiftjis": ShiftJIS, "win932": ShiftJIS, "windows932": ShiftJIS,
 	"shiftjis2004": ShiftJIS,
 	"johab":        Johab,
-	"gb18030":      GB18030,
+	"gb18030":      DoubleByte,
 }
 
 // EncodingOf gives the encoding of that name, as client_encoding holds it. PostgreSQL looks at the letters and digits
@@ -64,8 +63,6 @@ func (e Encoding) width(p []byte) int {
 		return 1
 	case e == Johab && c == 0x8f:
 		return 3
-	case e == GB18030 && len(p) > 1 && p[1] >= '0' && p[1] <= '9':
-		return 4
 	}
 	return 2
 }

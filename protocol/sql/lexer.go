@@ -28,10 +28,10 @@ type lexer struct {
 	text       []byte // what tokens are found in: where bytes only look like ASCII, a copy without them
 	source     []byte // what was sent
 	dialect    Dialect
-	pos        int    // of the first byte that was not read
-	depth      int    // of open parentheses and brackets
-	expectant  uint64 // by depth: the parenthesis there is one after whose end an operand follows
-	tok        token  // the last token
+	pos        int      // of the first byte that was not read
+	depth      int      // of open parentheses and brackets
+	expectant  uint64   // by depth: the parenthesis there is one after whose end an operand follows
+	tok        token    // the last token
 	past       [8]token // the last ones, by tokensRead
 	tokensRead uint8
 }

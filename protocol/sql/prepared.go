@@ -12,7 +12,7 @@ func (s *scan) prepare() {
 		return
 	}
 	name := s.nameString()
-	for !s.ended() && s.next() && !(s.depth == 0 && s.on("as")) {
+	for !s.ended() && s.next() && !s.on("as") {
 	}
 	s.rest()
 	s.unit.Prepared = append(s.unit.Prepared, PreparedOp{Op: OpPrepare, Name: name, Effects: s.effects, Touches: s.touches})

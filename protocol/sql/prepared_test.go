@@ -17,6 +17,7 @@ func TestPreparedStatementsAreFollowedInOrder(t *testing.T) {
 		{`PREPARE "A ""b""" AS SELECT 1`, []PreparedOp{{Name: `A "b"`}}},
 		{"PREPARE a AS SELECT setseed(0)", []PreparedOp{{Name: "a", Touches: TouchSeed}}},
 		{`PREPARE U&"\0061!0062" UESCAPE '!' AS SELECT 1`, []PreparedOp{{Name: `\0061b`}}},
+		{`PREPARE U&"\0061\\\D83D\DE00" AS SELECT 1`, []PreparedOp{{Name: "a\\\U0001F600"}}},
 		{"PREPARE transaction AS SELECT 1", []PreparedOp{{Name: "transaction"}}},
 		{"PREPARE TRANSACTION 'a'", nil},
 		{"PREPARE " + long + "bcd AS SELECT 1", []PreparedOp{{Name: long + "b"}}},

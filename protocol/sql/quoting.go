@@ -213,10 +213,10 @@ func nestedEnd(text []byte, i int) int {
 	return len(text)
 }
 
-// numberEnd gives the end of the number at i, with letters that touch it. Of 1..2, which is PL/pgSQL's, it takes the 1.
+// numberEnd gives the end of the number at i, with letters that touch it.
 func numberEnd(text []byte, i int) int {
 	i = digitsEnd(text, i)
-	if i < len(text) && text[i] == '.' && (i+1 >= len(text) || text[i+1] != '.') {
+	if i < len(text) && text[i] == '.' {
 		i = digitsEnd(text, i+1)
 	}
 	if i < len(text) && classes[text[i]] == letter {
