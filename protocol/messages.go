@@ -7,11 +7,6 @@ import (
 	"github.com/jackc/pgproto3/v2"
 )
 
-// MaxText bounds, in bytes, the texts that AppendQuery and AppendParse take. It leaves room for names below
-// PostgreSQL's own bound of a message, PQ_LARGE_MESSAGE_LIMIT (src/include/libpq/libpq.h), a little below 1 GiB, so
-// that no length of ours can wrap (CVE-2024-27304).
-const MaxText = 1<<30 - 1<<16
-
 // maxField bounds a field of an error, in bytes. Errors quote what clients sent, such as a statement's name.
 const maxField = 16 << 10
 
@@ -21,9 +16,7 @@ const (
 	bindComplete     = "2\x00\x00\x00\x04"
 	closeComplete    = "3\x00\x00\x00\x04"
 	noData           = "n\x00\x00\x00\x04"
-	emptyQuery       = "I\x00\x00\x00\x04"
 	authenticationOK = "R\x00\x00\x00\x08\x00\x00\x00\x00"
-	syncMessage      = "S\x00\x00\x00\x04"
 	terminate        = "X\x00\x00\x00\x04"
 )
 
@@ -51,9 +44,6 @@ func AppendCloseComplete(dst []byte) []byte { return append(dst, closeComplete..
 
 // AppendNoData appends NoData, the description of a statement without rows.
 func AppendNoData(dst []byte) []byte { return append(dst, noData...) }
-
-// AppendEmptyQuery appends EmptyQueryResponse, the answer to a query string without a statement.
-func AppendEmptyQuery(dst []byte) []byte { return append(dst, emptyQuery...) }
 
 // AppendParameterStatus appends ParameterStatus. Neither name nor value may contain a zero byte.
 func AppendParameterStatus(dst []byte, name, value string) []byte {
@@ -111,30 +101,12 @@ func AppendError(dst []byte, e *Error) []byte {
 	return encoded(m.Encode(dst))
 }
 
-// AppendQuery appends a simple Query. The text has at most MaxText bytes and no zero byte.
-func AppendQuery(dst []byte, text string) []byte {
-	return encoded((&pgproto3.Query{String: text}).Encode(dst))
-}
-
-// AppendParse appends Parse with its parameters' type OIDs, at most 65535. The text has at most MaxText bytes;
-// neither name nor text contains a zero byte.
-func AppendParse(dst []byte, name, text string, oids []uint32) []byte {
-	return encoded((&pgproto3.Parse{Name: name, Query: text, ParameterOIDs: oids}).Encode(dst))
-}
-
-// AppendCloseStatement appends Close of the prepared statement name.
-func AppendCloseStatement(dst []byte, name string) []byte {
-	return encoded((&pgproto3.Close{ObjectType: 'S', Name: name}).Encode(dst))
-}
-
-// AppendSync appends Sync.
-func AppendSync(dst []byte) []byte { return append(dst, syncMessage...) }
-
 // AppendTerminate appends Terminate, the polite end of a connection.
 func AppendTerminate(dst []byte) []byte { return append(dst, terminate...) }
 
-// encoded passes on what an Encode gave. Its one error is a body beyond 1 GiB, which the callers' bounds exclude; to
-// go on without the message would shift every later answer.
+// encoded passes on what an Encode gave. Its one error is a body beyond 1 GiB (CVE-2024-27304 was about lengths that
+// wrap), and nothing here comes near: fields of errors are cut, parameters are a startup packet's or a server's. To go on
+// without the message would shift every later answer.
 func encoded(dst []byte, err error) []byte {
 	if err != nil {
 		panic("protocol: " + err.Error())

@@ -22,18 +22,12 @@ func TestMessagesAreTheBytesOfTheManual(t *testing.T) {
 		{"bind complete", AppendBindComplete(nil), "2\x00\x00\x00\x04"},
 		{"close complete", AppendCloseComplete(nil), "3\x00\x00\x00\x04"},
 		{"no data", AppendNoData(nil), "n\x00\x00\x00\x04"},
-		{"empty query", AppendEmptyQuery(nil), "I\x00\x00\x00\x04"},
 		{"parameter status", AppendParameterStatus(nil, "a", "b"), "S\x00\x00\x00\x08a\x00b\x00"},
 		{"key data", AppendKeyData(nil, 1, 0xfffefdfc), "K\x00\x00\x00\x0c\x00\x00\x00\x01\xff\xfe\xfd\xfc"},
 		{"authentication ok", AppendAuthenticationOK(nil), "R\x00\x00\x00\x08\x00\x00\x00\x00"},
 		{"negotiate", AppendNegotiate(nil, []string{"_pq_.x", "_pq_.y"}),
 			"v\x00\x00\x00\x1a\x00\x03\x00\x00\x00\x00\x00\x02_pq_.x\x00_pq_.y\x00"},
 		{"negotiate the version alone", AppendNegotiate(nil, nil), "v\x00\x00\x00\x0c\x00\x03\x00\x00\x00\x00\x00\x00"},
-		{"query", AppendQuery(nil, "select 1"), "Q\x00\x00\x00\x0dselect 1\x00"},
-		{"parse", AppendParse(nil, "s", "select $1", []uint32{23}),
-			"P\x00\x00\x00\x16s\x00select $1\x00\x00\x01\x00\x00\x00\x17"},
-		{"close", AppendCloseStatement(nil, "s"), "C\x00\x00\x00\x07Ss\x00"},
-		{"sync", AppendSync(nil), "S\x00\x00\x00\x04"},
 		{"terminate", AppendTerminate(nil), "X\x00\x00\x00\x04"},
 	} {
 		if string(c.got) != c.want {
@@ -48,9 +42,9 @@ func TestMessagesAreTheBytesOfTheManual(t *testing.T) {
 func TestMessagesAreAppendedBehindWhatIsThere(t *testing.T) {
 	dst := AppendError(nil, &Error{Message: "m"})
 	for _, appended := range []func([]byte) []byte{
-		AppendParseComplete, AppendSync, AppendTerminate,
+		AppendParseComplete, AppendNoData, AppendTerminate,
 		func(dst []byte) []byte { return AppendReady(dst, 'I') },
-		func(dst []byte) []byte { return AppendQuery(dst, "") },
+		func(dst []byte) []byte { return AppendComplete(dst, "") },
 	} {
 		before := string(dst)
 		dst = appended(dst)
@@ -118,8 +112,6 @@ func TestWritingSimpleAnswersAllocatesNothing(t *testing.T) {
 	for name, write := range map[string]func(){
 		"ready":    func() { AppendReady(dst, 'I') },
 		"complete": func() { AppendComplete(dst, "BEGIN") },
-		"parse":    func() { AppendParse(dst, "s", "select 1", nil) },
-		"query":    func() { AppendQuery(dst, "select 1") },
 		"status":   func() { AppendParameterStatus(dst, "a", "b") },
 		"error":    func() { AppendError(dst, e) },
 	} {

@@ -2,8 +2,6 @@ package protocol
 
 // SQLSTATEs that lockproxy says or looks at, named after PostgreSQL's conditions (manual, "PostgreSQL Error Codes").
 const (
-	ConnectionException               = "08000" // connection_exception
-	ConnectionDoesNotExist            = "08003" // connection_does_not_exist
 	CannotConnect                     = "08001" // sqlclient_unable_to_establish_sqlconnection
 	ConnectionFailure                 = "08006" // connection_failure
 	TransactionResolutionUnknown      = "08007" // transaction_resolution_unknown
@@ -19,8 +17,6 @@ const (
 	InvalidPassword                   = "28P01" // invalid_password
 	InvalidCursorName                 = "34000" // invalid_cursor_name
 	InvalidCatalogName                = "3D000" // invalid_catalog_name
-	DeadlockDetected                  = "40P01" // deadlock_detected
-	InsufficientPrivilege             = "42501" // insufficient_privilege
 	SyntaxError                       = "42601" // syntax_error
 	UndefinedObject                   = "42704" // undefined_object
 	DuplicatePreparedStatement        = "42P05" // duplicate_prepared_statement
@@ -30,9 +26,6 @@ const (
 	LockNotAvailable                  = "55P03" // lock_not_available
 	QueryCanceled                     = "57014" // query_canceled
 	AdminShutdown                     = "57P01" // admin_shutdown
-	CrashShutdown                     = "57P02" // crash_shutdown
 	CannotConnectNow                  = "57P03" // cannot_connect_now
-	DatabaseDropped                   = "57P04" // database_dropped
-	IdleSessionTimeout                = "57P05" // idle_session_timeout
 	InternalError                     = "XX000" // internal_error
 )
