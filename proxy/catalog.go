@@ -2,11 +2,10 @@ package proxy
 
 import (
 	"context"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/lockproxy/lockproxy/pools/backend"
-	"github.com/lockproxy/lockproxy/protocol/sql"
 	"github.com/lockproxy/lockproxy/proxy/session"
 )
 
@@ -27,30 +26,16 @@ CASE WHEN p.prokind OPERATOR(pg_catalog.<>) 'a' THEN pg_catalog.pg_get_functiond
 
 // newCatalog makes a catalog of the functions from the configuration and of the rows that FindFunctions gave.
 func newCatalog(configured []string, rows [][]string) (*session.Catalog, error) {
-	catalog := &session.Catalog{Locks: make(map[uint32]sql.Effect)}
-	functions := append([]string(nil), configured...)
+	var found []session.Function
 	for _, row := range rows {
-		oid, schema, name := number(row[0]), row[1], row[2]
-		if schema == "pg_catalog" {
-			catalog.Locks[oid] = sql.FunctionEffect(name)
-			continue
+		oid, err := strconv.ParseUint(row[0], 10, 32)
+		if err != nil {
+			return nil, err
 		}
-		catalog.Locks[oid] = sql.Unknown
-		functions = append(functions, quoteName(schema)+"."+quoteName(name))
+		found = append(found, session.Function{OID: uint32(oid), Schema: row[1], Name: row[2]})
 	}
-	var err error
-	catalog.Reader, err = sql.NewReader(functions)
-	return catalog, err
+	return session.NewCatalog(configured, found)
 }
-
-func number(s string) (n uint32) {
-	for _, c := range s {
-		n = n*10 + uint32(c-'0')
-	}
-	return n
-}
-
-func quoteName(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
 
 // findings gives the probe for a connection about to be made, or none while the catalog is new.
 func (p *pool) findings() []*backend.Probe {

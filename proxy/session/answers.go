@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"time"
 
@@ -301,7 +302,7 @@ func (s *Session) failure(frame []byte) (visible bool) {
 	}
 	visible = head.purpose == theirs || head.purpose == forStatement
 	if visible {
-		visible = s.unreplaced(head)
+		visible = s.unreplaced(head, frame)
 	}
 	if !head.ends() {
 		s.skipBatch()
@@ -310,17 +311,29 @@ func (s *Session) failure(frame []byte) (visible bool) {
 }
 
 // unreplaced tells whether the server's error is the one to show; else it has shown ours.
-func (s *Session) unreplaced(head *request) bool {
+func (s *Session) unreplaced(head *request, frame []byte) bool {
 	switch {
 	case head.instead != nil:
 		s.tellError(head.instead)
 	case s.syncError != nil:
 		s.tellError(s.syncError)
+	case bytes.Contains(frame, []byte(ourNames)) && head.stmt != nil && head.stmt.name != "":
+		at := len(s.o.scratch)
+		s.o.scratch = renamed(s.o.scratch, frame, head.stmt.name)
+		s.toClient(s.o.since(at))
 	default:
 		return true
 	}
 	return false
 }
+
+// renamed writes an ErrorResponse with the client's name of a prepared statement in place of ours.
+func renamed(dst, frame []byte, name string) []byte {
+	body := ourName.ReplaceAllLiteral(frame[protocol.HeadSize:], []byte(`"`+name+`"`))
+	return append(appendHead(dst, protocol.ErrorResponse, len(body)), body...)
+}
+
+var ourName = regexp.MustCompile(`"` + ourNames + `\d+"`)
 
 // skipBatch follows a server that skips all messages up to the next Sync after an error (manual, "Extended Query"):
 // what they did to names is undone, latest first.
@@ -350,13 +363,18 @@ func (s *Session) skipAhead() {
 	for n < s.ahead.len() && s.ahead.at(n).kind != protocol.Sync {
 		n++
 	}
-	for i := n - 1; i >= 0; i-- {
-		s.undo(s.ahead.at(i))
-	}
+	s.undoAhead(n)
 	for range n {
 		s.take(true)
 	}
 	s.skip = true
+}
+
+// undoAhead undoes what the first n messages ahead did to names, latest first.
+func (s *Session) undoAhead(n int) {
+	for i := n - 1; i >= 0; i-- {
+		s.undo(s.ahead.at(i))
+	}
 }
 
 // copyBegins takes CopyInResponse. Sync messages sent before it are lost: a server ignores them while it copies

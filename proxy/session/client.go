@@ -144,7 +144,7 @@ func (s *Session) readQuery(r *request, body []byte) bool {
 }
 
 func (s *Session) readText(text []byte) sql.Unit {
-	return s.cfg.Catalog().Reader.Read(text, s.state.dialect)
+	return s.cfg.Catalog().reader.Read(text, s.state.dialect)
 }
 
 // classify notes what running a text does.
@@ -368,7 +368,7 @@ func (s *Session) readFunctionCall(r *request, body []byte, whole bool) bool {
 		return false
 	}
 	oid := uint32(body[0])<<24 | uint32(body[1])<<16 | uint32(body[2])<<8 | uint32(body[3])
-	r.lock = s.cfg.Catalog().Locks[oid]
+	r.lock = s.cfg.Catalog().locks[oid]
 	if r.lock != 0 {
 		u := sql.Unit{Lock: r.lock, Simple: r.lock&sql.Unknown == 0}
 		u.Columns[0] = r.lock

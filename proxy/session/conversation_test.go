@@ -9,7 +9,6 @@ import (
 
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/protocol"
-	"github.com/lockproxy/lockproxy/protocol/sql"
 )
 
 // conversation plays the client, the server and the pools of one session, and holds what the session said to each of
@@ -28,11 +27,10 @@ type conversation struct {
 // newConversation gives a session that has been welcomed and is idle.
 func newConversation(t *testing.T, change ...func(*Config)) *conversation {
 	t.Helper()
-	reader, err := sql.NewReader([]string{"app.acquire"})
+	catalog, err := NewCatalog([]string{"app.acquire"}, []Function{{2880, "pg_catalog", "pg_advisory_lock"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	catalog := &Catalog{Reader: reader, Locks: map[uint32]sql.Effect{2880: sql.SessionAcquire}}
 	cfg := &Config{
 		Catalog: func() *Catalog { return catalog }, LockTimeout: 30 * time.Second, IdleTimeout: 30 * time.Second,
 		MaxStatement: 1 << 20, MaxBuffer: 64 << 10,

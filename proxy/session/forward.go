@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"strconv"
 
 	"github.com/lockproxy/lockproxy/pools"
@@ -149,10 +150,6 @@ func (s *Session) send() {
 			Message: "statement of " + strconv.Itoa(r.size-protocol.HeadSize) + " bytes is longer than lockproxy reads",
 			Hint:    "The setting server.max_statement bounds it; values can go as parameters, which are not bounded."})
 		return
-	case r.has(flagTwice):
-		s.refuseNext(&protocol.Error{Severity: "ERROR", Code: protocol.DuplicatePreparedStatement,
-			Message: `prepared statement "` + r.stmt.name + `" already exists`})
-		return
 	case r.has(flagUnknown) && r.kind != protocol.Close && s.unknownStatement():
 		return
 	}
@@ -269,6 +266,10 @@ func (s *Session) makeNames(ops []sql.PreparedOp) {
 // sendParse sends a Parse message: the unnamed statement as it is, a named one under a name that sessions share, or
 // not at all where the server has it.
 func (s *Session) sendParse() {
+	if s.ahead.front().has(flagTwice) {
+		s.sendTwice()
+		return
+	}
 	r, p := s.take(false)
 	if r.stmt.name == "" {
 		s.toServer(p)
@@ -283,6 +284,17 @@ func (s *Session) sendParse() {
 		return
 	}
 	r.evicted = s.prepare(key, r.stmt)
+	s.pushed(r)
+}
+
+// sendTwice sends a Parse message for a name that is taken. The server is to find that out itself, after whatever else
+// may be wrong with it, so it goes under the name that the client's statement has there.
+func (s *Session) sendTwice() {
+	name := s.serverName(s.statements[s.ahead.front().stmt.name])
+	r, _ := s.take(false)
+	at := len(s.o.scratch)
+	s.o.scratch = appendParse(s.o.scratch, name, r.stmt.body)
+	s.toServer(s.o.since(at))
 	s.pushed(r)
 }
 
@@ -368,7 +380,9 @@ func (s *Session) sendClose() {
 	s.pushed(r)
 }
 
-// unknownStatement answers the use of a prepared statement that there is not; false: SQL's PREPARE may have made it.
+// unknownStatement sees to it that the use of a prepared statement that there is not ends as it should. It gives false
+// where the message can go as it is: the server knows best what is wrong with it. But a server has statements of other
+// clients, an unnamed one and those under names of ours.
 func (s *Session) unknownStatement() bool {
 	r := s.ahead.front()
 	p := s.view[protocol.HeadSize:]
@@ -378,15 +392,19 @@ func (s *Session) unknownStatement() bool {
 	} else {
 		name, _, _ = protocol.CString(p[1:])
 	}
-	if _, ours := s.names[string(name)]; ours {
-		return false
+	switch {
+	case len(name) == 0:
+		at := len(s.o.scratch)
+		s.o.scratch = appendCloseStatement(s.o.scratch, "")
+		s.toServer(s.o.since(at))
+		s.srv.unnamed = nil
+		s.pushed(request{kind: protocol.Close, purpose: forStatement})
+	case bytes.HasPrefix(name, []byte(ourNames)):
+		s.refuseNext(&protocol.Error{Severity: "ERROR", Code: protocol.InvalidSQLStatementName,
+			Message: `prepared statement "` + string(name) + `" does not exist`})
+		return true
 	}
-	message := `prepared statement "` + string(name) + `" does not exist`
-	if len(name) == 0 {
-		message = "unnamed prepared statement does not exist"
-	}
-	s.refuseNext(&protocol.Error{Severity: "ERROR", Code: protocol.InvalidSQLStatementName, Message: message})
-	return true
+	return false
 }
 
 // refuseNext answers the next message with an error of ours, as if the server had found it: the server is made to fail
@@ -410,5 +428,5 @@ func (s *Session) refuseNext(e *protocol.Error) {
 	r.instead = e
 	r.kind, r.reply = protocol.Describe, replyNone
 	s.pushed(r)
-	s.skip = true
+	s.skipAhead() // as the server will, and what they did to names is undone
 }

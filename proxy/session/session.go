@@ -11,7 +11,6 @@ import (
 
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/protocol"
-	"github.com/lockproxy/lockproxy/protocol/sql"
 )
 
 // Config is what the sessions of one database have in common. Not changed once sessions use it.
@@ -22,12 +21,6 @@ type Config struct {
 	MaxStatement int             // bytes of one statement's text
 	MaxBuffer    int             // bytes that a client may send ahead of what its server took
 	SessionMode  bool            // one server for the client's life
-}
-
-// Catalog is which functions of a database take advisory locks. Immutable.
-type Catalog struct {
-	Reader *sql.Reader
-	Locks  map[uint32]sql.Effect // by oid, for FunctionCall messages
 }
 
 // Client is what login found out about a client. Immutable.
