@@ -199,6 +199,7 @@ func (m mode) start(t *testing.T, set func(w *witness)) *rig {
 		set(w)
 	}
 	ours, theirs := m.pair(t)
+	_ = theirs.SetDeadline(time.Now().Add(time.Minute)) // a test that fails must end too
 	w.mu.Lock()
 	w.link = m.serve(t, ours, w)
 	w.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 )
 
 func TestPauseFromWithinReceivedTakesEffectAtOnce(t *testing.T) {
@@ -47,7 +48,11 @@ func TestPauseFromElsewhereLetsAtMostOneThrough(t *testing.T) {
 		})
 		const size = 8 << 20
 		go func() { _, _ = r.peer.Write(pattern(size)) }()
+		end := time.Now().Add(patience)
 		for done := false; !done; runtime.Gosched() {
+			if time.Now().After(end) {
+				t.Fatal("bytes were lost")
+			}
 			r.do(func(l Link) { l.Pause(); paused, late = true, 0 })
 			runtime.Gosched()
 			r.do(func(l Link) { l.Resume(); paused = false; done = r.bytes == size })
