@@ -197,6 +197,7 @@ func (s *Session) answer() {
 			s.tellReady()
 			return
 		case protocol.Parse:
+			r.prepared()
 			s.reply(protocol.AppendParseComplete)
 		case protocol.Bind:
 			s.reply(protocol.AppendBindComplete)
@@ -259,12 +260,13 @@ func (s *Session) answerUnit(e *protocol.Error) {
 	if s.tx == 'T' {
 		s.abandon()
 	}
-	for s.ahead.len() > 0 {
-		r := s.ahead.front()
-		s.undo(r)
-		ends := r.ends()
-		s.take(true)
-		if ends {
+	n := 0
+	for n < s.ahead.len() && (n == 0 || !s.ahead.at(n-1).ends()) {
+		n++
+	}
+	s.undoAhead(n)
+	for range n {
+		if r, _ := s.take(true); r.ends() {
 			s.tellReady()
 			return
 		}

@@ -1,0 +1,277 @@
+package session
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/lockproxy/lockproxy/pools"
+)
+
+// prepares runs a batch that prepares a statement, on a server that has not seen its text.
+func (c *conversation) prepares(name, text, ours string, grant func(pools.Kind)) {
+	c.t.Helper()
+	c.sends(parse(name, text), sync())
+	grant(pools.Admin)
+	c.wantServer("prepared under a name of ours", parse(ours, text), sync())
+	c.answers(parsed, ready('I'))
+	c.wantClient("done", parsed, ready('I'))
+	c.wantRelease("free")
+}
+
+// uses runs a prepared statement.
+func (c *conversation) uses(name string, grant func(pools.Kind), server ...[]byte) {
+	c.t.Helper()
+	c.sends(bind("", name), execute(""), sync())
+	grant(pools.Admin)
+	c.wantServer("the server's name takes the client's place", append(server, execute(""), sync())...)
+	if len(server) > 1 {
+		c.answers(parsed)
+	}
+	c.answers(bound, row("1"), selected, ready('I'))
+	c.wantClient("and the client sees nothing of it", bound, row("1"), selected, ready('I'))
+	c.wantRelease("free")
+}
+
+// C#647, M 3.10.0: a Parse that failed was taken for done.
+func TestAFailedParseIsForgotten(t *testing.T) {
+	c := newConversation(t)
+	bad := failed("42P01", `relation "t" does not exist`)
+	c.sends(parse("a", "select from t"), sync())
+	c.granted(pools.Admin)
+	c.server = nil
+	c.answers(bad, ready('I'))
+	c.wantClient("the server's error", bad, ready('I'))
+	c.wantRelease("free")
+	c.prepares("a", "select from t", "lockproxy_2", c.again) // the table is there now
+	c.uses("a", c.again, bind("", "lockproxy_2"))
+}
+
+// D#876, D#887, D#913: the error of a Parse that the pooler had put in left answers for the next client.
+func TestTheErrorOfAParseOfOursIsTheBatchsOneError(t *testing.T) {
+	c := newConversation(t)
+	c.prepares("a", "select from t", "lockproxy_1", c.granted)
+	c.sends(bind("", "a"), execute(""), sync())
+	c.granted(pools.Admin) // another server, and the table is gone
+	c.wantServer("it is prepared there", parse("lockproxy_1", "select from t"), bind("", "lockproxy_1"), execute(""), sync())
+	bad := failed("42P01", `relation "t" does not exist`)
+	c.answers(bad, ready('I'))
+	c.wantClient("one error, one ReadyForQuery", bad, ready('I'))
+	c.wantRelease("nothing is left")
+	c.exchange()
+	c.uses("a", c.again, parse("lockproxy_2", "select from t"), bind("", "lockproxy_2"))
+}
+
+// M 3.3.4: the client was gone between Parse and Sync, and the cache said prepared.
+func TestAClientGoneBeforeItsSyncLeavesTheTruthAboutItsParse(t *testing.T) {
+	for _, works := range []bool{true, false} {
+		c := newConversation(t)
+		c.sends(parse("a", "select 1"), flushNow)
+		c.granted(pools.Admin)
+		c.server = nil
+		c.s.ClientLost(&c.o, c.now)
+		c.took()
+		c.wantServer("the batch is brought to its end", sync())
+		c.wantAction("what runs is cancelled", Action{Op: CancelServer})
+		c.s.CancelDone(&c.o, c.now)
+		c.took()
+		next := newConversation(t)
+		next.srv = c.srv
+		if works {
+			c.answers(parsed, ready('I'))
+			c.wantRelease("free")
+			next.prepareKnown()
+		} else {
+			c.answers(failed("57014", "cancelled"), ready('I'))
+			c.wantRelease("free")
+			next.prepares("b", "select 1", "lockproxy_2", next.again)
+		}
+	}
+}
+
+func (c *conversation) prepareKnown() {
+	c.t.Helper()
+	c.sends(parse("b", "select 1"), sync())
+	c.again(pools.Admin)
+	c.wantServer("the server has it", sync())
+	c.answers(ready('I'))
+	c.wantClient("so it is prepared", parsed, ready('I'))
+}
+
+// M 3.3.5: the Close that evicts overtook a Bind that was still to be sent. M 3.5.3: the bound was exceeded.
+func TestEvictionAtTheBoundComesBehindWhatWasSentBefore(t *testing.T) {
+	c := newConversation(t)
+	var want, answers [][]byte
+	c.sends(parse("first", "select 0"), bind("", "first"), flushNow)
+	c.granted(pools.Admin)
+	c.server = nil
+	c.answers(parsed, bound)
+	for i := 1; i <= maxPrepared; i++ {
+		c.sends(parse(fmt.Sprint("s", i), fmt.Sprint("select ", i)))
+		if i == maxPrepared {
+			want = append(want, closing('S', "lockproxy_1"))
+			answers = append(answers, closed)
+		}
+		want = append(want, parse(fmt.Sprint("lockproxy_", i+1), fmt.Sprint("select ", i)))
+		answers = append(answers, parsed)
+	}
+	c.sends(bind("", "first"), sync())
+	want = append(want, closing('S', "lockproxy_2"), parse("lockproxy_202", "select 0"), bind("", "lockproxy_202"), sync())
+	c.wantServer("the one used longest ago goes when there is one too many, and comes back when it is needed", want...)
+	if n := len(c.srv.prepared.byKey); n != maxPrepared {
+		t.Errorf("%d statements are prepared, %d are the bound", n, maxPrepared)
+	}
+	c.client = nil
+	c.answers(answers...)
+	c.answers(closed, parsed, bound, ready('I'))
+	var seen [][]byte
+	for range maxPrepared {
+		seen = append(seen, parsed)
+	}
+	c.wantClient("the client sees its own answers", append(seen, bound, ready('I'))...)
+	c.wantRelease("in step")
+}
+
+// An error before an eviction was reached undoes it: the server skipped the Close as well.
+func TestAnEvictionThatTheServerSkippedDidNotHappen(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("select 1"))
+	c.granted(pools.Admin)
+	c.answers(row("1"), selected, ready('I'))
+	for i := range maxPrepared {
+		c.srv.prepared.add(fmt.Sprintf("select %d\x00\x00\x00", i))
+	}
+	c.client, c.server, c.actions = nil, nil, nil
+	c.sends(parse("", "select 1/0"), bind("", ""), execute(""), parse("new", "select new"), sync())
+	c.again(pools.Admin)
+	c.wantServer("one goes for the new one", parse("", "select 1/0"), bind("", ""), execute(""),
+		closing('S', "lockproxy_1"), parse("lockproxy_201", "select new"), sync())
+	zero := failed("22012", "division by zero")
+	c.answers(parsed, bound, zero, ready('I'))
+	c.wantClient("the error comes first", parsed, bound, zero, ready('I'))
+	c.wantRelease("in step")
+	if c.srv.prepared.find("select 0\x00\x00\x00") == nil {
+		t.Error("the statement that was to go is still on the server")
+	}
+	if c.srv.prepared.find("select new\x00\x00\x00") != nil || len(c.srv.prepared.byKey) != maxPrepared {
+		t.Error("the new one is not")
+	}
+}
+
+// M 3.1.7, B#972, M 3.10.0: DEALLOCATE ALL and DISCARD ALL left names in the pooler's maps.
+func TestDiscardingAllForgetsEveryName(t *testing.T) {
+	for _, text := range []string{"DEALLOCATE ALL", "deallocate prepare all", "DISCARD ALL"} {
+		c := newConversation(t)
+		c.prepares("a", "select 1", "lockproxy_1", c.granted)
+		c.sends(query("set work_mem = '1MB'")) // so that there is something to discard
+		c.again(pools.Admin)
+		c.answers(complete("SET"), ready('I'))
+		c.server = nil
+		if c.s.asking {
+			c.answers(row("s", "work_mem", "1MB"), selected, ready('I'))
+		}
+		c.client, c.server, c.actions = nil, nil, nil
+		c.sends(query(text))
+		c.again(pools.Admin)
+		tag := strings.ToUpper(strings.Replace(text, "prepare ", "", 1))
+		c.answers(complete(tag), ready('I'))
+		c.wantClient(text, complete(tag), ready('I'))
+		c.client, c.server, c.actions = nil, nil, nil
+		c.sends(bind("", "a"), sync())
+		c.again(pools.Admin)
+		c.wantServer(text+" forgets the name", bind("", "a"), sync())
+		c.answers(failed("26000", "unknown"), ready('I'))
+		c.actions = nil
+		c.sends(parse("a", "select 2"), sync())
+		c.again(pools.Admin)
+		if c.s.statements["a"] == nil || c.s.ahead.len() != 0 {
+			t.Errorf("%s frees the name", text)
+		}
+	}
+}
+
+// M 3.10.0: one plan for the same text under another search_path.
+func TestTheSameTextUnderOtherSettingsIsAnotherStatement(t *testing.T) {
+	c := newConversation(t)
+	c.prepares("a", "select from t", "lockproxy_1", c.granted)
+	other := newConversation(t)
+	other.s.client.Settings = NewSettings([]Setting{{"search_path", "tenant"}})
+	other.s.state.settings = other.s.client.Settings
+	other.sends(parse("a", "select from t"), sync())
+	c.takenBy(other, pools.Admin)
+	other.wantServer("it is not shared", query("BEGIN;SELECT pg_catalog.set_config( E'search_path', E'tenant',false);COMMIT"),
+		parse("lockproxy_2", "select from t"), sync())
+}
+
+// C#734, D#306, D#863 (lib/pq): the unnamed statement was gone when the next batch ran on another backend.
+func TestTheUnnamedStatementLivesOnAcrossBatches(t *testing.T) {
+	c := newConversation(t)
+	c.sends(parse("", "select 1"), describe('S', ""), sync())
+	c.granted(pools.Admin)
+	c.server = nil
+	c.answers(parsed, noParams, columns, ready('I'))
+	c.client, c.actions = nil, nil
+	c.uses("", c.again, bind("", ""))                          // the same backend, and nobody was there meanwhile
+	c.uses("", c.granted, parse("", "select 1"), bind("", "")) // another
+	other := newConversation(t)
+	other.sends(query("select 2")) // destroys it (manual, "Extended Query")
+	c.takenBy(other, pools.Admin)
+	other.answers(row("2"), selected, ready('I'))
+	c.uses("", c.again, parse("", "select 1"), bind("", ""))
+	c.sends(query("select 3"), bind("", ""), sync())
+	c.again(pools.Admin)
+	c.wantServer("the client's own query destroys it too, and nobody else's is in its place", query("select 3"),
+		closing('S', ""), bind("", ""), sync())
+	unknown := failed("26000", "unnamed prepared statement does not exist")
+	c.answers(row("3"), selected, ready('I'), closed, unknown, ready('I'))
+	c.wantClient("as the server says", row("3"), selected, ready('I'), unknown, ready('I'))
+}
+
+// An unnamed statement whose batch failed before it is as it was before.
+func TestAnUnnamedStatementThatWasSkippedIsTheOneBefore(t *testing.T) {
+	c := newConversation(t)
+	c.sends(parse("", "select 1"), sync())
+	c.granted(pools.Admin)
+	c.answers(parsed, ready('I'))
+	c.client, c.server, c.actions = nil, nil, nil
+	c.sends(bind("", "gone"), parse("", "select 2"), sync())
+	c.again(pools.Admin)
+	c.answers(failed("26000", "the server's words"), ready('I'))
+	c.client, c.server, c.actions = nil, nil, nil
+	c.uses("", c.granted, parse("", "select 1"), bind("", ""))
+}
+
+// A batch that got no backend, or that we refused, did nothing to names: latest first, each is what it was.
+func TestARefusedBatchLeavesNamesAsTheyWere(t *testing.T) {
+	c := newConversation(t)
+	c.prepares("a", "select 1", "lockproxy_1", c.granted)
+	c.sends(closing('S', "a"), parse("a", "select 2"), parse("", "select 3"), parse("", "select 4"), sync())
+	c.wantAction("a server was asked for", Action{Op: Checkout})
+	c.s.Refused(&c.o, c.now, canceled())
+	c.took()
+	c.client = nil
+	if c.s.statements["a"] == nil || c.s.statements["a"].text() != "select 1" || c.s.unnamed != nil {
+		t.Error("a batch without a backend changed names")
+	}
+	c.sends(bind("", "gone"), parse("b", "select 5"), closing('S', "a"), parse("a", "select 2"), sync())
+	c.again(pools.Admin)
+	c.server, c.client = nil, nil
+	c.answers(failed("26000", "unknown"), ready('I'))
+	c.client = nil
+	c.wantRelease("in step")
+	c.prepares("b", "select 5", "lockproxy_4", c.again)
+	c.uses("a", c.again, bind("", "lockproxy_1"))
+}
+
+// C#611 (pgbench): the same name prepared twice is the client's error.
+func TestANameIsPreparedOnce(t *testing.T) {
+	c := newConversation(t)
+	c.prepares("a", "select 1", "lockproxy_1", c.granted)
+	c.sends(parse("a", "select 2"), sync())
+	c.again(pools.Admin)
+	c.wantServer("the server is to say so", parse("lockproxy_1", "select 2"), sync())
+	c.answers(failed("42P05", `prepared statement "lockproxy_1" already exists`), ready('I'))
+	c.wantClient("by the client's name", failed("42P05", `prepared statement "a" already exists`), ready('I'))
+	c.wantRelease("in step")
+	c.uses("a", c.again, bind("", "lockproxy_1"))
+}
