@@ -36,6 +36,12 @@ type lexer struct {
 	tokensRead uint8
 }
 
+// wanted says of names by first byte and length (a bit; 63 stands for longer ones as well) which are worth a look.
+type wanted [256]uint64
+
+// has tells whether a name of n bytes that begins with c is worth a look. Most are not.
+func (w *wanted) has(c byte, n int) bool { return w[c]>>min(uint(n), nameSize)&1 != 0 }
+
 // begin makes l, which is empty, read that text.
 func (l *lexer) begin(text []byte, d Dialect) {
 	l.text, l.source, l.dialect = d.Encoding.mask(text), text, d
@@ -56,7 +62,7 @@ func (l *lexer) next() bool {
 			for end < len(text) && part[text[end]] {
 				end++
 			}
-			if end-i == 1 && end < len(text) && l.prefixed(i) {
+			if end-i == 1 && prefixes(text, end) && l.prefixed(i) {
 				return true
 			}
 			return l.took(word, i, end)
@@ -78,13 +84,42 @@ func (l *lexer) next() bool {
 				continue
 			}
 		case dot:
-			if i+1 < len(text) && classes[text[i+1]] == digit {
+			if fraction(text, i+1) {
 				return l.took(number, i, numberEnd(text, i))
 			}
 		}
 		return l.took(symbol, i, i+1)
 	}
 	return l.took(atEnd, len(text), len(text))
+}
+
+// skim reads words that are not wanted, and operators, as next would: most of what is read is such, and costs less here.
+// The next token may be of any kind.
+func (l *lexer) skim(w *wanted) {
+	text, i, n := l.text, l.pos, l.tokensRead
+	for i < len(text) {
+		c := text[i]
+		class := classes[c]
+		if class == blank {
+			i++
+			continue
+		}
+		end, k := i+1, symbol
+		if class == letter {
+			for end < len(text) && part[text[end]] {
+				end++
+			}
+			if k = word; w.has(c, end-i) || end-i == 1 && prefixes(text, end) {
+				break
+			}
+		} else if class != other && (class != dot || fraction(text, end)) {
+			break
+		}
+		n++
+		l.past[n%8] = token{k, int32(i), int32(end)}
+		i = end
+	}
+	l.pos, l.tokensRead, l.tok = i, n, l.past[n%8]
 }
 
 // took notes the token that was read. It is stored twice, since copying it right after would have to wait for the store.

@@ -4,7 +4,7 @@ import "bytes"
 
 // The class of a byte says what a token that begins with it may be.
 const (
-	other = iota
+	other = iota // an operator's, a comma, or no part of any token
 	blank
 	letter
 	digit
@@ -14,6 +14,7 @@ const (
 	bracket
 	comment
 	dot
+	semicolon
 )
 
 var (
@@ -37,7 +38,7 @@ func classTable() (t [256]uint8) {
 		t[c] = bracket
 	}
 	t['\''], t['"'], t['$'], t['.'] = apostrophe, quotes, dollar, dot
-	t['-'], t['/'] = comment, comment
+	t['-'], t['/'], t[';'] = comment, comment, semicolon
 	return t
 }
 
@@ -54,6 +55,12 @@ func lower(c byte) byte {
 	}
 	return c
 }
+
+// prefixes tells whether the letter that ends at i may be the prefix of a string or of a quoted name.
+func prefixes(text []byte, i int) bool { return i < len(text) && (text[i] == '\'' || text[i] == '&') }
+
+// fraction tells whether a dot that ends at i begins a number.
+func fraction(text []byte, i int) bool { return i < len(text) && classes[text[i]] == digit }
 
 // prefixed reads what follows a letter that may begin E”, B”, X”, U&” or U&"". The letter alone before a plain
 // string (N”) needs nothing: it is a keyword, and then a string.

@@ -10,9 +10,8 @@ import (
 // any number of goroutines at once.
 type Reader struct {
 	// users holds the user's own lock functions by name, each with the schemas that it may be in; "" is any.
-	users map[string][]string
-	// wanted says by first byte and length (a bit; 63 stands for longer ones as well) which names are worth a look.
-	wanted [256]uint64
+	users  map[string][]string
+	wanted wanted
 }
 
 // Dialect is what of a session's settings changes how its text is read.

@@ -114,17 +114,24 @@ func (s *scan) skip() {
 
 // rest reads to the end of the statement. Semicolons in parentheses, as in CREATE RULE, do not end it.
 func (s *scan) rest() {
-	for !s.ended() && s.next() {
+	if s.ended() {
+		return
+	}
+	for {
+		s.skim(&s.reader.wanted)
+		if !s.next() || s.ended() {
+			return
+		}
 		s.consider()
 	}
 }
 
 // consider looks at the last token, as a part of an expression.
 func (s *scan) consider() {
-	t := &s.tok
+	t := s.tok
 	switch t.kind {
 	case word:
-		if s.reader.wanted[s.text[t.start]]>>min(t.end-t.start, nameSize)&1 != 0 {
+		if s.reader.wanted.has(s.text[t.start], int(t.end-t.start)) {
 			s.candidate()
 		}
 	case quoted:
@@ -141,7 +148,7 @@ func (s *scan) consider() {
 
 // wantedQuoted tells whether a name between quotes is worth a look.
 func (s *scan) wantedQuoted(from, to int32) bool {
-	return to > from && s.reader.wanted[s.text[from]]>>min(to-from, nameSize)&1 != 0
+	return to > from && s.reader.wanted.has(s.text[from], int(to-from))
 }
 
 // finish settles what the whole text alone can tell.
