@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,7 +24,7 @@ func run(t *testing.T, f func(t *testing.T, start starter)) {
 	t.Run("pgx", func(t *testing.T) {
 		f(t, func(t testing.TB) *app {
 			cmd := exec.Command(os.Args[0])
-			cmd.Env = append(os.Environ(), appVariable+"=pgx")
+			cmd.Env = append(os.Environ(), appVariable+"=pgx", "GORACE=atexit_sleep_ms=0")
 			return startApp(t, cmd)
 		})
 	})
@@ -322,6 +321,3 @@ func (s *session) end() error {
 	_, err := s.app.ask(appRequest{Op: "end", Conn: s.number})
 	return err
 }
-
-// name gives texts that differ between the sessions of a test, for application_name.
-func name(i int) string { return fmt.Sprintf("app-%d", i) }

@@ -5,7 +5,7 @@
 const readline = require('readline')
 const { Client, Pool } = require('pg')
 
-const connections = new Map() // by number: { client, lost, heard }
+const connections = new Map() // by number
 const pools = new Map()
 let numbers = 0
 
@@ -16,9 +16,12 @@ function adopt (client, release) {
     one.said.push(event)
     one.listeners.splice(0).forEach(f => f())
   }
-  client.on('notification', n => say({ payload: n.payload }))
-  client.on('error', e => { one.lost = true; say({ error: describe(e) }) })
-  client.on('end', () => { one.lost = true; say({ error: { message: 'the connection has ended' } }) })
+  one.handlers = {
+    notification: n => say({ payload: n.payload }),
+    error: e => { one.lost = true; say({ error: describe(e) }) },
+    end: () => { one.lost = true; say({ error: { message: 'the connection has ended' } }) }
+  }
+  for (const [event, handler] of Object.entries(one.handlers)) client.on(event, handler)
   connections.set(++numbers, one)
   return { conn: numbers }
 }
@@ -70,8 +73,8 @@ const operations = {
   async end ({ conn }) {
     const one = connections.get(conn)
     connections.delete(conn)
-    one.client.removeAllListeners('notification')
     if (!one.lost) await one.release()
+    for (const [event, handler] of Object.entries(one.handlers)) one.client.off(event, handler)
     return {}
   }
 }

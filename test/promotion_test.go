@@ -1,0 +1,143 @@
+package test
+
+import (
+	"errors"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// writeThenLock is a transaction that begins in the admin pool and takes a lock later. It tells whether it committed:
+// not where it was refused with 53300, which may happen at every statement that needs a slot.
+func writeThenLock(s *session, number string, key string) (committed bool, err error) {
+	for _, step := range []struct {
+		sql  string
+		args []string
+	}{
+		{"BEGIN", nil},
+		{"INSERT INTO jobs (key) VALUES ($1)", []string{number}},
+		{"SELECT pg_advisory_xact_lock($1)", []string{key}},
+		{"COMMIT", nil},
+	} {
+		_, err := s.query(step.sql, step.args...)
+		if e := (*appError)(nil); errors.As(err, &e) && e.Code == "53300" {
+			_, err = s.query("ROLLBACK")
+			return false, err
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// lockForAWhile holds locks in transactions of the lock pool until it is stopped, with work in between on another
+// connection, as the other half of those who compete for slots.
+func lockForAWhile(holder, worker *session, stop *atomic.Bool) error {
+	for n := 0; !stop.Load(); n++ {
+		for _, step := range []struct {
+			on  *session
+			sql string
+		}{
+			{holder, "BEGIN"},
+			{holder, "SELECT pg_advisory_xact_lock(" + strconv.Itoa(n%3) + ")"},
+			{worker, "SELECT pg_sleep(0.002)"},
+			{holder, "COMMIT"},
+		} {
+			_, err := step.on.query(step.sql)
+			if e := (*appError)(nil); errors.As(err, &e) && e.Code == "53300" {
+				_, err = holder.query("ROLLBACK")
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// More transactions than both pools together have slots write first and lock later, while others hold locks and ask for
+// admin slots: the wait graph has no cycle, so the run ends.
+func TestPromotionsAlwaysEndInACommitOrARefusal(t *testing.T) {
+	const clients, transactions = 16, 8
+	run(t, func(t *testing.T, start starter) {
+		r := startProxy(t, sized(3, 3), checkouts(time.Second))
+		r.query(t, createJobs)
+		noise(t, r.url, 3, "53300")
+		a := start(t)
+		var commits, refusals atomic.Int32
+		var writers, holders sync.WaitGroup
+		var stop atomic.Bool
+		for range 2 {
+			holder, worker := a.connect(t, r.url), a.connect(t, r.url)
+			holders.Go(func() {
+				if err := lockForAWhile(holder, worker, &stop); err != nil {
+					t.Errorf("a holder of locks: %v", err)
+				}
+			})
+		}
+		for i := range clients {
+			s := a.connect(t, r.url)
+			writers.Go(func() {
+				for n := range transactions {
+					committed, err := writeThenLock(s, strconv.Itoa(i), strconv.Itoa(n%4))
+					if err != nil {
+						t.Errorf("client %d: neither committed nor refused: %v", i, err)
+						return
+					}
+					if refusals.Add(1); committed {
+						refusals.Add(-1)
+						commits.Add(1)
+					}
+				}
+			})
+		}
+		writers.Wait()
+		stop.Store(true)
+		holders.Wait()
+		t.Logf("%d committed, %d refused", commits.Load(), refusals.Load())
+		if commits.Load() == 0 || commits.Load()+refusals.Load() != clients*transactions {
+			t.Errorf("of %d transactions %d committed and %d were refused", clients*transactions, commits.Load(), refusals.Load())
+		}
+		if got := r.value(t, "SELECT count(*) FROM jobs"); got != strconv.Itoa(int(commits.Load())) {
+			t.Errorf("%d transactions committed, but there are %s rows", commits.Load(), got)
+		}
+		r.awaitNoLocks(t)
+		r.awaitRow(t, "no transaction is left open", `count(*) = 0 FROM pg_stat_activity
+			WHERE datname = current_database() AND state LIKE 'idle in transaction%'`)
+	})
+}
+
+// With room in the lock pool and nobody in the way, a promotion just happens, and its slot goes back afterwards.
+func TestTransactionThatLocksLaterIsPromoted(t *testing.T) {
+	run(t, func(t *testing.T, start starter) {
+		r := startProxy(t, sized(1, 1))
+		r.query(t, createJobs)
+		a := start(t)
+		writer, other := a.connect(t, r.url), a.connect(t, r.url)
+		for range 3 {
+			writer.exec(t, "BEGIN")
+			writer.exec(t, "INSERT INTO jobs (key) VALUES ($1)", "a")
+			waits := other.start("SELECT count(*) FROM jobs")
+			r.mustWait(t, waits, "the one admin slot is the writer's")
+			writer.exec(t, "SELECT pg_advisory_xact_lock($1)", "1")
+			if _, err := waits.wait(t, patience); err != nil {
+				t.Errorf("the admin slot is free once the writer was promoted: %v", err)
+			}
+			writer.exec(t, "COMMIT")
+		}
+		r.awaitNoLocks(t)
+	})
+}
+
+// mustWait sees that a call has no answer for a moment.
+func (r *rig) mustWait(t testing.TB, p *pending, why string) {
+	t.Helper()
+	select {
+	case <-p.done:
+		t.Fatalf("%s is answered (%v), but it has to wait: %s", p.what, p.err, why)
+	case <-time.After(50 * time.Millisecond):
+	}
+}
