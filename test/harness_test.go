@@ -222,6 +222,13 @@ next:
 	return false
 }
 
+// forget drops what was logged so far.
+func (j *journal) forget() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.text = bytes.Buffer{}
+}
+
 // tail gives the end of the log.
 func (j *journal) tail() string {
 	const enough = 32 << 10

@@ -1,0 +1,126 @@
+package test
+
+import (
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+)
+
+// usage is what this process, and so its proxy, uses.
+type usage struct {
+	goroutines, descriptors int
+	heap                    int64 // bytes
+}
+
+func measure(t testing.TB) usage {
+	t.Helper()
+	runtime.GC()
+	runtime.GC() // What a sync.Pool holds goes with the second.
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	descriptors, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return usage{runtime.NumGoroutine(), len(descriptors), int64(memory.HeapAlloc)}
+}
+
+// work runs a transaction of each kind.
+func work(s *session, number string) error {
+	for _, step := range []struct {
+		sql  string
+		args []string
+	}{
+		{"BEGIN", nil},
+		{"INSERT INTO jobs (key) VALUES ($1)", []string{number}},
+		{"COMMIT", nil},
+		{"SELECT pg_advisory_lock($1)", []string{number}},
+		{"SELECT count(*) FROM jobs", nil},
+		{"SELECT pg_advisory_unlock($1)", []string{number}},
+		{"SELECT repeat('x', 100000)", nil},
+	} {
+		if _, err := s.query(step.sql, step.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// crowd connects idle and active clients, has the active ones work, and closes them all.
+func crowd(t *testing.T, a *app, url string, idle, active int) (full usage) {
+	t.Helper()
+	sessions := make([]*session, idle+active)
+	inParallel(40, len(sessions), func(i int) {
+		var err error
+		if sessions[i], err = a.tryConnect(url); err != nil {
+			t.Errorf("client %d: %v", i, err)
+		}
+	})
+	if t.Failed() {
+		t.FailNow()
+	}
+	full = measure(t)
+	inParallel(active, active, func(i int) {
+		if err := work(sessions[idle+i], strconv.Itoa(i)); err != nil {
+			t.Errorf("active client %d: %v", i, err)
+		}
+	})
+	inParallel(40, len(sessions), func(i int) {
+		if err := sessions[i].end(); err != nil {
+			t.Errorf("client %d: %v", i, err)
+		}
+	})
+	return full
+}
+
+// inParallel calls f for every number below n, at most width at a time.
+func inParallel(width, n int, f func(i int)) {
+	numbers := make(chan int)
+	var all sync.WaitGroup
+	for range width {
+		all.Go(func() {
+			for i := range numbers {
+				f(i)
+			}
+		})
+	}
+	for i := range n {
+		numbers <- i
+	}
+	close(numbers)
+	all.Wait()
+}
+
+func TestThousandsOfClientsLeaveNothingBehind(t *testing.T) {
+	const idle, active = 2000, 200
+	const margin = 1 << 20 // bytes; less than half of what the clients need while they are there
+	run(t, func(t *testing.T, start starter) {
+		r := startProxy(t, sized(8, 8))
+		r.query(t, createJobs)
+		a := start(t)
+		crowd(t, a, r.url, 20, 20) // Opens the backends, and fills what is filled once.
+		noise(t, r.elsewhere(), 2)
+		r.awaitNoLocks(t)
+		// The noise has connected when its pool's backend is there; its number of goroutines is the same from then on.
+		r.awaitRow(t, "the noise has begun", "count(*) > 1 FROM pg_stat_activity WHERE datname = 'postgres' AND query LIKE '%pg_sleep%'")
+		r.log.forget()
+		before := measure(t)
+		full := crowd(t, a, r.url, idle, active)
+		if n := full.descriptors - before.descriptors; n < idle+active {
+			t.Errorf("%d more descriptors with %d clients: the measure does not measure", n, idle+active)
+		}
+		t.Logf("per connected client: %d bytes of heap, %.2f goroutines", (full.heap-before.heap)/(idle+active),
+			float64(full.goroutines-before.goroutines)/(idle+active))
+		var after usage
+		await(t, "everything is as before", func() bool {
+			r.log.forget()
+			after = measure(t)
+			ok := after.goroutines <= before.goroutines && after.descriptors <= before.descriptors && after.heap <= before.heap+margin
+			return ok
+		})
+		t.Logf("before %+v, full %+v, after %+v", before, full, after)
+		r.awaitNoLocks(t)
+	})
+}
