@@ -94,7 +94,13 @@ func (s *Session) read(r *request, body []byte, whole bool) bool {
 	case protocol.FunctionCall:
 		return s.readFunctionCall(r, body, whole)
 	case protocol.Describe, protocol.Execute, protocol.Close:
-	case protocol.Sync, protocol.Flush, protocol.CopyData, protocol.CopyDone, protocol.CopyFail, protocol.Terminate:
+	case protocol.CopyData, protocol.CopyFail:
+		return true
+	case protocol.Sync, protocol.Flush, protocol.CopyDone, protocol.Terminate:
+		if r.size > protocol.HeadSize {
+			s.violation("invalid message format")
+			return false
+		}
 		return true
 	default:
 		// PostgreSQL's words (postgres.c, SocketBackend).

@@ -16,6 +16,9 @@ func (s *Session) settled() bool {
 	if s.srv.flight.len() > 0 || s.open || s.copyIn || s.cancelling || s.asking || !s.begun && !s.goodbye {
 		return false
 	}
+	if s.stream > 0 && !s.streamDrop {
+		return false // the server waits for the rest of a message, were it one that it will ignore
+	}
 	if s.syncError != nil {
 		s.settingsFailed()
 		return true

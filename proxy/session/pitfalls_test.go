@@ -496,3 +496,36 @@ func TestCancelNeverHitsWhatWeRunOurselves(t *testing.T) {
 	c.took()
 	c.wantNothing("nothing of the client's runs, so nothing is cancelled")
 }
+
+// A message that a server ignores must be through before its backend is free: the next client's would be its rest.
+func TestABackendIsNotFreeInTheMiddleOfAMessage(t *testing.T) {
+	c := newConversation(t)
+	surplus := copyData(strings.Repeat("x", 1000))
+	c.sends(query("select 1"), surplus[:100])
+	c.granted(pools.Admin)
+	c.wantServer("it goes on its way", query("select 1"), surplus[:100])
+	c.answers(row("1"), selected, ready('I'))
+	c.wantClient("the query is answered", row("1"), selected, ready('I'))
+	c.wantNothing("the backend waits for the rest")
+	c.sends(surplus[100:])
+	c.wantServer("here it is", surplus[100:])
+	c.wantRelease("now the backend is free")
+
+	c = newConversation(t)
+	c.sends(query("select 1"), surplus[:100])
+	c.granted(pools.Admin)
+	c.answers(row("1"), selected, ready('I'))
+	c.s.ClientLost(&c.o, c.now)
+	c.took()
+	c.wantAction("nobody can send the rest", Action{Op: Remove})
+}
+
+// Messages that have nothing but a head may have nothing else.
+func TestMessagesWithoutABodyHaveNone(t *testing.T) {
+	for _, kind := range []byte{protocol.Sync, protocol.Flush, protocol.CopyDone, protocol.Terminate} {
+		c := newConversation(t)
+		c.sends(message(kind, "x"))
+		c.wantClient("08P01", protocol.AppendError(nil, protocol.Fatal(protocol.ProtocolViolation, "invalid message format")))
+		c.wantAction("and the client's end", Action{Op: CloseClient})
+	}
+}

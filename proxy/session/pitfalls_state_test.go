@@ -1,0 +1,169 @@
+package session
+
+import (
+	"testing"
+
+	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/protocol"
+)
+
+// sets runs a statement that touches a setting, and answers the question what became of it, if there is one.
+func (c *conversation) sets(text, tag, name, value string, grant func(pools.Kind)) {
+	c.t.Helper()
+	c.sends(query(text))
+	grant(pools.Admin)
+	c.wantServer("as it is", query(text))
+	c.answers(complete(tag), ready('I'))
+	c.wantClient("with its answer", complete(tag), ready('I'))
+	c.tellsSetting(name, value)
+	c.wantRelease("free")
+}
+
+// tellsSetting answers the question what a setting is.
+func (c *conversation) tellsSetting(name, value string) {
+	c.t.Helper()
+	c.wantServer("what is it now?", query("SELECT 's', E'"+name+"',pg_catalog.current_setting( E'"+name+"',true);"))
+	c.answers(row("s", name, value), selected, ready('I'))
+}
+
+// putting is what puts one setting in place.
+func putting(name, literal string) []byte {
+	return query("BEGIN;SELECT pg_catalog.set_config( E'" + name + "', E'" + literal + "',false);COMMIT")
+}
+
+// D#698: a setting's value was put into the text of a SET as it was, and run.
+func TestASettingsValueIsNeverReadAsSQL(t *testing.T) {
+	c := newConversation(t)
+	const value = `x', false); DROP TABLE t; --\`
+	c.sets(`set app.name = 'whatever'`, "SET", "app.name", value, c.granted)
+	c.sends(query("select 1"))
+	c.granted(pools.Admin)
+	c.wantServer("quoted and escaped", putting("app.name", `x'', false); DROP TABLE t; --\\`), query("select 1"))
+}
+
+// B#879: settings that were in place already were set before each transaction.
+func TestSettingsInPlaceAreNotSetAgain(t *testing.T) {
+	c := newConversation(t)
+	c.sets("set work_mem = '1MB'", "SET", "work_mem", "1MB", c.granted)
+	c.exchange()
+	other := newConversation(t)
+	other.sends(query("select 1"))
+	c.takenBy(other, pools.Admin)
+	other.wantServer("another client has its own", query(`BEGIN;SET "work_mem" TO DEFAULT;COMMIT`), query("select 1"))
+}
+
+// G#911: a SET that the server rejected was remembered.
+func TestARejectedSetIsNotRemembered(t *testing.T) {
+	c := newConversation(t)
+	bad := failed("22023", "invalid value")
+	c.sends(query("set work_mem = 'nonsense'"))
+	c.granted(pools.Admin)
+	c.server = nil
+	c.answers(bad, ready('I'))
+	c.wantClient("rejected", bad, ready('I'))
+	c.tellsSetting("work_mem", "4MB")
+	c.wantRelease("free")
+	c.exchange()
+}
+
+// G#955: a SET that was rolled back was remembered.
+func TestASetThatWasRolledBackIsAskedFor(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("begin"), query("set work_mem = '1MB'"), query("rollback"))
+	c.granted(pools.Admin)
+	c.server, c.client = nil, nil
+	c.answers(complete("BEGIN"), ready('T'), complete("SET"), ready('T'), complete("ROLLBACK"), ready('I'))
+	c.tellsSetting("work_mem", "4MB")
+	c.client = nil
+	c.wantRelease("free")
+	c.exchange()
+}
+
+// G#955: SET LOCAL lives with its transaction, and nothing need be asked.
+func TestSetLocalIsNotRemembered(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("begin"), query("set local work_mem = '1MB'"), query("commit"))
+	c.granted(pools.Admin)
+	c.answers(complete("BEGIN"), ready('T'), complete("SET"), ready('T'), complete("COMMIT"), ready('I'))
+	c.server, c.client = nil, nil
+	c.wantRelease("free")
+	c.exchange()
+}
+
+// D#1341: SET ROLE survived to the next client.
+func TestSetRoleKeepsItsBackendUntilTheClientLeaves(t *testing.T) {
+	for _, text := range []string{"set role bob", "SET SESSION AUTHORIZATION bob", "select set_config('role', 'bob', false)"} {
+		c := newConversation(t)
+		c.sends(query(text))
+		c.granted(pools.Admin)
+		c.answers(complete("SET"), ready('I'))
+		c.wantAction(text, Action{Op: Pinned})
+		if len(c.actions) > 0 {
+			t.Fatalf("%s: %+v", text, c.actions)
+		}
+		c.server = nil
+		c.sends(goodbye)
+		if string(c.server) != string(query("DISCARD ALL")) {
+			t.Errorf("%s: the server got %s", text, spell(c.server))
+		}
+	}
+}
+
+// D#876: what a refused SET of the pooler's own had brought was the next client's answer.
+func TestSettingsThatCannotBePutInPlaceAreTheClientsError(t *testing.T) {
+	c := newConversation(t)
+	c.sets("set app.x = '1'", "SET", "app.x", "1", c.granted)
+	c.sends(query("select 1"), query("select 2"))
+	c.granted(pools.Admin)
+	c.wantServer("settings, and what was asked", putting("app.x", "1"), query("select 1"), query("select 2"))
+	bad, aborted := failed("42501", "permission denied to set parameter"), failed("25P02", "aborted")
+	c.answers(complete("BEGIN"), bad, ready('E'), aborted, ready('E'), aborted, ready('E'))
+	c.wantClient("each hears the reason, and neither has run without them", bad, ready('I'), bad, ready('I'))
+	c.wantAction("the server is not given to anybody", Action{Op: Remove})
+	c.sends(query("select 3"))
+	c.granted(pools.Admin)
+	c.wantServer("the next unit has another", putting("app.x", "1"), query("select 3"))
+}
+
+// S#663: what a server reports may differ from what the last one reported.
+func TestAChangedParameterStatusIsTold(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("select 1"))
+	c.wantAction("a server was asked for", Action{Op: Checkout})
+	newer := NewServer(98, NewSettings([]Setting{{"server_version", "16"}}), c.now)
+	c.s.Granted(&c.o, c.now, newer, pools.Admin)
+	c.took()
+	c.wantClient("before its first answer", protocol.AppendParameterStatus(nil, "server_version", "16"))
+	c.answers(row("1"), selected, ready('I'))
+	c.wantClient("and once", row("1"), selected, ready('I'))
+}
+
+// G#1308: the FATAL on a listening client's connection was not passed on.
+func TestAListenerHearsItsServersLastWords(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("listen news"))
+	c.granted(pools.Admin)
+	c.answers(complete("LISTEN"), ready('I'))
+	c.client, c.actions = nil, nil
+	told := message(protocol.Notification, "\x00\x00\x00\x63news\x00hello\x00")
+	c.answers(told)
+	c.wantClient("a notification passes at once", told)
+	last := protocol.AppendError(nil, protocol.Fatal("57P01", "terminating connection due to administrator command"))
+	c.answers(last)
+	c.s.ServerLost(&c.o, c.now)
+	c.took()
+	c.wantClient("so do the server's last words", last)
+	c.wantAction("and the connection ends, as a direct one", Action{Op: CloseClient})
+}
+
+// G#1324: setseed() leaves its state in the server session.
+func TestSetseedKeepsItsBackend(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("select setseed(0.5)"))
+	c.granted(pools.Admin)
+	c.server = nil
+	c.answers(row(""), selected, ready('I'))
+	c.wantClient("answered", row(""), selected, ready('I'))
+	c.wantAction("pinned", Action{Op: Pinned})
+	c.wantNothing("and not released")
+}
