@@ -12,6 +12,7 @@ import (
 
 // serverSide is what is under way on the server, beyond the messages in flight.
 type serverSide struct {
+	batch      int  // the number of the batch at hand
 	begun      bool // the client's first unit is on its way
 	open       bool // messages of a batch are sent, and its Sync is not
 	unitsAhead int  // ReadyForQuery messages to come
@@ -170,6 +171,7 @@ func (s *Session) answer1(kind byte, frame []byte) (visible bool) {
 	case protocol.CommandComplete, protocol.EmptyQueryResponse, protocol.PortalSuspended:
 		s.completed(head, kind, frame)
 	case protocol.ParseComplete:
+		s.prepared(head)
 		s.expect(head, protocol.Parse)
 	case protocol.BindComplete:
 		s.expect(head, protocol.Bind)
@@ -200,6 +202,23 @@ func (s *Session) expect(head *request, kind byte) {
 	s.srv.flight.pop()
 }
 
+// prepared notes that the statement of a Parse message is there now.
+func (s *Session) prepared(r *request) {
+	if r.kind != protocol.Parse {
+		return
+	}
+	if r.shared != nil {
+		r.shared.there = true
+	}
+	if r.stmt == nil {
+		return
+	}
+	r.stmt.there = true
+	if s.srv != nil && s.srv.unnamed.of == r.stmt {
+		s.srv.unnamed.there = true
+	}
+}
+
 // takeTurns gives the answers of our own whose turn has come.
 func (s *Session) takeTurns() {
 	flight := &s.srv.flight
@@ -207,6 +226,7 @@ func (s *Session) takeTurns() {
 		head := flight.front()
 		switch {
 		case head.reply == replyParsed:
+			s.prepared(head)
 			s.reply(protocol.AppendParseComplete)
 		case head.reply == replyClosed:
 			s.reply(protocol.AppendCloseComplete)
@@ -268,6 +288,13 @@ func (s *Session) reported(frame []byte) (visible bool) {
 	if s.srv.flight.len() > 0 && s.srv.flight.front().purpose != theirs {
 		return false
 	}
+	if s.state.resetting {
+		name := strings.ToLower(string(name))
+		if _, own := s.client.Settings.Get(name); own {
+			s.tellDefault(name)
+			return false
+		}
+	}
 	s.state.told = s.state.told.With(string(name), string(value))
 	if s.srv.flight.len() > 0 && s.srv.flight.front().touches == 0 {
 		// No SET to be seen: a function did it, or the end of a transaction undid it.
@@ -275,6 +302,19 @@ func (s *Session) reported(frame []byte) (visible bool) {
 		s.state.unclear = true
 	}
 	return true
+}
+
+// tellDefault tells the client what a reset means for a startup parameter: its value is the session's default, which
+// is put in place again before it matters.
+func (s *Session) tellDefault(name string) {
+	value, _ := s.state.welcomed.Get(name)
+	if told, _ := s.state.told.Get(name); told == value {
+		return
+	}
+	s.state.told = s.state.told.With(name, value)
+	at := len(s.o.scratch)
+	s.o.scratch = protocol.AppendParameterStatus(s.o.scratch, reportedName(name), value)
+	s.toClient(s.o.since(at))
 }
 
 // failure takes an ErrorResponse. It tells whether the client is to see it.
@@ -304,8 +344,13 @@ func (s *Session) failure(frame []byte) (visible bool) {
 	if visible {
 		visible = s.unreplaced(head, frame)
 	}
-	if !head.ends() {
-		s.skipBatch()
+	if head.ends() {
+		return visible
+	}
+	failed := *head
+	s.skipBatch()
+	if failed.kind == protocol.Parse && failed.stmt != nil && failed.stmt.name == "" {
+		s.unnamed = nil // it is dropped before the new text is looked at (postgres.c, exec_parse_message)
 	}
 	return visible
 }
@@ -338,14 +383,13 @@ var ourName = regexp.MustCompile(`"` + ourNames + `\d+"`)
 // skipBatch follows a server that skips all messages up to the next Sync after an error (manual, "Extended Query"):
 // what they did to names is undone, latest first.
 func (s *Session) skipBatch() {
+	s.lookAgain()
 	flight := &s.srv.flight
 	n := 0
 	for n < flight.len() && flight.at(n).kind != protocol.Sync {
 		n++
 	}
-	if n == flight.len() {
-		s.skipAhead()
-	}
+	s.skip = s.skip || n == flight.len() // what is still to come of the batch is dropped
 	for i := n - 1; i >= 0; i-- {
 		s.undo(flight.at(i))
 	}
@@ -354,26 +398,6 @@ func (s *Session) skipBatch() {
 			s.unitsAhead--
 		}
 		flight.pop()
-	}
-}
-
-// skipAhead does the same to the messages of the batch that are looked at and not sent; those to come are dropped.
-func (s *Session) skipAhead() {
-	n := 0
-	for n < s.ahead.len() && s.ahead.at(n).kind != protocol.Sync {
-		n++
-	}
-	s.undoAhead(n)
-	for range n {
-		s.take(true)
-	}
-	s.skip = true
-}
-
-// undoAhead undoes what the first n messages ahead did to names, latest first.
-func (s *Session) undoAhead(n int) {
-	for i := n - 1; i >= 0; i-- {
-		s.undo(s.ahead.at(i))
 	}
 }
 
@@ -416,7 +440,7 @@ func (s *Session) ready(frame []byte) (visible bool) {
 	case theirs:
 		return s.readyForClient(&head, status)
 	case forSettings:
-		if s.syncError == nil {
+		if last := flight.len() == 0 || flight.front().purpose != forSettings; last && s.syncError == nil {
 			s.tellReported()
 		}
 	case forQuestion:
@@ -432,6 +456,7 @@ func (s *Session) ready(frame []byte) (visible bool) {
 
 func (s *Session) readyForClient(head *request, status byte) (visible bool) {
 	s.srvStatus = status
+	s.state.resetting = false
 	if s.syncError != nil {
 		// The server stands in the failed block that put the settings in place.
 		if s.tx != 'I' {

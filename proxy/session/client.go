@@ -230,7 +230,7 @@ func (s *Session) readParse(r *request, body []byte) bool {
 		r.prev, s.unnamed = s.unnamed, st
 		return true
 	}
-	if s.statements[st.name] != nil {
+	if r.prev = s.statements[st.name]; r.prev != nil {
 		r.flags |= flagTwice
 		return true
 	}
@@ -339,13 +339,28 @@ func (s *Session) undo(r *request) {
 	case r.kind == protocol.Close && r.prev != nil:
 		s.rename(r.prev.name, nil, r.prev)
 	}
-	if r.evicted != nil && s.srv != nil {
+	if s.srv == nil {
+		return
+	}
+	if r.kind == protocol.Parse && r.stmt != nil && s.srv.unnamed.of == r.stmt {
+		s.srv.unnamed.of = nil
+	}
+	if r.shared != nil {
 		if r.kind == protocol.Parse {
-			s.srv.prepared.drop(r.evicted)
+			s.srv.prepared.drop(r.shared)
 		} else {
-			s.srv.prepared.put(r.evicted)
+			s.srv.prepared.put(r.shared)
 		}
 	}
+}
+
+// lookAgain forgets what was looked at and not sent: what names mean was another matter then.
+func (s *Session) lookAgain() {
+	for i := s.ahead.len() - 1; i >= 0; i-- {
+		s.undo(s.ahead.at(i))
+	}
+	s.ahead.clear()
+	s.sized = 0
 }
 
 // rename gives a name another meaning, if it still has the one it should have.

@@ -52,7 +52,7 @@ func (s *Session) sendQuery(why purpose, text string) {
 	s.o.scratch = append(append(s.o.scratch, text...), 0)
 	s.toServer(s.o.since(at))
 	s.srv.flight.push(request{kind: protocol.Query, purpose: why})
-	s.srv.unnamed = nil // a simple query destroys it
+	s.srv.unnamed.of = nil // a simple query destroys it
 	s.unitsAhead++
 }
 
@@ -79,10 +79,34 @@ func (s *Session) forward() bool {
 	if s.open && s.takesLocks(r) && !s.lockInBatch() {
 		return false
 	}
+	if !s.named(r) {
+		return false
+	}
 	if s.phase == attached {
 		s.send()
 	}
 	return s.phase == attached
+}
+
+// named tells whether it is known what a statement's name in the message means, here and on the server: not while an
+// earlier batch that prepares it is under way, and may fail.
+func (s *Session) named(r *request) bool {
+	st := r.stmt
+	if r.has(flagTwice) {
+		st = r.prev
+	}
+	if st == nil || r.kind == protocol.Execute || r.kind == protocol.Close && r.reply == replyNone {
+		return true
+	}
+	fresh := r.kind == protocol.Parse && st == r.stmt
+	if !fresh && !st.usable(s.batch) {
+		return false
+	}
+	if st.name == "" {
+		return fresh || s.srv.unnamed.of != st || s.srv.unnamed.usable(s.batch)
+	}
+	sh := s.srv.prepared.byKey[st.sharedKey(s.state.settings)]
+	return sh == nil || sh.usable(s.batch)
 }
 
 // mayBegin tells whether the next unit may go to the server now; it starts what must come first.
@@ -205,6 +229,7 @@ func isCopyEnd(kind byte) bool { return kind == protocol.CopyDone || kind == pro
 // sendSync ends a batch. In the middle of a COPY a server ignores it (manual, "COPY Operations").
 func (s *Session) sendSync() {
 	s.skip = false
+	s.batch++
 	s.sendAsIs(!s.copyIn)
 }
 
@@ -216,7 +241,7 @@ func (s *Session) sendText() {
 	if r.unit != nil && r.unit.Prepared != nil {
 		s.makeNames(r.unit.Prepared)
 	}
-	s.srv.unnamed = nil
+	s.srv.unnamed.of = nil
 	s.sendAsIs(true)
 }
 
@@ -270,32 +295,54 @@ func (s *Session) sendParse() {
 		s.sendTwice()
 		return
 	}
+	s.ahead.front().stmt.making = making{batch: s.batch}
 	r, p := s.take(false)
 	if r.stmt.name == "" {
 		s.toServer(p)
-		s.srv.unnamed = r.stmt
+		s.holdsUnnamed(r.stmt)
 		s.pushed(r)
 		return
 	}
 	key := r.stmt.sharedKey(s.state.settings)
-	if s.srv.prepared.find(key) != nil && s.tx != 'E' {
+	switch known := s.srv.prepared.find(key) != nil; {
+	case known && (s.tx == 'E' || s.tx == 'T' && s.unitsAhead > 0):
+		// The transaction has failed, or may have: then the server is to say so.
+		s.parseOnce(r)
+		return
+	case known:
 		r.reply = replyParsed
 		s.pushed(r)
 		return
 	}
-	r.evicted = s.prepare(key, r.stmt)
+	r.shared = s.prepare(key, r.stmt)
 	s.pushed(r)
+}
+
+// parseOnce has the server parse a text that it has prepared already, for its answer.
+func (s *Session) parseOnce(r request) {
+	const ours = ourNames + "once"
+	at := len(s.o.scratch)
+	s.o.scratch = appendParse(s.o.scratch, ours, r.stmt.body)
+	s.o.scratch = appendCloseStatement(s.o.scratch, ours)
+	s.toServer(s.o.since(at))
+	s.pushed(r)
+	s.pushed(request{kind: protocol.Close, purpose: forStatement})
 }
 
 // sendTwice sends a Parse message for a name that is taken. The server is to find that out itself, after whatever else
 // may be wrong with it, so it goes under the name that the client's statement has there.
 func (s *Session) sendTwice() {
-	name := s.serverName(s.statements[s.ahead.front().stmt.name])
+	name := s.serverName(s.ahead.front().prev)
 	r, _ := s.take(false)
 	at := len(s.o.scratch)
 	s.o.scratch = appendParse(s.o.scratch, name, r.stmt.body)
 	s.toServer(s.o.since(at))
 	s.pushed(r)
+}
+
+// holdsUnnamed notes what the server's unnamed statement is from now on.
+func (s *Session) holdsUnnamed(st *statement) {
+	s.srv.unnamed.of, s.srv.unnamed.making = st, making{batch: s.batch}
 }
 
 func (s *Session) pushed(r request) {
@@ -305,11 +352,11 @@ func (s *Session) pushed(r request) {
 
 // prepare has the server prepare a statement under a name of ours. The caller notes the Parse message's answer.
 func (s *Session) prepare(key string, st *statement) *shared {
-	sh, evicted := s.srv.prepared.add(key)
+	sh, evicted := s.srv.prepared.add(key, s.batch)
 	at := len(s.o.scratch)
 	if evicted != nil {
 		s.o.scratch = appendCloseStatement(s.o.scratch, evicted.name)
-		s.pushed(request{kind: protocol.Close, purpose: forStatement, evicted: evicted})
+		s.pushed(request{kind: protocol.Close, purpose: forStatement, shared: evicted})
 	}
 	s.o.scratch = appendParse(s.o.scratch, sh.name, st.body)
 	s.toServer(s.o.since(at))
@@ -319,12 +366,12 @@ func (s *Session) prepare(key string, st *statement) *shared {
 // serverName gives the name that a client's statement has on the server, and has it prepared there if need be.
 func (s *Session) serverName(st *statement) string {
 	if st.name == "" {
-		if s.srv.unnamed != st {
+		if s.srv.unnamed.of != st {
 			at := len(s.o.scratch)
 			s.o.scratch = appendParse(s.o.scratch, "", st.body)
 			s.toServer(s.o.since(at))
-			s.srv.unnamed = st
-			s.pushed(request{kind: protocol.Parse, purpose: forStatement})
+			s.holdsUnnamed(st)
+			s.pushed(request{kind: protocol.Parse, purpose: forStatement, stmt: st})
 		}
 		return ""
 	}
@@ -333,7 +380,7 @@ func (s *Session) serverName(st *statement) string {
 		return sh.name
 	}
 	sh := s.prepare(key, st)
-	s.pushed(request{kind: protocol.Parse, purpose: forStatement, evicted: sh})
+	s.pushed(request{kind: protocol.Parse, purpose: forStatement, shared: sh})
 	return sh.name
 }
 
@@ -397,7 +444,7 @@ func (s *Session) unknownStatement() bool {
 		at := len(s.o.scratch)
 		s.o.scratch = appendCloseStatement(s.o.scratch, "")
 		s.toServer(s.o.since(at))
-		s.srv.unnamed = nil
+		s.srv.unnamed.of = nil
 		s.pushed(request{kind: protocol.Close, purpose: forStatement})
 	case bytes.HasPrefix(name, []byte(ourNames)):
 		s.refuseNext(&protocol.Error{Severity: "ERROR", Code: protocol.InvalidSQLStatementName,
@@ -417,7 +464,7 @@ func (s *Session) refuseNext(e *protocol.Error) {
 		s.o.scratch = appendHead(s.o.scratch, protocol.Query, len(failing)+1)
 		s.o.scratch = append(append(s.o.scratch, failing...), 0)
 		s.toServer(s.o.since(at))
-		s.srv.unnamed = nil
+		s.srv.unnamed.of = nil
 		s.srv.flight.push(request{kind: protocol.Query, instead: e})
 		s.unitsAhead++
 		return
@@ -428,5 +475,6 @@ func (s *Session) refuseNext(e *protocol.Error) {
 	r.instead = e
 	r.kind, r.reply = protocol.Describe, replyNone
 	s.pushed(r)
-	s.skipAhead() // as the server will, and what they did to names is undone
+	s.lookAgain()
+	s.skip = true // as the server will
 }

@@ -38,13 +38,23 @@ func (s *Session) settled() bool {
 		return false
 	}
 	if s.held.any() || s.state.pins != 0 {
-		return s.move()
+		return s.restore() || s.move()
 	}
 	if s.ask() {
 		return false
 	}
 	s.release()
 	return true
+}
+
+// restore puts startup parameters in place again that were reset on a server that stays.
+func (s *Session) restore() bool {
+	if st := &s.state; st.unclear || st.everything || st.opaque || len(st.touched) == 0 && !st.resetAll {
+		return false
+	}
+	s.settingsReset()
+	s.putSettings(false)
+	return s.srv.flight.len() > 0
 }
 
 // release gives the server back, clean.

@@ -131,9 +131,17 @@ const askLocks = `SELECT 'l', pg_catalog.count(*), NULL FROM pg_catalog.pg_locks
 
 const askEverySetting = `SELECT 's', name, setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session';`
 
-func appendAskSetting(dst []byte, name string) []byte {
+// appendAskSetting asks for one setting: for its value, or, where it may be back at its default, for the value that was
+// set. Settings of extensions' (those with a dot) are in no view; they have no default to be back at.
+func appendAskSetting(dst []byte, name string, reset bool) []byte {
 	dst = append(dst, "SELECT 's',"...)
 	dst = appendLiteral(dst, name)
+	if reset && !strings.Contains(name, ".") {
+		dst = append(dst, ",(SELECT setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'"+
+			" AND pg_catalog.lower(name) OPERATOR(pg_catalog.=)"...)
+		dst = appendLiteral(dst, name)
+		return append(dst, ");"...)
+	}
 	dst = append(dst, ",pg_catalog.current_setting("...)
 	dst = appendLiteral(dst, name)
 	return append(dst, ",true);"...)
@@ -179,7 +187,9 @@ func (s *Session) askSettings(text []byte) []byte {
 		}
 	}
 	for _, name := range st.touched {
-		text = appendAskSetting(text, name)
+		if !s.heard.every || strings.Contains(name, ".") {
+			text = appendAskSetting(text, name, st.wasReset)
+		}
 	}
 	return text
 }
@@ -261,10 +271,14 @@ func (s *Session) settingsHeard(h *heard) {
 	}
 	for _, one := range h.settings {
 		s.srv.settings = s.srv.settings.take(one)
-		if name := strings.ToLower(one.Name); name == lockTimeout && !st.ownLock || name == idleTimeout && !st.ownIdle {
+		name := strings.ToLower(one.Name)
+		if name == lockTimeout && !st.ownLock || name == idleTimeout && !st.ownIdle {
 			continue
 		}
 		st.settings = st.settings.take(one)
+		if value, own := s.client.Settings.Get(name); own && !one.set {
+			st.settings = st.settings.With(name, value)
+		}
 	}
 }
 

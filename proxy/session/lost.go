@@ -64,6 +64,7 @@ func (s *Session) survive(e *protocol.Error) {
 
 // answerLost answers the client's messages in flight with the error. It tells whether there were any.
 func (s *Session) answerLost(flight *queue, e *protocol.Error) (asked bool) {
+	s.lookAgain()
 	for i := flight.len() - 1; i >= 0; i-- {
 		s.undo(flight.at(i))
 	}
@@ -83,7 +84,7 @@ func (s *Session) answerLost(flight *queue, e *protocol.Error) (asked bool) {
 	if open || s.open {
 		s.tellError(e) // the batch goes on: the rest is dropped up to its Sync
 		s.lostInside()
-		s.skipAhead()
+		s.skip = true
 		asked = true
 	}
 	return asked

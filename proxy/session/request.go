@@ -17,7 +17,7 @@ type request struct {
 	unit    *sql.Unit       // what the text is, where more than lock and touches is needed; else nil
 	stmt    *statement      // the prepared statement that it makes, uses or closes
 	prev    *statement      // what the name meant before, to be put back if the server skips the message
-	evicted *shared         // a statement shared by sessions that it makes (Parse) or closes (Close) on the server
+	shared  *shared         // a statement shared by sessions that it makes (Parse) or closes (Close) on the server
 	instead *protocol.Error // the client is told this in place of the server's error
 }
 

@@ -17,10 +17,13 @@ type Server struct {
 	partial  []byte    // the beginning of a frame that we must see whole
 	settings *Settings // put in place by sessions, beyond the server session's own defaults
 	prepared preparedStatements
-	unnamed  *statement // what its unnamed statement is; nil: not known
-	audited  time.Time  // when it was last seen to hold no lock that it should not
-	dirty    bool       // used since then
-	recent   recentTexts
+	unnamed  struct {
+		making
+		of *statement // nil: not known
+	}
+	audited time.Time // when it was last seen to hold no lock that it should not
+	dirty   bool      // used since then
+	recent  recentTexts
 }
 
 // NewServer gives what is known of a connection that has just logged in.
@@ -38,7 +41,7 @@ func (v *Server) AuditDue(now time.Time) bool { return v.dirty && now.Sub(v.audi
 func (v *Server) forget() {
 	v.settings = nil
 	v.prepared.clear()
-	v.unnamed = nil
+	v.unnamed.of = nil
 }
 
 // auditEvery is how often a backend in use is asked whether it holds locks that nobody knows of.

@@ -15,6 +15,7 @@ import (
 type serverState struct {
 	settings *Settings // wanted: from the startup message, as changed by SET and RESET since
 	told     *Settings // by ParameterStatus
+	welcomed *Settings // the same when it was let in
 	dialect  sql.Dialect
 	pins     sql.Touch             // why the server may not be given back
 	made     map[string]*statement // prepared statements that the server knows by the client's own names
@@ -22,7 +23,9 @@ type serverState struct {
 	// Settings that may have changed since the session and its server agreed on them. What became of them is asked
 	// before the server could be given back: a rollback, a savepoint or a function may have undone it.
 	touched    []string
+	resetting  bool // RESET or DISCARD ALL is under way
 	resetAll   bool
+	wasReset   bool // RESET was among it
 	unclear    bool // something failed meanwhile, or was rolled back
 	everything bool // names that the text did not tell: all settings are to be asked
 	opaque     bool // a statement ran that may have left anything, locks as well
@@ -82,6 +85,9 @@ func (s *Session) touch(r *request) {
 	if t.Has(sql.TouchDefinition) {
 		s.do(Action{Op: Redefined})
 	}
+	if t.Has(sql.TouchDiscardAll) {
+		s.state.resetting = true
+	}
 	if t.Has(sql.TouchDynamic) {
 		s.state.opaque = true
 	}
@@ -98,6 +104,9 @@ func (s *Session) touch(r *request) {
 		return
 	}
 	for _, one := range r.unit.Settings {
+		if one.Op != sql.OpSet {
+			s.state.resetting, s.state.wasReset = true, true
+		}
 		switch {
 		case one.Local:
 		case one.Op == sql.OpResetAll:
@@ -275,7 +284,7 @@ func (s *Session) discarded() {
 func (s *Session) settingsAgreed() {
 	st := &s.state
 	st.touched, st.resetAll, st.unclear, st.everything, st.opaque = st.touched[:0], false, false, false, false
-	st.ownLock, st.ownIdle = false, false
+	st.ownLock, st.ownIdle, st.wasReset = false, false, false
 	st.dialect = dialectOf(st.settings)
 }
 

@@ -9,12 +9,23 @@ import (
 	"github.com/lockproxy/lockproxy/protocol/sql"
 )
 
+// making is how far a statement has come on a server. While the batch that prepares it is under way, only that batch can
+// use it: should it fail, the rest of it is skipped, but not what comes behind.
+type making struct {
+	batch int  // by number
+	there bool // its ParseComplete has come
+}
+
+// usable tells whether a batch may use the statement.
+func (m *making) usable(batch int) bool { return m.there || m.batch == batch }
+
 // statement is one that a client prepared by a Parse message.
 type statement struct {
 	name string // the client's; "" is the unnamed one
 	body string // the Parse message's body behind the name: text, zero byte, parameter types
 	unit sql.Unit
 
+	making
 	// Servers share statements under names of ours by key. Another search_path, role or date style gives the same
 	// text another meaning, so the session's settings are part of it (PITFALLS, M 3.10.0).
 	key         string
@@ -39,6 +50,7 @@ const ourNames = "lockproxy_"
 
 // shared is a prepared statement on one server, under a name of ours.
 type shared struct {
+	making
 	key        string
 	name       string
 	prev, next *shared // from the least to the most recently used
@@ -64,7 +76,7 @@ func (p *preparedStatements) find(key string) *shared {
 }
 
 // add gives the key a new name, and tells which statement must be closed to make room for it, or nil.
-func (p *preparedStatements) add(key string) (sh, evicted *shared) {
+func (p *preparedStatements) add(key string, batch int) (sh, evicted *shared) {
 	if p.byKey == nil {
 		p.byKey = make(map[string]*shared)
 		p.root.prev, p.root.next = &p.root, &p.root
@@ -74,7 +86,7 @@ func (p *preparedStatements) add(key string) (sh, evicted *shared) {
 		p.drop(evicted)
 	}
 	p.made++
-	sh = &shared{key: key, name: ourNames + strconv.FormatUint(p.made, 10)}
+	sh = &shared{making: making{batch: batch}, key: key, name: ourNames + strconv.FormatUint(p.made, 10)}
 	p.put(sh)
 	return sh, evicted
 }

@@ -197,7 +197,7 @@ func (s *Session) answer() {
 			s.tellReady()
 			return
 		case protocol.Parse:
-			r.prepared()
+			s.prepared(&r)
 			s.reply(protocol.AppendParseComplete)
 		case protocol.Bind:
 			s.reply(protocol.AppendBindComplete)
@@ -260,18 +260,20 @@ func (s *Session) answerUnit(e *protocol.Error) {
 	if s.tx == 'T' {
 		s.abandon()
 	}
-	n := 0
-	for n < s.ahead.len() && (n == 0 || !s.ahead.at(n-1).ends()) {
-		n++
-	}
-	s.undoAhead(n)
-	for range n {
-		if r, _ := s.take(true); r.ends() {
-			s.tellReady()
-			return
-		}
+	for i := s.ahead.len() - 1; i >= 0; i-- {
+		s.undo(s.ahead.at(i))
 	}
 	s.skip = true
+	for s.skip && s.ahead.len() > 0 {
+		r, _ := s.take(true)
+		s.skip = !r.ends()
+	}
+	if s.ahead.clear(); s.stream == 0 {
+		s.sized = 0
+	}
+	if !s.skip {
+		s.tellReady()
+	}
 }
 
 // abandon makes the transaction one that has failed, with no server yet that knows: it is begun and aborted there when
