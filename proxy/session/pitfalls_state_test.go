@@ -98,15 +98,36 @@ func TestSetRoleKeepsItsBackendUntilTheClientLeaves(t *testing.T) {
 		c.granted(pools.Admin)
 		c.answers(complete("SET"), ready('I'))
 		c.wantAction(text, Action{Op: Pinned})
-		if len(c.actions) > 0 {
-			t.Fatalf("%s: %+v", text, c.actions)
-		}
-		c.server = nil
-		c.sends(goodbye)
-		if string(c.server) != string(query("DISCARD ALL")) {
-			t.Errorf("%s: the server got %s", text, spell(c.server))
-		}
+		c.wantPinnedToTheEnd()
 	}
+}
+
+// D#1298: the name of a setting came as a parameter, and the setting stayed for the next client.
+func TestASettingNamedByAValueKeepsItsBackend(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("select set_config(name, 'x', false) from names"))
+	c.granted(pools.Admin)
+	c.answers(row("x"), selected, ready('I'))
+	c.wantAction("nobody can tell which it is", Action{Op: Pinned})
+	c.wantPinnedToTheEnd()
+	c = newConversation(t)
+	c.sends(query("select set_config(name, 'x', true) from names"))
+	c.granted(pools.Admin)
+	c.server = nil
+	c.answers(row("x"), selected, ready('I'))
+	c.client = nil
+	c.wantRelease("for the transaction alone it is nobody's business")
+}
+
+// wantPinnedToTheEnd ends the client of a pinned session, whose server is then as new.
+func (c *conversation) wantPinnedToTheEnd() {
+	c.t.Helper()
+	if len(c.actions) > 0 {
+		c.t.Fatalf("the backend was not kept: %+v", c.actions)
+	}
+	c.server = nil
+	c.sends(goodbye)
+	c.wantServer("what was left is reset", query("DISCARD ALL"))
 }
 
 // D#876: what a refused SET of the pooler's own had brought was the next client's answer.

@@ -41,8 +41,12 @@ const (
 	idleTimeout = "idle_in_transaction_session_timeout"
 )
 
-// pinSession is the pin of pool mode "session"; the others are what was touched.
-const pinSession sql.Touch = 1 << 31
+// pinSession is the pin of pool mode "session", pinSetting that of a setting whose name the text does not tell; the
+// others are what was touched.
+const (
+	pinSession sql.Touch = 1 << 31
+	pinSetting sql.Touch = 1 << 30
+)
 
 // pinning is what lives in the server session and cannot be moved.
 const pinning = sql.TouchRole | sql.TouchPrepare | sql.TouchTemp | sql.TouchListen | sql.TouchHold | sql.TouchLoad |
@@ -52,7 +56,7 @@ var pinWords = []struct {
 	bit  sql.Touch
 	name string
 }{
-	{pinSession, "session mode"}, {sql.TouchRole, "role"}, {sql.TouchPrepare, "prepared statement"},
+	{pinSession, "session mode"}, {pinSetting, "setting named by a value"}, {sql.TouchRole, "role"}, {sql.TouchPrepare, "prepared statement"},
 	{sql.TouchTemp, "temporary table"}, {sql.TouchListen, "listen"}, {sql.TouchHold, "cursor with hold"},
 	{sql.TouchLoad, "loaded library"}, {sql.TouchSequence, "sequence value"}, {sql.TouchSeed, "random seed"},
 	{sql.TouchLinks, "connections of the server's"},
@@ -111,9 +115,13 @@ func (s *Session) touch(r *request) {
 		case one.Local:
 		case one.Op == sql.OpResetAll:
 			s.state.resetAll = true
+			s.touchName(lockTimeout)
+			s.touchName(idleTimeout)
 			s.srv.settings = s.srv.settings.Without(lockTimeout).Without(idleTimeout)
 		case one.Name == "":
+			// pg_settings would tell, but not of settings that no extension has defined (guc.c, show_all_settings).
 			s.state.everything = true
+			s.pin(pinSetting)
 		default:
 			s.touchName(one.Name)
 			s.state.unclear = s.state.unclear || one.Op != sql.OpReset
