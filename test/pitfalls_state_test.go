@@ -1,0 +1,172 @@
+package test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// sameState are conversations about the state of a session, like sameAnswers.
+var sameState = []struct {
+	rule  string
+	steps []say
+}{
+	{"G#955: SET undone by ROLLBACK", []say{
+		and("ZZZ", text("BEGIN"), text("SET work_mem = '1MB'"), text("ROLLBACK")), and("Z", text("SHOW work_mem"))}},
+	{"G#955: by an error in its own string", []say{and("Z", text("SET work_mem = '1MB'; SELECT 1/0")), and("Z", text("SHOW work_mem"))}},
+	{"G#1265: by ROLLBACK TO", []say{
+		and("ZZZZZZ", text("BEGIN"), text("SET work_mem = '1MB'"), text("SAVEPOINT s"), text("SET work_mem = '2MB'"), text("ROLLBACK TO s"), text("COMMIT")),
+		and("Z", text("SHOW work_mem"))}},
+	{"G#911: a rejected SET", []say{and("Z", text("SET work_mem = '1MB'")), and("Z", text("SET work_mem = 'nonsense'")), and("Z", text("SHOW work_mem"))}},
+	{"SET LOCAL lives with its transaction", []say{
+		and("ZZZZ", text("BEGIN"), text("SET LOCAL work_mem = '1MB'"), text("SHOW work_mem"), text("COMMIT")), and("Z", text("SHOW work_mem"))}},
+	{"G#1095: the two parts of DateStyle", []say{
+		and("ZZZ", text("SET datestyle = 'German'"), text("SHOW datestyle"), text("SET datestyle = 'MDY'")), and("Z", text("SHOW datestyle")),
+		and("Z", text("SELECT '2020-02-01'::date")), and("Z", text("RESET datestyle")), and("Z", text("SHOW datestyle"))}},
+	{"D#686: SET TRANSACTION is no session setting", []say{
+		and("ZZZZ", text("BEGIN"), text("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), text("SHOW transaction_isolation"), text("COMMIT")),
+		and("Z", text("SHOW transaction_isolation")), and("Z", text("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE")),
+		and("Z", text("SHOW transaction_isolation"))}},
+	{"D#760, D#492, D#1059: several SETs, comments before them", []say{
+		and("Z", text("/* a /* b */ */ SET work_mem = '1MB'; -- c\nSET enable_sort TO off; SET SESSION app.x = 'it''s'")),
+		and("Z", text("SELECT current_setting('work_mem'), current_setting('enable_sort'), current_setting('app.x')")),
+		and("Z", text("RESET ALL")), and("Z", text("SELECT current_setting('work_mem'), current_setting('enable_sort')"))}},
+	{"D#1055 (pg_dump): set_config of an empty search_path", []say{
+		and("Z", text("SELECT pg_catalog.set_config('search_path', '', false)")), and("Z", text("SELECT count(*) FROM t")),
+		and("Z", text("SELECT count(*) FROM public.t"))}},
+	{"D#1298: set_config with bound parameters", []say{
+		and("Z", prepare("s", "SELECT set_config($1, $2, $3)"), bindTo("", "s", "app.tenant", "a'b\\c", "f"), executing(""), syncNow),
+		and("Z", text("SELECT current_setting('app.tenant')")), and("Z", bindTo("", "s", "app.tenant", "d", "t"), executing(""), syncNow),
+		and("Z", text("SELECT current_setting('app.tenant')"))}},
+	{"D#1341: SET ROLE and RESET ROLE", []say{
+		and("Z", text("SET ROLE pg_monitor")), and("Z", text("SELECT current_user, session_user")), and("Z", text("CREATE TABLE mine ()")),
+		and("Z", text("RESET ROLE")), and("Z", text("SELECT current_user"))}},
+	{"G#729: SET SESSION AUTHORIZATION", []say{
+		and("Z", text("SET SESSION AUTHORIZATION pg_monitor")), and("Z", text("SELECT current_user, session_user")),
+		and("Z", text("RESET SESSION AUTHORIZATION")), and("Z", text("SELECT session_user"))}},
+	{"G#1324: setseed", []say{
+		and("Z", text("SELECT setseed(0.25)")), and("Z", text("SELECT random()")), and("Z", prepare("", "SELECT random()"), bindTo("", ""), executing(""), syncNow)}},
+	{"temporary tables", []say{and("Z", text("CREATE TEMP TABLE x AS SELECT 1 AS a")), and("Z", text("SELECT a FROM x")), and("Z", text("DISCARD TEMP")),
+		and("Z", text("SELECT a FROM x"))}},
+	{"cursors with hold", []say{and("Z", text("DECLARE c CURSOR WITH HOLD FOR SELECT generate_series(1, 3)")), and("Z", text("FETCH 2 FROM c")),
+		and("Z", text("CLOSE c")), and("Z", text("FETCH 1 FROM c"))}},
+	{"currval", []say{and("Z", text("DROP SEQUENCE IF EXISTS numbers; CREATE SEQUENCE numbers")),
+		and("ZZZZ", text("BEGIN"), text("SELECT nextval('numbers')"), text("SELECT currval('numbers'), lastval()"), text("COMMIT")),
+		and("Z", text("SELECT currval('numbers')"))}},
+}
+
+// B#908, B#1064, D#1265: settings of the startup packet, in each of their forms. B#999: an empty application_name.
+func TestStartupSettingsAreInPlaceAsDirectly(t *testing.T) {
+	r := startProxy(t, sized(1, 1))
+	noise(t, r.url, 1)
+	for _, c := range [][]string{
+		{"options", "-c work_mem=1MB"}, {"options", "-cwork_mem=1MB"}, {"options", "--work-mem=1MB"},
+		{"options", `-c app.x=a\ b\\c -c work_mem=2MB`}, {"options", "-c work_mem=1MB", "work_mem", "3MB"},
+		{"options", "-c geqo=off --enable_sort=off"}, {"options", "-c search_path=a,b"}, {"options", "-x"}, {"options", "-c"},
+		{"options", "-c work_mem=nonsense"}, {"no_such_setting", "1"}, {"work_mem", "nonsense"},
+		{"application_name", ""}, {"application_name", "one"}, {"application_name", "naïve\tname"}, {"DateStyle", "German, DMY"}, {"TimeZone", "Asia/Tokyo"},
+		{"client_encoding", "LATIN1"}, {"extra_float_digits", "3"}, {"lock_timeout", "77"},
+	} {
+		t.Run(strings.Join(c, " "), func(t *testing.T) {
+			var told [2]string
+			for i, address := range []string{r.direct, r.url} {
+				s := openSocket(t, address)
+				s.send(startup(address, c...))
+				told[i] = s.until("Z")
+				if !strings.HasSuffix(told[i], "Z(I)") {
+					continue
+				}
+				for _, name := range []string{"work_mem", "application_name", "datestyle", "timezone", "client_encoding", "geqo",
+					"enable_sort", "search_path", "extra_float_digits", "lock_timeout"} {
+					told[i] += " " + s.value("SHOW "+name)
+				}
+				told[i] += s.asks("Z", text("SELECT coalesce(current_setting('app.x', true), '')"))
+				told[i] += s.asks("Z", text("SET work_mem = '9MB'")) + s.asks("Z", text("RESET work_mem")) + s.value("SHOW work_mem")
+				s.asks("", leaving)
+			}
+			if told[0] != told[1] {
+				t.Errorf("\nlockproxy  %s\nPostgreSQL %s", told[1], told[0])
+			}
+		})
+	}
+}
+
+// D#1341, D#1055, B#396, G#1284: what one client set was another's. Both share the one backend.
+func TestSettingsAndRolesAreNobodyElses(t *testing.T) {
+	for _, c := range []struct{ set, show, own, others string }{
+		{"SET work_mem = '1MB'", "SHOW work_mem", "1MB", "4MB"},
+		{"SELECT set_config('search_path', '', false)", "SHOW search_path", "", `"$user", public`},
+		{"SELECT set_config('app.tenant', 'a', false)", "SELECT coalesce(current_setting('app.tenant', true), '')", "a", ""},
+		{"DO $$ BEGIN PERFORM set_config('work_mem', '1MB', false); END $$", "SHOW work_mem", "1MB", "4MB"},
+		{"BEGIN; SET LOCAL work_mem = '1MB'; COMMIT", "SHOW work_mem", "4MB", "4MB"},
+		{"SET datestyle = 'SQL, DMY'", "SHOW datestyle", "SQL, DMY", "ISO, MDY"},
+		{"SET TIME ZONE 'Asia/Tokyo'", "SHOW timezone", "Asia/Tokyo", "UTC"},
+	} {
+		t.Run(c.set, func(t *testing.T) {
+			r := startProxy(t, sized(1, 1))
+			a, b := logIn(t, r.url), logIn(t, r.url)
+			if got := a.asks("Z", text(c.set)); strings.Contains(got, "E(") {
+				t.Fatal(got)
+			}
+			for range 3 {
+				if got := b.value(c.show); got != c.others {
+					t.Errorf("another client has %q, want %q", got, c.others)
+				}
+				if got := a.value(c.show); got != c.own {
+					t.Errorf("its own is %q, want %q", got, c.own)
+				}
+			}
+		})
+	}
+}
+
+// D#1341: a role pins its backend; whoever has that backend next has its own role again.
+func TestARoleGoesWithItsClient(t *testing.T) {
+	r := startProxy(t, sized(1, 1))
+	for _, set := range []string{"SET ROLE pg_monitor", "SET SESSION AUTHORIZATION pg_monitor", "SELECT set_config('role', 'pg_monitor', false)",
+		"SELECT setseed(0.1)", "LISTEN news", "CREATE TEMP TABLE x ()", "PREPARE p AS SELECT 1", "LOAD 'plpgsql'"} {
+		a := logIn(t, r.url)
+		a.asks("Z", text(set))
+		pid := a.value("SELECT pg_backend_pid()")
+		b := logIn(t, r.url)
+		b.send(packed(t, text("SELECT current_user, (SELECT count(*) FROM pg_prepared_statements), "+
+			"(SELECT count(*) FROM pg_listening_channels()), to_regclass('pg_temp.x') IS NULL")))
+		a.asks("", leaving)
+		if got, want := b.until("Z"), "T D(postgres,0,0,t) C(SELECT 1) Z(I)"; got != want {
+			t.Errorf("%s on backend %s: the next client has %s", set, pid, got)
+		}
+		b.asks("", leaving)
+	}
+}
+
+// B#999: an empty application_name is one, and other clients' names do not show.
+func TestApplicationNamesShowInTheServer(t *testing.T) {
+	r := startProxy(t, sized(1, 1))
+	for _, name := range []string{"first", "", "second", strings.Repeat("x", 80)} {
+		s := logIn(t, r.url, "application_name", name)
+		want := name[:min(len(name), 63)]
+		if got := s.value("SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()"); got != want {
+			t.Errorf("%q shows as %q", name, got)
+		}
+		s.asks("", leaving)
+	}
+}
+
+// D#1079, D#925, G#1308: a listener keeps its backend, hears while it is idle, and hears its server's last words.
+func TestAListenerHearsNotificationsAndItsServersEnd(t *testing.T) {
+	r := startProxy(t, sized(2, 1))
+	noise(t, r.elsewhere(), 2)
+	s := logIn(t, r.url)
+	s.wants("LISTEN", "C(LISTEN) Z(I)", "Z", text("LISTEN news"))
+	pid := s.value("SELECT pg_backend_pid()")
+	for i := range 3 {
+		r.query(t, fmt.Sprintf("NOTIFY news, 'number %d'", i))
+		if got, want := s.until("A"), fmt.Sprintf("A(news number %d)", i); got != want {
+			t.Fatalf("got %s, want %s", got, want)
+		}
+	}
+	r.terminate(t, "pid = "+pid)
+	if got := s.until("~"); got != "E(FATAL 57P01) (end)" {
+		t.Errorf("the last words are %s", got)
+	}
+}
