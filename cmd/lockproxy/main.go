@@ -30,6 +30,7 @@ func commands() []command {
 		{"serve", "run the pooler until SIGTERM or SIGINT", serve},
 		{"check", "read the configuration, connect to each database and say what is wrong", check},
 		{"run", "start a throw-away PostgreSQL and lockproxy before it, to try things out", run},
+		{"demo", "show the deadlock on one plain pool, and the same workload through lockproxy", demo},
 		{"version", "print the version", version},
 	}
 }

@@ -245,6 +245,7 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 		return
 	}
 	s.copyIn = false
+	s.state.resetting = s.state.resetting || head.has(flagResets)
 	if head.lock != 0 {
 		s.held.ran(head.lock, head.counts())
 	}
@@ -288,7 +289,7 @@ func (s *Session) reported(frame []byte) (visible bool) {
 	if s.srv.flight.len() > 0 && s.srv.flight.front().purpose != theirs {
 		return false
 	}
-	if s.state.resetting {
+	if s.state.resetting || s.srv.flight.len() > 0 && s.srv.flight.front().has(flagResets) {
 		name := strings.ToLower(string(name))
 		if _, own := s.client.Settings.Get(name); own {
 			s.tellDefault(name)

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/lockproxy/lockproxy/protocol"
@@ -156,6 +157,9 @@ func (s *Session) readText(text []byte) sql.Unit {
 // classify notes what running a text does.
 func (s *Session) classify(r *request, u *sql.Unit) {
 	r.lock, r.touches = s.effects(u), u.Touches
+	if u.Touches.Has(sql.TouchDiscardAll) || u.Settings != nil && slices.ContainsFunc(u.Settings, isReset) {
+		r.flags |= flagResets
+	}
 	switch {
 	case u.Begin == sql.BeginPlain && u.Statements == 1:
 		r.flags |= flagBegin
@@ -170,6 +174,8 @@ func (s *Session) classify(r *request, u *sql.Unit) {
 		r.flags |= flagDiscardAll
 	}
 }
+
+func isReset(one sql.Setting) bool { return one.Op != sql.OpSet }
 
 // effects tells what running a text does to locks. PREPARE alone does nothing yet; EXECUTE does what was prepared.
 func (s *Session) effects(u *sql.Unit) sql.Effect {

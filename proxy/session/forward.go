@@ -95,6 +95,9 @@ func (s *Session) named(r *request) bool {
 	if r.has(flagTwice) {
 		st = r.prev
 	}
+	if (r.has(flagUnknown) || r.kind == protocol.Parse && st != nil && st.name != "") && s.closesEarlier() {
+		return false
+	}
 	if st == nil || r.kind == protocol.Execute || r.kind == protocol.Close && r.reply == replyNone {
 		return true
 	}
@@ -107,6 +110,19 @@ func (s *Session) named(r *request) bool {
 	}
 	sh := s.srv.prepared.byKey[st.sharedKey(s.state.settings)]
 	return sh == nil || sh.usable(s.batch)
+}
+
+// closesEarlier tells whether an earlier batch that is under way, and may fail, closes a statement.
+func (s *Session) closesEarlier() bool {
+	closes := false
+	for i := range s.srv.flight.len() {
+		r := s.srv.flight.at(i)
+		closes = closes || r.kind == protocol.Close && r.prev != nil
+		if closes && r.kind == protocol.Sync {
+			return true
+		}
+	}
+	return false
 }
 
 // mayBegin tells whether the next unit may go to the server now; it starts what must come first.

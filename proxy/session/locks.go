@@ -136,7 +136,7 @@ const askEverySetting = `SELECT 's', name, setting FROM pg_catalog.pg_settings W
 func appendAskSetting(dst []byte, name string, reset bool) []byte {
 	dst = append(dst, "SELECT 's',"...)
 	dst = appendLiteral(dst, name)
-	if reset && !strings.Contains(name, ".") {
+	if reset && !strings.Contains(name, ".") || name == lockTimeout || name == idleTimeout {
 		dst = append(dst, ",(SELECT setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'"+
 			" AND pg_catalog.lower(name) OPERATOR(pg_catalog.=)"...)
 		dst = appendLiteral(dst, name)
@@ -262,8 +262,13 @@ func (s *Session) answered() {
 	s.settingsAgreed()
 }
 
+// ours tells whether a setting is as we put it in place on a lock backend, and so is not the client's.
+func (s *Session) ours(name, value string) bool {
+	return name == lockTimeout && value == milliseconds(s.cfg.LockTimeout) ||
+		name == idleTimeout && value == milliseconds(s.cfg.IdleTimeout)
+}
+
 // settingsHeard takes over the settings that the server told of: they are what the client wants, and what is in place.
-// The timeouts are the client's only if it touched them.
 func (s *Session) settingsHeard(h *heard) {
 	st := &s.state
 	if h.every {
@@ -272,7 +277,7 @@ func (s *Session) settingsHeard(h *heard) {
 	for _, one := range h.settings {
 		s.srv.settings = s.srv.settings.take(one)
 		name := strings.ToLower(one.Name)
-		if name == lockTimeout && !st.ownLock || name == idleTimeout && !st.ownIdle {
+		if one.set && s.ours(name, one.Value) {
 			continue
 		}
 		st.settings = st.settings.take(one)

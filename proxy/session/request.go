@@ -44,7 +44,7 @@ const (
 	replyClosed
 )
 
-type flags uint8
+type flags uint16
 
 const (
 	flagCommit     flags = 1 << iota // COMMIT, or a string that has one inside
@@ -54,6 +54,7 @@ const (
 	flagUnknown                      // it names a prepared statement that there is not
 	flagTwice                        // it prepares a name that is taken
 	flagDiscardAll                   // nothing but DISCARD ALL
+	flagResets                       // gives settings their defaults back
 )
 
 func (r *request) has(f flags) bool { return r.flags&f != 0 }

@@ -89,9 +89,6 @@ func (s *Session) touch(r *request) {
 	if t.Has(sql.TouchDefinition) {
 		s.do(Action{Op: Redefined})
 	}
-	if t.Has(sql.TouchDiscardAll) {
-		s.state.resetting = true
-	}
 	if t.Has(sql.TouchDynamic) {
 		s.state.opaque = true
 	}
@@ -108,9 +105,7 @@ func (s *Session) touch(r *request) {
 		return
 	}
 	for _, one := range r.unit.Settings {
-		if one.Op != sql.OpSet {
-			s.state.resetting, s.state.wasReset = true, true
-		}
+		s.state.wasReset = s.state.wasReset || isReset(one)
 		switch {
 		case one.Local:
 		case one.Op == sql.OpResetAll:
