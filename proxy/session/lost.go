@@ -29,10 +29,22 @@ func (s *Session) ServerLost(o *Output, now time.Time) {
 		if s.last == nil {
 			why.Code = protocol.AdminShutdown
 		}
-		s.fatal(why, ReasonServerLost)
+		s.endWith(why)
+	case why.Code == protocol.ProtocolViolation:
+		s.endWith(why) // the client's own doing
 	default:
 		s.survive(why)
 	}
+}
+
+// endWith ends the client with its server: in the server's own words where it had any.
+func (s *Session) endWith(why *protocol.Error) {
+	if s.last == nil {
+		s.fatal(why, ReasonServerLost)
+		return
+	}
+	s.toClient(s.last)
+	s.farewell(ReasonServerLost, why.Message)
 }
 
 // lastWords gives the server's own FATAL, or what to say in its place.

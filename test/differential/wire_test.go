@@ -22,7 +22,7 @@ type peer struct {
 }
 
 // answerWithin bounds the wait for one frame.
-const answerWithin = 10 * time.Second
+const answerWithin = 3 * time.Second
 
 func dial(t *testing.T, address, database string, settings ...string) *peer {
 	t.Helper()
