@@ -255,13 +255,28 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 			s.discarded()
 		}
 	}
-	if head.touches.Has(sql.TouchDeallocate) && bytes.HasPrefix(frame[protocol.HeadSize:], []byte("DEALLOCATE ALL")) {
-		s.srv.prepared.clear()
-		clear(s.statements)
-		s.state.made = nil
+	if head.touches.Has(sql.TouchDeallocate) {
+		s.deallocates(head, frame[protocol.HeadSize:])
 	}
 	if head.kind == protocol.Execute {
 		s.srv.flight.pop()
+	}
+}
+
+// deallocates takes over what a DEALLOCATE did, by its tag.
+func (s *Session) deallocates(head *request, tag []byte) {
+	switch {
+	case bytes.HasPrefix(tag, []byte("DEALLOCATE ALL")):
+		s.srv.prepared.clear()
+		s.deallocated()
+		s.state.made = nil
+	case bytes.HasPrefix(tag, []byte("DEALLOCATE")) && head.unit != nil:
+		for _, op := range head.unit.Prepared {
+			if op.Op == sql.OpDeallocate {
+				delete(s.statements, op.Name)
+				delete(s.state.made, op.Name)
+			}
+		}
 	}
 }
 

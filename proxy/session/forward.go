@@ -255,7 +255,7 @@ func (s *Session) sendText() {
 	s.begins(r)
 	s.srv.recent.add(queryText(s.view[:min(r.size, len(s.view))]))
 	if r.unit != nil && r.unit.Prepared != nil {
-		s.makeNames(r.unit.Prepared)
+		s.makeNames(r.unit.Prepared, false)
 	}
 	s.srv.unnamed.of = nil
 	s.sendAsIs(true)
@@ -277,14 +277,11 @@ func (s *Session) begins(r *request) {
 
 // makeNames makes statements that the client prepared by Parse messages known to SQL: EXECUTE and DEALLOCATE name them
 // by the client's names, which the server does not know yet. It keeps them from then on, so the session is pinned.
-func (s *Session) makeNames(ops []sql.PreparedOp) {
+func (s *Session) makeNames(ops []sql.PreparedOp, inBatch bool) {
 	for _, op := range ops {
 		st := s.statements[op.Name]
 		if st == nil || op.Op != sql.OpExecute && op.Op != sql.OpDeallocate {
 			continue
-		}
-		if op.Op == sql.OpDeallocate {
-			delete(s.statements, op.Name)
 		}
 		if s.state.made[op.Name] == st {
 			continue
@@ -295,11 +292,17 @@ func (s *Session) makeNames(ops []sql.PreparedOp) {
 		s.state.made[op.Name] = st
 		at := len(s.o.scratch)
 		s.o.scratch = appendParse(s.o.scratch, st.name, st.body)
-		s.o.scratch = appendHead(s.o.scratch, protocol.Sync, 0)
+		why := forStatement
+		if !inBatch {
+			why = forName
+			s.o.scratch = appendHead(s.o.scratch, protocol.Sync, 0)
+		}
 		s.toServer(s.o.since(at))
-		s.srv.flight.push(request{kind: protocol.Parse, purpose: forName})
-		s.srv.flight.push(request{kind: protocol.Sync, purpose: forName})
-		s.unitsAhead++
+		s.srv.flight.push(request{kind: protocol.Parse, purpose: why})
+		if s.open = inBatch; !inBatch {
+			s.srv.flight.push(request{kind: protocol.Sync, purpose: why})
+			s.unitsAhead++
+		}
 		s.pin(sql.TouchPrepare)
 	}
 }
@@ -311,7 +314,11 @@ func (s *Session) sendParse() {
 		s.sendTwice()
 		return
 	}
-	s.ahead.front().stmt.making = making{batch: s.batch}
+	st := s.ahead.front().stmt
+	st.making = making{batch: s.batch}
+	if st.unit.Prepared != nil {
+		s.makeNames(st.unit.Prepared, true)
+	}
 	r, p := s.take(false)
 	if r.stmt.name == "" {
 		s.toServer(p)
@@ -470,6 +477,9 @@ func (s *Session) unknownStatement() bool {
 	return false
 }
 
+// nobody is the name of a prepared statement that no server has: to use it is an error.
+const nobody = "lockproxy: refused"
+
 // refuseNext answers the next message with an error of ours, as if the server had found it: the server is made to fail
 // as well, so that its transaction stands where the client thinks it does.
 func (s *Session) refuseNext(e *protocol.Error) {
@@ -485,7 +495,6 @@ func (s *Session) refuseNext(e *protocol.Error) {
 		s.unitsAhead++
 		return
 	}
-	const nobody = "lockproxy: refused"
 	s.o.scratch = appendNamed(s.o.scratch, protocol.Describe, nobody)
 	s.toServer(s.o.since(at))
 	r.instead = e

@@ -47,14 +47,33 @@ func (s *Session) settled() bool {
 	return true
 }
 
-// restore puts startup parameters in place again that were reset on a server that stays.
+// restore finds out what became of the settings on a server that stays, and puts startup parameters in place again that
+// were reset.
 func (s *Session) restore() bool {
-	if st := &s.state; st.unclear || st.everything || st.opaque || len(st.touched) == 0 && !st.resetAll {
+	st := &s.state
+	if st.everything {
 		return false
 	}
+	if len(st.touched) == 0 && !st.resetAll {
+		return s.putStartup()
+	}
+	if st.unclear || st.opaque {
+		return s.ask()
+	}
 	s.settingsReset()
-	s.putSettings(false)
-	return s.srv.flight.len() > 0
+	return s.putStartup()
+}
+
+// putStartup puts the session's settings in place where a startup parameter is not.
+func (s *Session) putStartup() bool {
+	for _, one := range s.client.Settings.All() {
+		want, _ := s.state.settings.Get(one.Name)
+		if now, ok := s.srv.settings.Get(one.Name); !ok || now != want {
+			s.putSettings(false)
+			return s.srv.flight.len() > 0
+		}
+	}
+	return false
 }
 
 // release gives the server back, clean.
@@ -172,6 +191,7 @@ func (s *Session) endBatch() {
 	s.deadline = s.now.Add(cleanWithin)
 	if s.stream > 0 && !s.streamDrop {
 		// The server waits for the rest of a message that nobody can send: only closing ends that.
+		s.cancelRunning()
 		s.remove(ReasonClientLeft, "the client left in the middle of a message")
 		s.end()
 		return
@@ -183,6 +203,11 @@ func (s *Session) endBatch() {
 		s.copyIn = false
 	}
 	if s.open {
+		if !s.skip {
+			// Sync would commit what the batch did. It fails first, as it does for a server whose client is gone.
+			s.o.scratch = appendNamed(s.o.scratch, protocol.Describe, nobody)
+			s.srv.flight.push(request{kind: protocol.Describe})
+		}
 		s.o.scratch = appendHead(s.o.scratch, protocol.Sync, 0)
 		s.srv.flight.push(request{kind: protocol.Sync})
 		s.unitsAhead++
@@ -276,6 +301,7 @@ func (s *Session) Stop(o *Output, now time.Time) {
 }
 
 func (s *Session) shutdown() {
+	s.cancelRunning()
 	s.fatal(&protocol.Error{Code: protocol.AdminShutdown,
 		Message: "terminating connection due to administrator command"}, ReasonShutdown)
 }

@@ -71,14 +71,14 @@ func TestAClientGoneBeforeItsSyncLeavesTheTruthAboutItsParse(t *testing.T) {
 		c.server = nil
 		c.s.ClientLost(&c.o, c.now)
 		c.took()
-		c.wantServer("the batch is brought to its end", sync())
+		c.wantServer("the batch is brought to its end, and not to its effect", describe('S', nobody), sync())
 		c.wantAction("what runs is cancelled", Action{Op: CancelServer})
 		c.s.CancelDone(&c.o, c.now)
 		c.took()
 		next := newConversation(t)
 		next.srv = c.srv
 		if works {
-			c.answers(parsed, ready('I'))
+			c.answers(parsed, failed("26000", "unknown"), ready('I'))
 			c.wantRelease("free")
 			next.prepareKnown()
 		} else {

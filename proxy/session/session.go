@@ -331,6 +331,7 @@ func (s *Session) letGo() {
 
 // violation answers bytes that no client sends (manual, "Message Formats").
 func (s *Session) violation(message string) {
+	s.cancelRunning()
 	s.fatal(&protocol.Error{Code: protocol.ProtocolViolation, Message: message}, ReasonProtocol)
 }
 

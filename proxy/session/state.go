@@ -1,6 +1,7 @@
 package session
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -277,10 +278,17 @@ func (s *Session) discarded() {
 	s.state.pins &= pinSession
 	s.state.made = nil
 	s.settingsAgreed()
-	clear(s.statements)
+	s.deallocated()
 	clear(s.names)
-	s.unnamed = nil
 	s.held = locks{shown: s.held.shown}
+}
+
+// deallocated forgets the client's statements that are there by now.
+func (s *Session) deallocated() {
+	maps.DeleteFunc(s.statements, func(_ string, st *statement) bool { return st.there })
+	if s.unnamed != nil && s.unnamed.there {
+		s.unnamed = nil
+	}
 }
 
 // settingsAgreed notes that session and server agree on all settings.

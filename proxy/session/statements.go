@@ -105,8 +105,13 @@ func (p *preparedStatements) drop(sh *shared) {
 	p.unlink(sh)
 }
 
+// clear forgets those that are there: DEALLOCATE ALL and DISCARD ALL do not reach what comes behind them.
 func (p *preparedStatements) clear() {
-	p.byKey, p.root = nil, shared{}
+	for _, sh := range p.byKey {
+		if sh.there {
+			p.drop(sh)
+		}
+	}
 }
 
 func (p *preparedStatements) link(sh *shared) {

@@ -89,10 +89,10 @@ func (w *writer) ordinary() string {
 func (w *writer) setting() string {
 	return w.pick("SET application_name = 'one'", "SET application_name TO DEFAULT", "SHOW application_name", "SET DateStyle = 'SQL, DMY'", "SET datestyle TO German",
 		"SHOW DateStyle", "SELECT '2024-02-03'::date", "RESET DateStyle", "SET work_mem = '5MB'", "SHOW work_mem", "SET LOCAL work_mem = '6MB'", "RESET ALL",
-		"SET search_path = pg_catalog", "SHOW search_path", "SET search_path TO DEFAULT", "SET app.user_id = '42'", "SELECT current_setting('app.user_id', true)",
+		"SET search_path = pg_catalog", "SHOW search_path", "SET search_path TO DEFAULT", "SET app.user_id = '42'", "SELECT nullif(current_setting('app.user_id', true), '')",
 		"SELECT set_config('app.user_id', '43', false)", "SELECT set_config('app.user_id', '44', true)", "RESET app.user_id", "SET TIME ZONE 'Asia/Tokyo'", "SHOW timezone",
 		"SET TIME ZONE DEFAULT", "SET timezone = 'UTC'", "SET work_mem = 'nonsense'", "SET nosuch = 1", "SET standard_conforming_strings = on", "SET statement_timeout = '20s'",
-		"SHOW statement_timeout", "SHOW lock_timeout", "SHOW idle_in_transaction_session_timeout", "SET lock_timeout = '7s'", "SET LOCAL lock_timeout = '8s'", "RESET lock_timeout", "SET client_min_messages = warning",
+		"SHOW statement_timeout", "SHOW lock_timeout", "SET lock_timeout = '7s'", "SET LOCAL lock_timeout = '8s'", "RESET lock_timeout", "SET client_min_messages = warning",
 		"SHOW client_min_messages", "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SHOW transaction_isolation", "SHOW default_transaction_isolation",
 		"SET extra_float_digits = 0", "SELECT 1.0::float8 / 3", "SET bytea_output = 'escape'", "SELECT '\\x01ff'::bytea", "SET client_encoding = 'LATIN1'", "SELECT 'é'", "SET NAMES 'UTF8'", "SET IntervalStyle = 'iso_8601'", "SELECT interval '1 day'")
 }
