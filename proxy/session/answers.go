@@ -25,6 +25,7 @@ type serverSide struct {
 	asking     bool // our question is in flight
 	heard      heard
 	cancelling bool            // a cancel request is under way: what comes after must not be hit
+	cancelDue  bool            // one is to be sent when it can hit nothing of ours
 	syncError  *protocol.Error // why the session's settings could not be put in place
 	last       []byte          // the server's FATAL
 	broken     bool            // a question or cleaning of ours failed: what the server holds is not known
@@ -221,6 +222,9 @@ func (s *Session) prepared(r *request) {
 
 // takeTurns gives the answers of our own whose turn has come.
 func (s *Session) takeTurns() {
+	if s.rest > 0 && !s.restDrop {
+		return // not within a message
+	}
 	flight := &s.srv.flight
 	for flight.len() > 0 {
 		head := flight.front()

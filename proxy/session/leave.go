@@ -125,9 +125,15 @@ func (s *Session) ClientLost(o *Output, now time.Time) {
 	s.cancelRunning()
 }
 
-// cancelRunning cancels what runs for a client that is gone.
+// cancelRunning cancels what runs for the client: at once, or when the server has answered what it was sent of ours
+// before. That takes no time, and failed it would leave the client without its settings or its BEGIN.
 func (s *Session) cancelRunning() {
-	if s.phase == attached && s.runsForClient() && !s.cancelling {
+	s.cancelDue = false
+	switch {
+	case s.phase != attached || !s.runsForClient() || s.cancelling:
+	case s.srv.flight.front().purpose != theirs:
+		s.cancelDue = true
+	default:
 		s.cancelling = true
 		s.do(Action{Op: CancelServer})
 	}
@@ -282,6 +288,10 @@ func canceled() *protocol.Error {
 // CancelDone answers CancelServer: the server has got the signal, and what runs from now on is safe from it.
 func (s *Session) CancelDone(o *Output, now time.Time) {
 	defer s.step(o, now)()
+	if s.strayCancels > 0 {
+		s.strayCancels--
+		return
+	}
 	s.cancelling = false
 }
 

@@ -45,6 +45,8 @@ type Session struct {
 	goodbye  bool       // the client is gone, or leaves in good order: nothing more is said to it
 	deadline time.Time  // for cleaning up behind it
 
+	strayCancels int // cancel requests under way to servers that it no longer has
+
 	clientSide
 	serverSide
 	transaction
@@ -151,6 +153,9 @@ func (s *Session) finish() {
 	s.run()
 	if s.srv != nil {
 		s.takeTurns() // what has nothing before it is answered now: a client may only have asked to Flush
+	}
+	if s.cancelDue {
+		s.cancelRunning()
 	}
 	s.keep()
 	s.o = nil
@@ -291,7 +296,9 @@ func (s *Session) end() {
 // fatal ends the client with an error, and its server if it has one.
 func (s *Session) fatal(e *protocol.Error, why Reason) {
 	e.Severity = "FATAL"
-	s.tellError(e)
+	if s.rest == 0 || s.restDrop { // else it would be taken for the rest of the message that breaks off here
+		s.tellError(e)
+	}
 	s.farewell(why, e.Message)
 }
 
@@ -321,6 +328,9 @@ func (s *Session) remove(why Reason, text string) {
 
 // letGo forgets the server, which somebody else may have now.
 func (s *Session) letGo() {
+	if s.cancelling {
+		s.strayCancels++
+	}
 	s.srv = nil
 	s.serverSide = serverSide{}
 	if s.ahead.len() == 0 {

@@ -1,0 +1,99 @@
+package session
+
+import (
+	"testing"
+
+	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/protocol"
+)
+
+// What the simulation found (test/sim).
+
+func (c *conversation) cancels() {
+	c.s.Cancel(&c.o, c.now)
+	c.took()
+}
+
+func (c *conversation) cancelDone() {
+	c.s.CancelDone(&c.o, c.now)
+	c.took()
+}
+
+func (c *conversation) loses() {
+	c.s.ServerLost(&c.o, c.now)
+	c.took()
+}
+
+func TestCancelIsSentWhenItCanHitNothingOfOurs(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("begin"))
+	c.sends(query("select pg_advisory_xact_lock(7)"))
+	c.client = nil
+	c.granted(pools.Lock)
+	c.server = nil
+	c.cancels()
+	c.wantNothing("the settings and the BEGIN before the query are not to fail")
+	c.answers(complete("BEGIN"), row("", ""), row(""), complete("COMMIT"), ready('I'), complete("BEGIN"))
+	c.wantNothing("the BEGIN is not done")
+	c.answers(ready('T'))
+	c.wantAction("now the query is what it hits", Action{Op: CancelServer})
+	c.wantNothing("and once")
+}
+
+func TestCancelWithNothingOfTheClientsLeftIsForgotten(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("select pg_advisory_lock(1) from t"))
+	c.granted(pools.Lock)
+	c.answers(complete("BEGIN"), row(""), row(""), complete("COMMIT"), ready('I'))
+	c.answers(row(""), complete("SELECT 1"), ready('I'))
+	c.client, c.server, c.actions = nil, nil, nil
+	c.cancels()
+	c.wantNothing("our own question runs, which nobody waits for")
+}
+
+func TestCancelOfALostServerDoesNotFreeTheNextForMore(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("select 1"))
+	c.granted(pools.Admin)
+	c.cancels()
+	c.wantAction("the query runs", Action{Op: CancelServer})
+	c.loses()
+	c.client, c.server, c.actions = nil, nil, nil
+	c.sends(query("select 2"), query("select 3"))
+	c.granted(pools.Admin)
+	c.wantServer("both go at once", query("select 2"), query("select 3"))
+	c.cancels()
+	c.wantAction("the second query runs", Action{Op: CancelServer})
+	c.cancelDone() // the first one's
+	c.sends(query("select 4"))
+	c.wantNothing("a cancel request is still under way")
+	c.cancelDone()
+	c.wantServer("what follows can not be hit any more", query("select 4"))
+}
+
+func TestErrorIsNotWrittenIntoAnAnswerThatBreaksOff(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("select 1"))
+	c.granted(pools.Admin)
+	answer := message(protocol.RowDescription, "\x00\x01?column?\x00")
+	c.answers(answer[:9])
+	c.client, c.server, c.actions = nil, nil, nil
+	c.loses()
+	if len(c.client) > 0 {
+		t.Errorf("the client would take %q for the rest of a message", c.client)
+	}
+	c.wantAction("all that can be said is that it ends", Action{Op: CloseClient})
+}
+
+func TestOwnAnswersWaitForTheEndOfAMessage(t *testing.T) {
+	c := newConversation(t)
+	c.sends(parse("s1", "select 1"), describe('S', "s1"), message(protocol.Close, "Ss1\x00"), sync())
+	c.granted(pools.Admin)
+	c.answers(message('1', ""), message('t', "\x00\x00"))
+	c.client = nil
+	answer := message(protocol.RowDescription, "\x00\x01?column?\x00")
+	c.answers(answer[:9])
+	c.wantClient("as far as it is here", answer[:9])
+	c.answers(answer[9:])
+	c.wantClient("CloseComplete comes behind it", answer[9:], message('3', ""))
+}
