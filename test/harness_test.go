@@ -57,7 +57,7 @@ func startProxyBefore(t testing.TB, server *postgres.Server, edits ...func(*prox
 	stop := r.serve(t)
 	t.Cleanup(func() {
 		stop()
-		if err := goleak.Find(before); err != nil {
+		if err := goleak.Find(before, goleak.IgnoreAnyFunction(awaitsServer)); err != nil {
 			t.Errorf("the proxy left goroutines: %v", err)
 		}
 		if t.Failed() {
@@ -66,6 +66,9 @@ func startProxyBefore(t testing.TB, server *postgres.Server, edits ...func(*prox
 	})
 	return r
 }
+
+// awaitsServer is the goroutine of a PostgreSQL server that a test has started again.
+const awaitsServer = "github.com/lockproxy/lockproxy/test/postgres.(*Server).launch.func1"
 
 func (r *rig) serve(t testing.TB) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
