@@ -529,3 +529,54 @@ func TestMessagesWithoutABodyHaveNone(t *testing.T) {
 		c.wantAction("and the client's end", Action{Op: CloseClient})
 	}
 }
+
+// What runs for a client that is sent away, or that left in the middle of a message, is not to go on for nobody.
+func TestWhatRunsIsCancelledWhenItsClientIsSentAway(t *testing.T) {
+	for why, end := range map[string]func(*conversation){
+		"lockproxy ends": func(c *conversation) { c.s.Stop(&c.o, c.now) },
+		"it sent rubbish": func(c *conversation) {
+			c.s.ClientBytes(&c.o, c.now, message('?', ""))
+		},
+		"it left in the middle of a message": func(c *conversation) {
+			c.sends(copyData("a message that will never be whole")[:10])
+			c.s.ClientLost(&c.o, c.now)
+		},
+	} {
+		c := newConversation(t)
+		c.sends(query("select pg_sleep(9)"))
+		c.granted(pools.Admin)
+		end(c)
+		c.took()
+		var ops []Op
+		for _, a := range c.actions {
+			ops = append(ops, a.Op)
+		}
+		if len(ops) < 2 || ops[0] != CancelServer || ops[len(ops)-1] != Remove || !c.s.Ended() {
+			t.Errorf("%s: %+v", why, c.actions)
+		}
+	}
+}
+
+// A batch without its Sync is not committed for a client that left: on a direct connection it is rolled back.
+func TestABatchWithoutItsSyncIsNotCommittedForAClientThatLeft(t *testing.T) {
+	for _, terminates := range []bool{true, false} {
+		c := newConversation(t)
+		c.sends(parse("", "insert into t values (1)"), bind("", ""), execute(""), flushNow)
+		c.granted(pools.Admin)
+		c.answers(parsed, bound, complete("INSERT 0 1"))
+		c.server = nil
+		if terminates {
+			c.sends(goodbye)
+		} else {
+			c.s.ClientLost(&c.o, c.now)
+			c.took()
+		}
+		c.wantServer("it fails before the Sync", describe('S', nobody), sync())
+		c.client, c.actions = nil, nil
+		if !terminates {
+			c.s.CancelDone(&c.o, c.now)
+		}
+		c.answers(failed("26000", "unknown"), ready('I'))
+		c.wantRelease("in step")
+	}
+}
