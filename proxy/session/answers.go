@@ -315,7 +315,10 @@ func (s *Session) reported(frame []byte) (visible bool) {
 			return false
 		}
 	}
-	s.state.told = s.state.told.With(string(name), string(value))
+	before := s.state.told
+	if s.state.told = before.With(string(name), string(value)); s.state.told == before {
+		return false // a reset that the client was not told of is undone
+	}
 	if s.srv.flight.len() > 0 && s.srv.flight.front().touches == 0 {
 		// No SET to be seen: a function did it, or the end of a transaction undid it.
 		s.touchName(strings.ToLower(string(name)))
@@ -369,7 +372,7 @@ func (s *Session) failure(frame []byte) (visible bool) {
 	}
 	failed := *head
 	s.skipBatch()
-	if failed.kind == protocol.Parse && failed.stmt != nil && failed.stmt.name == "" {
+	if failed.kind == protocol.Parse && failed.stmt != nil && failed.stmt.name == "" && s.unnamed == failed.prev {
 		s.unnamed = nil // it is dropped before the new text is looked at (postgres.c, exec_parse_message)
 	}
 	return visible
