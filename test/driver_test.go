@@ -50,14 +50,18 @@ func nodeCommand(t testing.TB, script string, args ...string) *exec.Cmd {
 func node(t testing.TB, script string, args ...string) []map[string]any {
 	t.Helper()
 	cmd := nodeCommand(t, script, args...)
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("node %s: %v\n%s%s", script, err, out, complaints.String())
+	var out, complaints bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaints
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("node %s: %v", script, err)
+	}
+	late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("node %s: %v\n%s%s", script, err, out.String(), complaints.String())
 	}
 	var lines []map[string]any
-	for line := range bytes.Lines(out) {
+	for line := range bytes.Lines(out.Bytes()) {
 		var value map[string]any
 		if err := json.Unmarshal(line, &value); err != nil {
 			t.Fatalf("node %s wrote %q: %v", script, line, err)
@@ -303,16 +307,6 @@ func (p *pending) wait(t testing.TB, within time.Duration) ([][]string, error) {
 	case <-time.After(within):
 		t.Fatalf("no answer within %v: %s", within, p.what)
 		return nil, nil
-	}
-}
-
-// over tells whether the outcome is there.
-func (p *pending) over() bool {
-	select {
-	case <-p.done:
-		return true
-	default:
-		return false
 	}
 }
 
