@@ -254,7 +254,7 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 		s.held.ran(head.lock, head.counts())
 	}
 	if head.touches.Has(sql.TouchDiscardAll) && bytes.HasPrefix(frame[protocol.HeadSize:], []byte("DISCARD ALL")) {
-		s.srv.forget()
+		s.srv.settings = nil
 		if head.purpose == theirs {
 			s.discarded()
 		}
@@ -271,7 +271,6 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 func (s *Session) deallocates(head *request, tag []byte) {
 	switch {
 	case bytes.HasPrefix(tag, []byte("DEALLOCATE ALL")):
-		s.srv.prepared.clear()
 		s.deallocated()
 		s.state.made = nil
 	case bytes.HasPrefix(tag, []byte("DEALLOCATE")) && head.unit != nil:
@@ -371,11 +370,26 @@ func (s *Session) failure(frame []byte) (visible bool) {
 		return visible
 	}
 	failed := *head
+	if e.Code == protocol.FeatureNotSupported {
+		s.retire(head)
+	}
 	s.skipBatch()
 	if failed.kind == protocol.Parse && failed.stmt != nil && failed.stmt.name == "" && s.unnamed == failed.prev {
 		s.unnamed = nil // it is dropped before the new text is looked at (postgres.c, exec_parse_message)
 	}
 	return visible
+}
+
+// retire takes the shared statement that a message used out of use. Its result may have changed since it was prepared, by
+// ALTER TABLE for one, which servers refuse (plancache.c, RevalidateCachedQuery: "cached plan must not change result
+// type"): drivers prepare it again then, and must get a new one.
+func (s *Session) retire(r *request) {
+	if r.kind != protocol.Bind && r.kind != protocol.Describe || r.stmt == nil || r.stmt.name == "" {
+		return
+	}
+	if sh := s.srv.prepared.find(r.stmt.sharedKey(s.state.settings)); sh != nil {
+		s.srv.prepared.retire(sh)
+	}
 }
 
 // unreplaced tells whether the server's error is the one to show; else it has shown ours.

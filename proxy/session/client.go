@@ -341,6 +341,7 @@ func (s *Session) forgetStatement(r *request, name []byte) {
 func (s *Session) undo(r *request) {
 	switch {
 	case r.kind == protocol.Parse && r.stmt != nil && r.purpose == theirs && !r.has(flagTwice):
+		r.stmt.gone = true
 		s.rename(r.stmt.name, r.stmt, r.prev)
 	case r.kind == protocol.Close && r.prev != nil:
 		s.rename(r.prev.name, nil, r.prev)
@@ -371,6 +372,9 @@ func (s *Session) lookAgain() {
 
 // rename gives a name another meaning, if it still has the one it should have.
 func (s *Session) rename(name string, from, to *statement) {
+	if to != nil && to.gone {
+		to = nil
+	}
 	if name == "" {
 		if s.unnamed == from {
 			s.unnamed = to

@@ -91,6 +91,9 @@ func (s *Session) forward() bool {
 // named tells whether it is known what a statement's name in the message means, here and on the server: not while an
 // earlier batch that prepares it is under way, and may fail.
 func (s *Session) named(r *request) bool {
+	if s.srv.flight.len() == 0 {
+		return true
+	}
 	st := r.stmt
 	if r.has(flagTwice) {
 		st = r.prev

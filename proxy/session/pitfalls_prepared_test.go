@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/protocol"
 )
 
 // prepares runs a batch that prepares a statement, on a server that has not seen its text.
@@ -274,4 +275,24 @@ func TestANameIsPreparedOnce(t *testing.T) {
 	c.wantClient("by the client's name", failed("42P05", `prepared statement "a" already exists`), ready('I'))
 	c.wantRelease("in step")
 	c.uses("a", c.again, bind("", "lockproxy_1"))
+}
+
+// O#477: a table was changed, and "cached plan must not change result type" was all that anybody heard of its statements.
+func TestAStatementWhoseResultChangedIsPreparedAnew(t *testing.T) {
+	c := newConversation(t)
+	c.prepares("a", "select * from t", "lockproxy_1", c.granted)
+	c.sends(bind("", "a"), execute(""), sync())
+	c.again(pools.Admin)
+	c.server = nil
+	changed := failed(protocol.FeatureNotSupported, "cached plan must not change result type")
+	c.answers(changed, ready('I'))
+	c.wantClient("the server's words", changed, ready('I'))
+	c.wantRelease("in step")
+	c.sends(closing('S', "a"), sync())
+	c.client = nil
+	c.prepares("a", "select * from t", "lockproxy_2", c.again)
+	c.uses("a", c.again, bind("", "lockproxy_2"))
+	if n := len(c.srv.prepared.byKey); n != 2 {
+		t.Errorf("%d statements are known to be on the server, which has 2", n)
+	}
 }

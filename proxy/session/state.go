@@ -90,6 +90,9 @@ func (s *Session) touch(r *request) {
 	if t.Has(sql.TouchDefinition) {
 		s.do(Action{Op: Redefined})
 	}
+	if t.Has(sql.TouchDiscardAll) || t.Has(sql.TouchDeallocate) && deallocatesAll(r.unit) {
+		s.srv.prepared.clear() // what comes behind it must not count on them
+	}
 	if t.Has(sql.TouchDynamic) {
 		s.state.opaque = true
 	}
@@ -123,6 +126,10 @@ func (s *Session) touch(r *request) {
 			s.state.unclear = s.state.unclear || one.Op != sql.OpReset
 		}
 	}
+}
+
+func deallocatesAll(u *sql.Unit) bool {
+	return u != nil && slices.ContainsFunc(u.Prepared, func(op sql.PreparedOp) bool { return op.Op == sql.OpDeallocateAll })
 }
 
 func (s *Session) touchName(name string) {

@@ -14,6 +14,7 @@ import (
 type making struct {
 	batch int  // by number
 	there bool // its ParseComplete has come
+	gone  bool // its Parse message failed, or was skipped
 }
 
 // usable tells whether a batch may use the statement.
@@ -105,14 +106,15 @@ func (p *preparedStatements) drop(sh *shared) {
 	p.unlink(sh)
 }
 
-// clear forgets those that are there: DEALLOCATE ALL and DISCARD ALL do not reach what comes behind them.
-func (p *preparedStatements) clear() {
-	for _, sh := range p.byKey {
-		if sh.there {
-			p.drop(sh)
-		}
-	}
+// retire takes a statement out of use: it stays on the server until it is its turn to go, and no text finds it.
+func (p *preparedStatements) retire(sh *shared) {
+	p.drop(sh)
+	sh.key = sh.name // keys have zero bytes in them, and names have none
+	p.put(sh)
 }
+
+// clear forgets them all; names are never used again.
+func (p *preparedStatements) clear() { p.byKey, p.root = nil, shared{} }
 
 func (p *preparedStatements) link(sh *shared) {
 	sh.prev, sh.next = p.root.prev, &p.root
