@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint sim fuzz clean
+.PHONY: help build run test lint sim differential fuzz clean
 
 SEEDS    ?= 10000
 FUZZTIME ?= 10s
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: ## build bin/lockproxy
 	CGO_ENABLED=0 go build -trimpath -o bin/lockproxy ./cmd/lockproxy
@@ -27,6 +27,9 @@ lint: ## check format, go vet and staticcheck
 
 sim: ## run the simulation with SEEDS=n seeds
 	SIM_SEEDS=$(SEEDS) go test ./test/sim -count=1 -timeout 0 -v
+
+differential: ## compare SEEDS=n random conversations with those with the server itself
+	go test -tags differential ./test/differential -count=1 -timeout 0 -conversations=$(SEEDS)
 
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@for package in $$(go list ./...); do \

@@ -1,3 +1,5 @@
+//go:build differential
+
 // Package differential holds random conversations, each with PostgreSQL itself and with PostgreSQL through lockproxy, and
 // compares every message that comes back.
 package differential

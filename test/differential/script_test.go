@@ -1,3 +1,5 @@
+//go:build differential
+
 package differential
 
 import (
