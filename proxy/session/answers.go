@@ -17,6 +17,7 @@ type serverSide struct {
 	open       bool // messages of a batch are sent, and its Sync is not
 	unitsAhead int  // ReadyForQuery messages to come
 	copyIn     bool // the server takes COPY data
+	resets     bool // of the messages in flight some may give settings their defaults back
 
 	passing  passing
 	rest     int  // bytes still to come of an answer whose beginning is through
@@ -222,8 +223,8 @@ func (s *Session) prepared(r *request) {
 
 // takeTurns gives the answers of our own whose turn has come.
 func (s *Session) takeTurns() {
-	if s.rest > 0 && !s.restDrop {
-		return // not within a message
+	if s.midMessage() {
+		return
 	}
 	flight := &s.srv.flight
 	for flight.len() > 0 {
@@ -473,6 +474,8 @@ func (s *Session) ready(frame []byte) (visible bool) {
 	flight.pop()
 	s.unitsAhead--
 	status := frame[protocol.HeadSize]
+	s.srvStatus = status
+	s.resets = s.resets && flight.len() > 0
 	switch head.purpose {
 	case theirs:
 		return s.readyForClient(&head, status)
@@ -484,15 +487,11 @@ func (s *Session) ready(frame []byte) (visible bool) {
 		if !s.broken {
 			s.answered()
 		}
-	case forTimeouts, forBegin, forName:
-	case forCleaning:
-		s.srvStatus = status
 	}
 	return false
 }
 
 func (s *Session) readyForClient(head *request, status byte) (visible bool) {
-	s.srvStatus = status
 	s.state.resetting = false
 	if s.syncError != nil {
 		// The server stands in the failed block that put the settings in place.
@@ -504,9 +503,14 @@ func (s *Session) readyForClient(head *request, status byte) (visible bool) {
 	}
 	if s.tx = status; status == 'I' {
 		s.transactionOver()
+		st := &s.state
+		st.unasked = st.unasked || len(st.touched) > 0 || st.resetAll || st.everything
 	}
 	return true
 }
+
+// midMessage tells whether the client has the beginning of an answer: nothing else can be said to it now.
+func (s *Session) midMessage() bool { return s.rest > 0 && !s.restDrop }
 
 // transactionOver takes the end of a transaction.
 func (s *Session) transactionOver() {

@@ -133,6 +133,9 @@ func (s *Session) mayBegin() bool {
 	if s.asking || s.cancelling || s.syncError != nil || s.unitsAhead >= maxUnitsAhead {
 		return false
 	}
+	if s.resets {
+		return false // the client's own defaults must be put in place again
+	}
 	locks := s.lookThroughUnit()
 	if s.phase != attached {
 		return false
@@ -276,6 +279,7 @@ func (s *Session) begins(r *request) {
 	if r.touches != 0 {
 		s.touch(r)
 	}
+	s.resets = s.resets || s.client.Settings != nil && r.has(flagResets)
 }
 
 // makeNames makes statements that the client prepared by Parse messages known to SQL: EXECUTE and DEALLOCATE name them

@@ -97,3 +97,50 @@ func TestOwnAnswersWaitForTheEndOfAMessage(t *testing.T) {
 	c.answers(answer[9:])
 	c.wantClient("CloseComplete comes behind it", answer[9:], message('3', ""))
 }
+
+func TestClientThatLeavesBehindItsBeginHasItRolledBack(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("begin"), parse("", "select 1"), bind("", ""), parse("", "select pg_advisory_xact_lock(7)"))
+	c.sends(message(protocol.Flush, ""))
+	c.client = nil
+	c.granted(pools.Lock)
+	c.server = nil
+	c.s.ClientLost(&c.o, c.now)
+	c.took()
+	c.server, c.actions = nil, nil
+	c.answers(complete("BEGIN"), row("", ""), row(""), complete("COMMIT"), ready('I'), complete("BEGIN"), ready('T'))
+	if c.s.srv != nil && c.s.srv.flight.len() == 0 {
+		c.wantServer("the transaction is not the next client's", query("ROLLBACK"))
+	}
+	for _, a := range c.actions {
+		if a.Op == Release {
+			t.Error("a backend was given back within a transaction")
+		}
+	}
+}
+
+func TestSettingWhoseValueDiedWithItsServerEndsTheClient(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("set work_mem = '8MB'"))
+	c.granted(pools.Admin)
+	c.answers(complete("SET"), ready('I'))
+	c.wantClient("the client relies on it", complete("SET"), ready('I'))
+	c.loses()
+	c.wantClient("and must know that it is gone", protocol.AppendError(nil,
+		protocol.Fatal(protocol.AdminShutdown, "the server closed the connection unexpectedly")))
+}
+
+func TestWhatFollowsAResetFindsTheStartupSettingsInPlace(t *testing.T) {
+	mode := func(cfg *Config) { cfg.SessionMode = true }
+	c := newConversation(t, mode)
+	c.s.client.Settings = NewSettings([]Setting{{"application_name", "x"}})
+	c.s.state.settings = c.s.client.Settings
+	c.sends(query("select 1"))
+	c.granted(pools.Admin)
+	c.answers(complete("BEGIN"), row("x"), complete("COMMIT"), ready('I'), complete("SELECT 1"), ready('I'))
+	c.client, c.server = nil, nil
+	c.sends(query("discard all"), query("select 2"))
+	c.wantServer("one after the other", query("discard all"))
+	c.answers(complete("DISCARD ALL"), ready('I'))
+	c.wantServer("they go first", query("BEGIN;SELECT pg_catalog.set_config( E'application_name', E'x',false);COMMIT"), query("select 2"))
+}

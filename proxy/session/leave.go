@@ -107,7 +107,7 @@ func (s *Session) settingsFailed() {
 // there ends with it.
 func (s *Session) notTold() {
 	const text = "the server could not say what the session holds"
-	if s.held.any() || s.state.pins != 0 {
+	if s.held.any() || s.state.pins != 0 || s.state.unasked {
 		s.fatal(&protocol.Error{Code: protocol.AdminShutdown, Message: "lockproxy: " + text}, ReasonNotCleaned)
 		return
 	}

@@ -23,9 +23,10 @@ func (s *Session) ServerLost(o *Output, now time.Time) {
 		s.end()
 	case s.phase == starting:
 		s.fatal(why, ReasonServerLost)
-	case s.held.any() || s.held.xact || s.state.pins&^pinSession != 0 || s.rest > 0:
+	case s.held.any() || s.held.xact || s.state.pins&^pinSession != 0 || s.state.unasked || s.rest > 0:
 		// The lock is gone, and somebody else may have it already: the client must know at once (ROUTING.md, "When
-		// things go wrong"). So with whatever else lived there alone, and with an answer that breaks off in the middle.
+		// things go wrong"). So with whatever else lived there alone, as do settings whose values nobody had the time to
+		// ask for, and with an answer that breaks off in the middle.
 		if s.last == nil {
 			why.Code = protocol.AdminShutdown
 		}
@@ -43,7 +44,9 @@ func (s *Session) endWith(why *protocol.Error) {
 		s.fatal(why, ReasonServerLost)
 		return
 	}
-	s.toClient(s.last)
+	if !s.midMessage() {
+		s.toClient(s.last)
+	}
 	s.farewell(ReasonServerLost, why.Message)
 }
 

@@ -296,7 +296,7 @@ func (s *Session) end() {
 // fatal ends the client with an error, and its server if it has one.
 func (s *Session) fatal(e *protocol.Error, why Reason) {
 	e.Severity = "FATAL"
-	if s.rest == 0 || s.restDrop { // else it would be taken for the rest of the message that breaks off here
+	if !s.midMessage() {
 		s.tellError(e)
 	}
 	s.farewell(why, e.Message)

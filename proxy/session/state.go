@@ -26,6 +26,7 @@ type serverState struct {
 	touched    []string
 	resetting  bool // RESET or DISCARD ALL is under way
 	resetAll   bool
+	unasked    bool // the client was told that they have, outside a transaction or by its COMMIT
 	wasReset   bool // RESET was among it
 	unclear    bool // something failed meanwhile, or was rolled back
 	everything bool // names that the text did not tell: all settings are to be asked
@@ -302,6 +303,7 @@ func (s *Session) deallocated() {
 func (s *Session) settingsAgreed() {
 	st := &s.state
 	st.touched, st.resetAll, st.unclear, st.everything, st.opaque = st.touched[:0], false, false, false, false
+	st.unasked = false
 	st.ownLock, st.ownIdle, st.wasReset = false, false, false
 	st.dialect = dialectOf(st.settings)
 }
