@@ -107,7 +107,7 @@ func (c *checker) checkDatabase(ctx context.Context, name string, d proxy.Databa
 		return
 	}
 	if !parsed.ForcesUser() {
-		fmt.Fprintf(c.out, "database %s: not connected, as its url names no user: each client connects as itself\n", name)
+		c.checkReachable(ctx, name, parsed.With("postgres", "", sampleDatabase(name)))
 		return
 	}
 	target := parsed.With(parsed.User(), "", sampleDatabase(name))
@@ -118,6 +118,21 @@ func (c *checker) checkDatabase(ctx context.Context, name string, d proxy.Databa
 		return
 	}
 	c.tell(name, d, found)
+}
+
+// checkReachable knocks at the server of a database whose url names no user: each client connects as itself. Any answer
+// of the server's will do, a refusal as well.
+func (c *checker) checkReachable(ctx context.Context, name string, target *backend.Target) {
+	conn, err := backend.Dial(ctx, target)
+	var refused *backend.Error
+	switch {
+	case err == nil:
+		conn.Close()
+	case !errors.As(err, &refused) || refused.Server == nil:
+		c.problem(toml.Key{"databases", name, "url"}.String(), err.Error())
+		return
+	}
+	fmt.Fprintf(c.out, "database %s: the server answers; its url names no user: each client connects as itself\n", name)
 }
 
 // sampleDatabase is the server's database that stands for those that clients may name.

@@ -179,8 +179,8 @@ func TestCheckOfABadFileTellsEverything(t *testing.T) {
 }
 
 func TestCheckOfAMissingUserListFails(t *testing.T) {
-	out, failed := checkFile(t, "[auth]\nfile = '/nowhere/users.txt'\n[databases.app]\nurl = 'postgres://h/app'\n")
-	wantOutput(t, out, "/nowhere/users.txt", "database app: not connected, as its url names no user")
+	out, failed := checkFile(t, "[auth]\nfile = '/nowhere/users.txt'\n[databases.app]\nurl = 'postgres://127.0.0.1:1/app'\n")
+	wantOutput(t, out, "/nowhere/users.txt", "databases.app.url: failed to connect")
 	if !failed {
 		t.Errorf("the exit status is 1:\n%s", out)
 	}
@@ -196,4 +196,13 @@ func TestCheckEndsWithItsContext(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	wantProblems(t, out.String(), "LOCKPROXY_UPSTREAM: ")
+}
+
+func TestCheckKnocksAtTheServerOfAURLWithoutAUser(t *testing.T) {
+	server := postgres.Start(t)
+	out, failed := checkFile(t, fmt.Sprintf("[auth]\ntype = 'trust'\n[databases.app]\nurl = 'postgres://127.0.0.1:%d/postgres'\n", server.Port))
+	wantOutput(t, out, "database app: the server answers")
+	if failed {
+		t.Errorf("there is no problem:\n%s", out)
+	}
 }
