@@ -26,6 +26,7 @@ type rig struct {
 	upstream *postgres.Server
 	server   *proxy.Server
 	log      *journal
+	stop     func() // ends the proxy and waits for it
 }
 
 // startProxy starts a lockproxy before a fresh database of the shared server. It ends at the test's cleanup, and the
@@ -54,9 +55,9 @@ func startProxyBefore(t testing.TB, server *postgres.Server, edits ...func(*prox
 	}
 	r.url = fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", postgres.Superuser, r.server.Addrs()[0], r.database)
 	r.direct = server.URL(r.database)
-	stop := r.serve(t)
+	r.stop = sync.OnceFunc(r.serve(t))
 	t.Cleanup(func() {
-		stop()
+		r.stop()
 		if err := goleak.Find(before, goleak.IgnoreAnyFunction(awaitsServer)); err != nil {
 			t.Errorf("the proxy left goroutines: %v", err)
 		}
