@@ -294,3 +294,16 @@ func TestAnErrorAloneLeavesNothingToBeAskedOrReset(t *testing.T) {
 		t.Error("the session is over")
 	}
 }
+
+func TestOurQuestionsAreNotBoundedByTheClientsStatementTimeout(t *testing.T) {
+	c := newConversation(t)
+	c.s.client.Settings = NewSettings([]Setting{{"statement_timeout", "1"}})
+	c.s.state.settings = c.s.client.Settings
+	c.sends(query("select 1 where pg_try_advisory_lock(1)"))
+	c.granted(pools.Lock)
+	c.server = nil
+	c.answers(complete("BEGIN"), row(""), row(""), row(""), complete("COMMIT"), ready('I'))
+	c.answers(row("1"), complete("SELECT 1"), ready('I'))
+	c.wantServer("the timeout is off for the question, and then on again", query("SET statement_timeout = 0"), query(askLocks),
+		query("SELECT pg_catalog.set_config( E'statement_timeout', E'1',false);"))
+}

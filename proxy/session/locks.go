@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -163,9 +164,19 @@ func (s *Session) ask() bool {
 		return false
 	}
 	s.asking = true
+	timeout, bounded := s.srv.settings.Get(statementTimeout)
+	bounded = bounded && timeout != "0" && !s.heard.every && !slices.Contains(s.state.touched, statementTimeout)
+	if bounded {
+		s.sendQuery(forTimeouts, "SET statement_timeout = 0") // the client's is for its own statements
+	}
 	s.sendQuery(forQuestion, string(text))
+	if bounded {
+		s.sendQuery(forTimeouts, string(appendSet(nil, statementTimeout, timeout, false)))
+	}
 	return true
 }
+
+const statementTimeout = "statement_timeout"
 
 // askSettings adds the questions about settings. What nothing but RESET touched is back at its default, unless
 // something failed or was rolled back meanwhile.

@@ -111,7 +111,7 @@ func build(list []Setting) *Settings {
 
 // neverPlanned are the settings that clients often set and that change no statement's meaning.
 var neverPlanned = map[string]bool{
-	"application_name": true, "client_min_messages": true, "statement_timeout": true, lockTimeout: true, idleTimeout: true,
+	"application_name": true, "client_min_messages": true, statementTimeout: true, lockTimeout: true, idleTimeout: true,
 }
 
 // planned gives what a prepared statement may depend on, as a text.
