@@ -37,6 +37,10 @@ func (s *Session) settled() bool {
 	if s.held.unsure && s.ask() {
 		return false
 	}
+	if s.draining && !s.held.any() && s.state.pins != 0 && len(s.view) == 0 {
+		s.shutdown() // idle, though it keeps its server: what lives there need not be waited for
+		return true
+	}
 	if s.held.any() || s.state.pins != 0 {
 		return s.restore() || s.move()
 	}

@@ -177,6 +177,36 @@ func TestAListenerHearsItsServersLastWords(t *testing.T) {
 	c.wantAction("and the connection ends, as a direct one", Action{Op: CloseClient})
 }
 
+// A listener would listen for ever: the end of lockproxy waits for transactions and for locks, and for nothing else.
+func TestAPinnedSessionIsIdleForTheEndUnlessItHoldsALock(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("listen news"))
+	c.granted(pools.Admin)
+	c.answers(complete("LISTEN"), ready('I'))
+	c.sends(query("begin"))
+	c.answers(complete("BEGIN"), ready('T'))
+	c.client, c.server, c.actions = nil, nil, nil
+	c.s.Drain(&c.o, c.now)
+	c.took()
+	c.wantNothing("its transaction is waited for")
+	c.sends(query("commit"), query("select 1"))
+	c.answers(complete("COMMIT"), ready('I'))
+	c.client = nil
+	c.answers(row("1"), selected, ready('I'))
+	c.wantClient("so is what it has sent", row("1"), selected, ready('I'),
+		protocol.AppendError(nil, protocol.Fatal("57P01", "terminating connection due to administrator command")))
+	c.wantAction("then it ends", Action{Op: CloseClient})
+
+	c = newConversation(t)
+	c.sends(callOfLock)
+	c.granted(pools.Lock)
+	c.answers(complete("BEGIN"), row(""), row(""), complete("COMMIT"), ready('I'), emptyResult, ready('I'))
+	c.client, c.server, c.actions = nil, nil, nil
+	c.s.Drain(&c.o, c.now)
+	c.took()
+	c.wantNothing("a lock is waited for")
+}
+
 // G#1324: setseed() leaves its state in the server session.
 func TestSetseedKeepsItsBackend(t *testing.T) {
 	c := newConversation(t)
