@@ -75,7 +75,7 @@ func (s *scan) do() {
 	}
 }
 
-// scanBody looks for calls in the body of a DO block. What it quotes again is not looked into.
+// scanBody looks for calls, of lock functions and of set_config, in the body of a DO block. What it quotes again is not looked into.
 func (s *scan) scanBody(t token) {
 	inside, offset := s.content(t)
 	b := scan{reader: s.reader, live: true, body: true, trace: s.trace}
@@ -84,6 +84,8 @@ func (s *scan) scanBody(t token) {
 		b.consider()
 	}
 	s.effects |= b.effects
+	s.touches |= b.touches
+	s.unit.Settings = append(s.unit.Settings, b.unit.Settings...)
 	if offset >= 0 && b.unit.Calls == 1 && b.unit.Key != (Span{}) {
 		s.unit.Key = Span{b.unit.Key.From + offset, b.unit.Key.To + offset}
 	}
