@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 )
@@ -110,6 +111,10 @@ var sameAnswers = []struct {
 	{"O#564: BEGIN in the extended protocol, with rows behind it", []say{
 		and("Z", prepare("", "BEGIN"), describing('S', ""), bindTo("", ""), describing('P', ""), executing(""), syncNow),
 		and("Z", prepare("a", "SELECT 1"), bindTo("", "a"), describing('P', ""), executing(""), syncNow), and("Z", text("ROLLBACK"))}},
+	{"a name that PREPARE took", []say{and("Z", text("PREPARE a AS SELECT 1")), and("Z", prepare("a", "SELECT 2"), syncNow),
+		and("Z", bindTo("", "a"), executing(""), syncNow)}},
+	{"D#654: SQL as deep as it gets", []say{and("Z", text("SELECT "+strings.Repeat("(", 100_000)+"1"+strings.Repeat(")", 100_000))),
+		and("Z", text(strings.Repeat("/* ", 20_000)+strings.Repeat("*/ ", 20_000)+" SELECT 1"))}},
 	{"nothing at all", []say{and("ZZZ", text(""), text(" -- nothing"), prepare("", ""), bindTo("", ""), describing('P', ""), executing(""), syncNow)}},
 	{"M 3.10.7: large objects by FunctionCall", []say{
 		and("Z", text("BEGIN")), and("Z", call(loCreate, int4(4711))), and("Z", call(loOpen, int4(4711), int4(0x60000))),
@@ -155,4 +160,52 @@ func TestConversationsAreAnsweredAsByTheServerItself(t *testing.T) {
 		})
 	}
 	r.awaitNoLocks(t)
+}
+
+// S#993, O#1475: both sides wrote, neither read, and nothing moved any more. This client sends megabytes ahead of what it
+// reads, and every answer is large.
+func TestBothSidesMayWriteMuchAtOnce(t *testing.T) {
+	const queries = 1000
+	r := startProxy(t, sized(1, 1))
+	s := logIn(t, r.url)
+	one := packed(t, text("SELECT repeat('x', 20000) /* "+strings.Repeat("y", 20000)+" */"))
+	sent := make(chan error, 1)
+	go func() {
+		for range queries {
+			if _, err := s.conn.Write(one); err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- nil
+	}()
+	time.Sleep(300 * time.Millisecond) // Until then nothing is read, so that both directions fill up.
+	for i := range queries {
+		if got := s.until("Z"); len(got) < 20000 || !strings.HasSuffix(got, ") C(SELECT 1) Z(I)") {
+			t.Fatalf("answer %d has %d bytes", i, len(got))
+		}
+	}
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+}
+
+// M 3.6.3: after one big INSERT each connection kept megabytes.
+func TestBigStatementsLeaveNoBuffers(t *testing.T) {
+	const clients, size = 30, 4 << 20
+	r := startProxy(t)
+	r.query(t, "CREATE TABLE big (a text)")
+	var all []*socket
+	for range clients {
+		all = append(all, logIn(t, r.url))
+	}
+	before := measure(t)
+	value := strings.Repeat("x", size)
+	for _, s := range all {
+		s.asks("Z", prepare("", "INSERT INTO big VALUES ($1)"), bindTo("", "", value), executing(""), syncNow)
+		s.asks("Z", text("INSERT INTO big VALUES ('"+value+"')"))
+	}
+	if after := measure(t); after.heap > before.heap+clients*64<<10 {
+		t.Errorf("%d kB are kept for %d idle clients", (after.heap-before.heap)>>10, clients)
+	}
 }

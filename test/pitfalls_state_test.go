@@ -99,6 +99,7 @@ func TestSettingsAndRolesAreNobodyElses(t *testing.T) {
 		{"SELECT set_config('app.tenant', 'a', false)", "SELECT coalesce(current_setting('app.tenant', true), '')", "a", ""},
 		{"DO $$ BEGIN PERFORM set_config('work_mem', '1MB', false); END $$", "SHOW work_mem", "1MB", "4MB"},
 		{"BEGIN; SET LOCAL work_mem = '1MB'; COMMIT", "SHOW work_mem", "4MB", "4MB"},
+		{"DO $$ BEGIN PERFORM set_config('app.tenant', 'b', false); END $$", "SELECT coalesce(current_setting('app.tenant', true), '')", "b", ""},
 		{"SET datestyle = 'SQL, DMY'", "SHOW datestyle", "SQL, DMY", "ISO, MDY"},
 		{"SET TIME ZONE 'Asia/Tokyo'", "SHOW timezone", "Asia/Tokyo", "UTC"},
 	} {

@@ -236,7 +236,8 @@ func (s *Session) readParse(r *request, body []byte) bool {
 		r.prev, s.unnamed = s.unnamed, st
 		return true
 	}
-	if r.prev = s.statements[st.name]; r.prev != nil {
+	_, bySQL := s.names[st.name]
+	if r.prev = s.statements[st.name]; r.prev != nil || bySQL {
 		r.flags |= flagTwice
 		return true
 	}

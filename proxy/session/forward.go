@@ -362,6 +362,10 @@ func (s *Session) parseOnce(r request) {
 // sendTwice sends a Parse message for a name that is taken. The server is to find that out itself, after whatever else
 // may be wrong with it, so it goes under the name that the client's statement has there.
 func (s *Session) sendTwice() {
+	if s.ahead.front().prev == nil {
+		s.sendAsIs(true) // SQL's PREPARE took the client's own name
+		return
+	}
 	name := s.serverName(s.ahead.front().prev)
 	r, _ := s.take(false)
 	at := len(s.o.scratch)

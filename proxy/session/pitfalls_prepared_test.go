@@ -277,6 +277,22 @@ func TestANameIsPreparedOnce(t *testing.T) {
 	c.uses("a", c.again, bind("", "lockproxy_1"))
 }
 
+// A name that SQL's PREPARE took is taken for Parse as well: the server says so.
+func TestANameThatPREPARETookIsTaken(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("prepare a as select 1"))
+	c.granted(pools.Admin)
+	c.answers(complete("PREPARE"), ready('I'))
+	c.client, c.server, c.actions = nil, nil, nil
+	c.sends(parse("a", "select 2"), sync())
+	c.wantServer("by the client's own name", parse("a", "select 2"), sync())
+	twice := failed("42P05", `prepared statement "a" already exists`)
+	c.answers(twice, ready('I'))
+	c.wantClient("the server's words", twice, ready('I'))
+	c.sends(bind("", "a"), execute(""), sync())
+	c.wantServer("and the name means what it meant", bind("", "a"), execute(""), sync())
+}
+
 // O#477: a table was changed, and "cached plan must not change result type" was all that anybody heard of its statements.
 func TestAStatementWhoseResultChangedIsPreparedAnew(t *testing.T) {
 	c := newConversation(t)
