@@ -121,10 +121,8 @@ func (v *script) runs(text string) []byte {
 // play is a session with a server and pools that give whatever is asked.
 type play struct {
 	*conversation
-	v       *script
-	told    int  // bytes to the client, of all steps
-	asked   bool // a checkout that is still to be granted
-	removed bool
+	v    *script
+	told int // bytes to the client, of all steps
 }
 
 func newPlay(t *testing.T) *play {
