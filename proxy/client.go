@@ -90,6 +90,7 @@ func (c *client) Received(p []byte) {
 func (c *client) Closed(error) {
 	c.mu.Lock()
 	c.link = nil
+	c.resumeServer() // it may have waited for a client that read too little, and is to come to its end
 	events := c.stepLocked(nil, (*session.Session).ClientLost)
 	c.mu.Unlock()
 	c.pool.deliver(events)

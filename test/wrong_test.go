@@ -62,12 +62,15 @@ var vanishing = []struct {
 	}},
 	{"in COPY TO STDOUT that it does not read", func(t testing.TB, r *rig, s *socket) {
 		s.asks("H", text("BEGIN; SELECT pg_advisory_xact_lock(6); COPY (SELECT repeat('x', 1000) FROM generate_series(1, 200000)) TO STDOUT; COMMIT"))
+		r.awaitBlocked(t)
 	}},
 	{"in a large result that it does not read", func(t testing.TB, r *rig, s *socket) {
 		s.asks("D", text("SELECT pg_advisory_lock(7); SELECT repeat('x', 1000000) FROM generate_series(1, 200)"))
+		r.awaitBlocked(t)
 	}},
 	{"in the middle of a row", func(t testing.TB, r *rig, s *socket) {
 		s.asks("T", text("SELECT repeat('x', 100000000)"))
+		r.awaitBlocked(t)
 	}},
 	{"in a large message of its own", func(t testing.TB, r *rig, s *socket) {
 		s.asks("Z", text("SELECT pg_advisory_lock(8)"))
@@ -89,9 +92,16 @@ func (s *socket) runs(r *rig, sql string) {
 		WHERE query = '%s' AND state = 'active' AND datname = current_database()`, sql))
 }
 
+// awaitBlocked waits until a backend cannot write because nobody reads.
+func (r *rig) awaitBlocked(t testing.TB) {
+	t.Helper()
+	r.awaitRow(t, "the server waits for its client to read", `count(*) = 1 FROM pg_stat_activity
+		WHERE datname = current_database() AND wait_event = 'ClientWrite'`)
+}
+
 func TestAClientThatVanishesLeavesNothing(t *testing.T) {
 	for _, c := range vanishing {
-		for _, how := range []string{"reset", "end"} {
+		for _, how := range []string{"reset", "end", "half"} {
 			t.Run(c.name+", "+how, func(t *testing.T) {
 				r := startProxy(t, sized(1, 1))
 				r.query(t, "CREATE TABLE t (a int)")
@@ -103,10 +113,15 @@ func TestAClientThatVanishesLeavesNothing(t *testing.T) {
 				}
 				s := logIn(t, r.url)
 				c.do(t, r, s)
-				if how == "reset" {
+				switch how {
+				case "reset":
 					s.conn.(*net.TCPConn).SetLinger(0)
+					s.conn.Close()
+				case "end":
+					s.conn.Close()
+				case "half": // It will send nothing more, and goes on not to read.
+					s.conn.(*net.TCPConn).CloseWrite()
 				}
-				s.conn.Close()
 				awaitWithin(t, 3*time.Second, "the server has come to rest, and nobody but the other holds a lock", func() bool {
 					return r.value(t, `SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
 						AND pid <> pg_backend_pid() AND state <> 'idle') + (SELECT count(*) FROM pg_locks
