@@ -44,10 +44,12 @@ func runWorkers(t testing.TB, p *pool, jobs int, keys int, done *atomic.Int32) *
 	for w := range workers {
 		all.Go(func() {
 			for job := w; job < jobs; job += workers {
-				if err := lockAndInsert(p, strconv.Itoa(job%keys)); err == errAppGone {
-					return
-				} else if err != nil {
+				err := lockAndInsert(p, strconv.Itoa(job%keys))
+				if err != nil && err != errAppGone {
 					t.Errorf("job %d: %v", job, err)
+				}
+				if err != nil {
+					return
 				}
 				done.Add(1)
 			}

@@ -154,7 +154,14 @@ func (a *app) kill() {
 	_ = a.cmd.Process.Kill() // It may have ended.
 }
 
-var errAppGone = errors.New("the application has ended")
+var (
+	errAppGone = errors.New("the application has ended")
+	errLate    = errors.New("the application hangs")
+)
+
+// longest is how long an operation may take. It is longer than every timeout that a test waits for, so that the test
+// fails with its own words, and not with those of a test binary that hangs.
+const longest = 45 * time.Second
 
 // ask has the application do something. It fails the test only if the process does not answer as it should.
 func (a *app) ask(request appRequest) (*appAnswer, error) {
@@ -172,7 +179,12 @@ func (a *app) ask(request appRequest) (*appAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	got := <-answer
+	var got *appAnswer
+	select {
+	case got = <-answer:
+	case <-time.After(longest):
+		return nil, errLate
+	}
 	switch {
 	case got == nil:
 		return nil, errAppGone
