@@ -144,3 +144,19 @@ func TestWhatFollowsAResetFindsTheStartupSettingsInPlace(t *testing.T) {
 	c.answers(complete("DISCARD ALL"), ready('I'))
 	c.wantServer("they go first", query("BEGIN;SELECT pg_catalog.set_config( E'application_name', E'x',false);COMMIT"), query("select 2"))
 }
+
+func TestPromotionRefusedAfterItsBatchHasFailedRefusesNothing(t *testing.T) {
+	c := newConversation(t)
+	c.sends(parse("", "select boom()"), bind("", ""), execute(""), message(protocol.Flush, ""))
+	c.granted(pools.Admin)
+	c.server = nil
+	c.sends(parse("", "select pg_advisory_xact_lock(7)"), bind("", ""), execute(""), sync())
+	c.actions, c.server = nil, nil
+	c.answers(message('1', ""), message('2', ""), failed("22012", "division by zero"))
+	c.client, c.server = nil, nil
+	c.s.PromotionRefused(&c.o, c.now, &protocol.Error{Severity: "ERROR", Code: protocol.TooManyConnections})
+	c.took()
+	c.wantServer("the batch failed before; its end is all that is left of it", sync())
+	c.answers(ready('I'))
+	c.wantClient("one error was enough", ready('I'))
+}

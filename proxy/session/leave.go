@@ -278,7 +278,7 @@ func (s *Session) Cancel(o *Output, now time.Time) {
 	case s.phase == promoting && !s.toMove:
 		s.do(Action{Op: Leave})
 		s.phase = attached
-		s.refuseNext(canceled())
+		s.refuseWaiting(canceled())
 	case s.phase == attached:
 		s.cancelRunning()
 	}

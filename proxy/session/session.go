@@ -230,7 +230,14 @@ func (s *Session) PromotionRefused(o *Output, now time.Time, e *protocol.Error) 
 		s.toMove, s.moveFailed = false, true
 		return
 	}
-	s.refuseNext(e)
+	s.refuseWaiting(e)
+}
+
+// refuseWaiting refuses the message that waited for a promotion, unless its batch has failed meanwhile.
+func (s *Session) refuseWaiting(e *protocol.Error) {
+	if s.ahead.len() > 0 && !s.skip {
+		s.refuseNext(e)
+	}
 }
 
 // Tick lets the time pass: it is due at Deadline.
