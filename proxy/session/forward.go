@@ -494,7 +494,12 @@ const nobody = "lockproxy: refused"
 // refuseNext answers the next message with an error of ours, as if the server had found it: the server is made to fail
 // as well, so that its transaction stands where the client thinks it does.
 func (s *Session) refuseNext(e *protocol.Error) {
+	for i := s.ahead.len() - 1; i >= 0; i-- {
+		s.undo(s.ahead.at(i))
+	}
 	r, _ := s.take(true)
+	s.ahead.clear() // to be looked at again
+	s.sized = 0
 	at := len(s.o.scratch)
 	if r.kind == protocol.Query || r.kind == protocol.FunctionCall {
 		const failing = `ROLLBACK TO SAVEPOINT "lockproxy: refused"`
@@ -511,6 +516,5 @@ func (s *Session) refuseNext(e *protocol.Error) {
 	r.instead = e
 	r.kind, r.reply = protocol.Describe, replyNone
 	s.pushed(r)
-	s.lookAgain()
 	s.skip = true // as the server will
 }
