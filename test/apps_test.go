@@ -3,7 +3,6 @@ package test
 import (
 	"fmt"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 )
@@ -114,49 +113,76 @@ func TestListenerHearsWhileItIsIdle(t *testing.T) {
 	})
 }
 
+// tenant is a client with settings of its own: what it runs once, and what it must then see.
+type tenant struct {
+	*session
+	sets []string
+	want map[string]string
+}
+
+// newTenant is a client that sets all sorts of things in all sorts of ways.
+func newTenant(s *session, number int) *tenant {
+	zones := []string{"Asia/Tokyo", "Europe/Rome", "America/Lima", "Africa/Cairo"}
+	id := strconv.Itoa(number)
+	want := map[string]string{
+		"application_name": "client-" + id, "app.tenant": id, "TimeZone": zones[number%len(zones)],
+		"search_path": "schema_" + id, "statement_timeout": strconv.Itoa(30+number) + "s",
+	}
+	return &tenant{s, []string{
+		"SET app.tenant = '" + id + "'",
+		"SET TIME ZONE '" + want["TimeZone"] + "'",
+		"SELECT set_config('search_path', '" + want["search_path"] + "', false)",
+		"BEGIN; SET statement_timeout = '" + want["statement_timeout"] + "'; COMMIT",
+		"BEGIN; SET app.tenant = 'undone'; ROLLBACK",
+		"BEGIN; SET LOCAL app.tenant = 'local'; COMMIT",
+	}, want}
+}
+
+// plainTenant is a client that sets nothing, and so has the server's defaults.
+func plainTenant(s *session) *tenant {
+	return &tenant{s, nil, map[string]string{
+		"app.tenant": "", "TimeZone": "UTC", "search_path": `"$user", public`, "statement_timeout": "0",
+	}}
+}
+
+func (c *tenant) live(rounds int) error {
+	for _, set := range c.sets {
+		if _, err := c.query(set); err != nil {
+			return err
+		}
+	}
+	for range rounds {
+		for name, value := range c.want {
+			rows, err := c.query("SELECT current_setting($1, true)", name)
+			if err != nil {
+				return err
+			}
+			if rows[0][0] != value {
+				return fmt.Errorf("%s is %q, not %q", name, rows[0][0], value)
+			}
+		}
+	}
+	return nil
+}
+
 // A setting is what its own client made it, on whatever backend its next statement runs.
 func TestSettingsAreSeenByTheirOwnClientAlone(t *testing.T) {
-	const clients, rounds = 20, 15
-	zones := []string{"UTC", "Asia/Tokyo", "Europe/Rome", "America/Lima", "Africa/Cairo"}
+	const clients, plain, rounds = 20, 4, 15
 	run(t, func(t *testing.T, start starter) {
 		r := startProxy(t)
 		noise(t, r.url, 2)
 		a := start(t)
-		var all sync.WaitGroup
+		var tenants []*tenant
 		for i := range clients {
-			s := a.connect(t, withParameter(t, r.url, "application_name", fmt.Sprint("client-", i)))
-			all.Go(func() {
-				tenant, zone := strconv.Itoa(i), zones[i%len(zones)]
-				want := map[string]string{
-					"application_name": "client-" + tenant, "app.tenant": tenant, "TimeZone": zone,
-					"search_path": "schema_" + tenant, "statement_timeout": strconv.Itoa(30+i) + "s",
-				}
-				for _, set := range []struct {
-					sql  string
-					args []string
-				}{
-					{"SET app.tenant = '" + tenant + "'", nil},
-					{"SET TIME ZONE '" + zone + "'", nil},
-					{"SELECT set_config('search_path', $1, false)", []string{want["search_path"]}},
-					{"BEGIN; SET statement_timeout = '" + want["statement_timeout"] + "'; COMMIT", nil},
-					{"BEGIN; SET app.tenant = 'undone'; ROLLBACK", nil},
-					{"BEGIN; SET LOCAL app.tenant = 'local'; COMMIT", nil},
-				} {
-					if _, err := s.query(set.sql, set.args...); err != nil {
-						t.Errorf("client %d: %s: %v", i, set.sql, err)
-						return
-					}
-				}
-				for range rounds {
-					for name, value := range want {
-						rows, err := s.query("SELECT current_setting($1)", name)
-						if err != nil || rows[0][0] != value {
-							t.Errorf("client %d: %s is %v (%v), not %s", i, name, rows, err, value)
-						}
-					}
-				}
-			})
+			tenants = append(tenants, newTenant(a.connect(t, withParameter(t, r.url, "application_name", fmt.Sprint("client-", i))), i))
 		}
-		all.Wait()
+		for range plain {
+			tenants = append(tenants, plainTenant(a.connect(t, r.url)))
+		}
+		inParallel(len(tenants), len(tenants), func(i int) {
+			if err := tenants[i].live(rounds); err != nil {
+				t.Errorf("client %d: %v", i, err)
+			}
+		})
 	})
 }
