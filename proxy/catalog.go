@@ -16,13 +16,19 @@ import (
 const catalogLives = 30 * time.Second
 
 // FindFunctions finds the functions whose bodies name a lock function: those of PostgreSQL by oid, for FunctionCall
-// messages, and the users' own by name. Trigger functions cannot be called by name.
-const FindFunctions = `SELECT p.oid::pg_catalog.int8::pg_catalog.text, n.nspname::pg_catalog.text, p.proname::pg_catalog.text
-FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
-WHERE p.prorettype OPERATOR(pg_catalog.<>) 'pg_catalog.trigger'::pg_catalog.regtype AND
-(p.proname OPERATOR(pg_catalog.~) '^pg_(try_)?advisory_(xact_)?(un)?lock' AND n.nspname OPERATOR(pg_catalog.=) 'pg_catalog'
-OR n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}') AND
-CASE WHEN p.prokind OPERATOR(pg_catalog.<>) 'a' THEN pg_catalog.pg_get_functiondef(p.oid) OPERATOR(pg_catalog.~*) 'pg_(try_)?advisory_' END)`
+// messages, and the users' own by name. And it finds those whose bodies change settings for longer than a transaction, or
+// make temporary tables. Trigger functions cannot be called by name.
+const FindFunctions = `SELECT p.oid::pg_catalog.int8::pg_catalog.text, n.nspname::pg_catalog.text, p.proname::pg_catalog.text, f.locks, f.leaves
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace CROSS JOIN LATERAL (SELECT
+CASE WHEN n.nspname OPERATOR(pg_catalog.=) ANY ('{pg_catalog,information_schema}')
+THEN p.proname OPERATOR(pg_catalog.~) '^pg_(try_)?advisory_(xact_)?(un)?lock' AND n.nspname OPERATOR(pg_catalog.=) 'pg_catalog'
+WHEN p.prokind OPERATOR(pg_catalog.<>) 'a'
+THEN pg_catalog.pg_get_functiondef(p.oid) OPERATOR(pg_catalog.~*) 'pg_(try_)?advisory_' ELSE false END AS locks,
+n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}') AND
+(pg_catalog.regexp_replace(p.prosrc, 'set_config\s*\([^()]*,\s*true\s*\)', '', 'gi') OPERATOR(pg_catalog.~*) 'set_config\s*\('
+OR p.prosrc OPERATOR(pg_catalog.~*) '(^|;|''|\ybegin|\ythen|\yelse|\yloop)\s*(re)?set\s+(?!local\y|transaction\y|constraints\y)["\w]'
+OR p.prosrc OPERATOR(pg_catalog.~*) '\ycreate\s+((local|global)\s+)?temp') AS leaves) f
+WHERE p.prorettype OPERATOR(pg_catalog.<>) 'pg_catalog.trigger'::pg_catalog.regtype AND (f.locks OR f.leaves)`
 
 // newCatalog makes a catalog of the functions from the configuration and of the rows that FindFunctions gave.
 func newCatalog(configured []string, rows [][]string) (*session.Catalog, error) {
@@ -32,7 +38,9 @@ func newCatalog(configured []string, rows [][]string) (*session.Catalog, error) 
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, session.Function{OID: uint32(oid), Schema: row[1], Name: row[2]})
+		found = append(found, session.Function{
+			OID: uint32(oid), Schema: row[1], Name: row[2], Locks: row[3] == "t", Leaves: row[4] == "t",
+		})
 	}
 	return session.NewCatalog(configured, found)
 }
@@ -44,7 +52,7 @@ func (p *pool) findings() []*backend.Probe {
 	if !p.known.IsZero() && time.Since(p.known) < catalogLives {
 		return nil
 	}
-	return []*backend.Probe{{Name: "the functions that take locks", SQL: FindFunctions}}
+	return []*backend.Probe{{Name: "the functions that take locks or leave state", SQL: FindFunctions}}
 }
 
 // learn takes over what the probe found.

@@ -41,7 +41,11 @@ func (s *scan) candidate() {
 		s.touches |= touch
 	}
 	s.touches |= touch & TouchLinks // dblink may be in any schema
-	if s.reader.userFunction(schema, name) {
+	locks, leaves := s.reader.userFunction(schema, name)
+	if leaves {
+		s.touches |= TouchFunction
+	}
+	if locks {
 		s.call(Unknown, name)
 	}
 }

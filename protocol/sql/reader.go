@@ -2,6 +2,7 @@ package sql
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -9,9 +10,15 @@ import (
 // Reader reads texts. It knows which functions take locks; it does not change after NewReader, and may be used by
 // any number of goroutines at once.
 type Reader struct {
-	// users holds the user's own lock functions by name, each with the schemas that it may be in; "" is any.
-	users  map[string][]string
+	// users holds the user's own functions that matter, by name.
+	users  map[string][]userFunction
 	wanted wanted
+}
+
+// userFunction is what a function of the user's does, if it is in the schema; "" is any.
+type userFunction struct {
+	schema        string
+	locks, leaves bool
 }
 
 // Dialect is what of a session's settings changes how its text is read.
@@ -20,11 +27,11 @@ type Dialect struct {
 	Encoding        Encoding // of client_encoding
 }
 
-// NewReader gives a Reader that takes the named functions for lock functions, besides PostgreSQL's own. A name may
-// have its schema before it, and folds unless it is quoted, as in SQL: "acquire", "app.acquire", `"App".acquire`.
-// The error names the entry that is not such a name.
-func NewReader(functions []string) (*Reader, error) {
-	r := &Reader{users: make(map[string][]string)}
+// NewReader gives a Reader that takes the named functions for lock functions, besides PostgreSQL's own, and those after
+// them for functions that leave something in the server session. A name may have its schema before it, and folds unless
+// it is quoted, as in SQL: "acquire", "app.acquire", `"App".acquire`. The error names the entry that is not such a name.
+func NewReader(functions []string, leaving ...string) (*Reader, error) {
+	r := &Reader{users: make(map[string][]userFunction)}
 	for name := range lockFunctions {
 		r.want(name)
 	}
@@ -36,12 +43,13 @@ func NewReader(functions []string) (*Reader, error) {
 	for _, name := range []string{"pg_temp", "pg_temp_1", "pg_temp_12", "pg_temp_123", "pg_temp_1234", "pg_temp_12345"} {
 		r.want(name)
 	}
-	for _, entry := range functions {
+	for i, entry := range append(slices.Clone(functions), leaving...) {
 		schema, name, ok := parseFunction(entry)
 		if !ok {
 			return nil, fmt.Errorf("%q is not the name of a function: want name or schema.name", entry)
 		}
-		r.users[name] = append(r.users[name], schema)
+		leaves := i >= len(functions)
+		r.users[name] = append(r.users[name], userFunction{schema, !leaves, leaves})
 		r.want(name)
 	}
 	return r, nil
@@ -85,15 +93,15 @@ func parseFunction(entry string) (schema, name string, ok bool) {
 	}
 }
 
-// userFunction tells whether the function is one of the user's that take locks. A call without a schema may mean one in
-// any schema, by the search path.
-func (r *Reader) userFunction(schema, name []byte) bool {
-	for _, s := range r.users[string(name)] {
-		if s == "" || len(schema) == 0 || s == string(schema) {
-			return true
+// userFunction tells what a function of the user's does. A call without a schema may mean one in any schema, by the
+// search path.
+func (r *Reader) userFunction(schema, name []byte) (locks, leaves bool) {
+	for _, f := range r.users[string(name)] {
+		if f.schema == "" || len(schema) == 0 || f.schema == string(schema) {
+			locks, leaves = locks || f.locks, leaves || f.leaves
 		}
 	}
-	return false
+	return locks, leaves
 }
 
 // Read reads a text, without its terminating zero byte. Any bytes will do. It keeps nothing of text, and allocates

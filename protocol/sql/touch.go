@@ -26,6 +26,7 @@ const (
 	TouchDefinition                      // what may change which functions take locks, or a role's own settings
 	TouchLinks                           // connections that the server session keeps (dblink_connect)
 	TouchRollbackTo                      // ROLLBACK TO SAVEPOINT
+	TouchFunction                        // a function of the user's that leaves something in the server session
 )
 
 // Has tells whether t has any of the bits.

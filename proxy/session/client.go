@@ -400,7 +400,10 @@ func (s *Session) readFunctionCall(r *request, body []byte, whole bool) bool {
 		return false
 	}
 	oid := uint32(body[0])<<24 | uint32(body[1])<<16 | uint32(body[2])<<8 | uint32(body[3])
-	r.lock = s.cfg.Catalog().locks[oid]
+	catalog := s.cfg.Catalog()
+	if r.lock = catalog.locks[oid]; catalog.leaves[oid] {
+		r.touches = sql.TouchFunction
+	}
 	if r.lock != 0 {
 		u := sql.Unit{Lock: r.lock, Simple: r.lock&sql.Unknown == 0}
 		u.Columns[0] = r.lock

@@ -27,7 +27,7 @@ type conversation struct {
 // newConversation gives a session that has been welcomed and is idle.
 func newConversation(t *testing.T, change ...func(*Config)) *conversation {
 	t.Helper()
-	catalog, err := NewCatalog([]string{"app.acquire"}, []Function{{2880, "pg_catalog", "pg_advisory_lock"}})
+	catalog, err := NewCatalog([]string{"app.acquire"}, []Function{{OID: 2880, Schema: "pg_catalog", Name: "pg_advisory_lock"}, {OID: 9000, Schema: "app", Name: "tenant", Leaves: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,4 +306,13 @@ func TestOurQuestionsAreNotBoundedByTheClientsStatementTimeout(t *testing.T) {
 	c.answers(row("1"), complete("SELECT 1"), ready('I'))
 	c.wantServer("the timeout is off for the question, and then on again", query("SET statement_timeout = 0"), query(askLocks),
 		query("SELECT pg_catalog.set_config( E'statement_timeout', E'1',false);"))
+}
+
+func TestAFunctionThatLeavesStatePinsTheSession(t *testing.T) {
+	for _, call := range []string{"select tenant('a')", "call app.tenant('a')", "do $$ begin perform app.tenant('a'); end $$"} {
+		c := newConversation(t)
+		c.sends(query(call))
+		c.granted(pools.Admin)
+		c.wantAction("what it leaves is nobody else's", Action{Op: Pinned})
+	}
 }

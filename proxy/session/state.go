@@ -52,7 +52,7 @@ const (
 
 // pinning is what lives in the server session and cannot be moved.
 const pinning = sql.TouchRole | sql.TouchPrepare | sql.TouchTemp | sql.TouchListen | sql.TouchHold | sql.TouchLoad |
-	sql.TouchSequence | sql.TouchSeed | sql.TouchLinks
+	sql.TouchSequence | sql.TouchSeed | sql.TouchLinks | sql.TouchFunction
 
 var pinWords = []struct {
 	bit  sql.Touch
@@ -61,7 +61,7 @@ var pinWords = []struct {
 	{pinSession, "session mode"}, {pinSetting, "setting named by a value"}, {sql.TouchRole, "role"}, {sql.TouchPrepare, "prepared statement"},
 	{sql.TouchTemp, "temporary table"}, {sql.TouchListen, "listen"}, {sql.TouchHold, "cursor with hold"},
 	{sql.TouchLoad, "loaded library"}, {sql.TouchSequence, "sequence value"}, {sql.TouchSeed, "random seed"},
-	{sql.TouchLinks, "connections of the server's"},
+	{sql.TouchLinks, "connections of the server's"}, {sql.TouchFunction, "function that leaves state"},
 }
 
 func pinNames(pins sql.Touch) (names []string) {
