@@ -37,8 +37,8 @@ func TestStalledHolderIsReapedAndItsWaiterGoesOn(t *testing.T) {
 		a := start(t)
 		holder, waiter := a.connect(t, r.url), a.connect(t, r.url)
 		holder.exec(t, "BEGIN")
+		idle := time.Now() // No later than the server's own clock, which starts when it has answered.
 		holder.exec(t, "SELECT pg_advisory_xact_lock($1)", "1")
-		idle := time.Now()
 		told := holder.hear()
 		waits := waiter.start("SELECT pg_advisory_xact_lock($1)", "1")
 		if _, err := waits.wait(t, timeout+2*time.Second); err != nil {
