@@ -316,3 +316,20 @@ func TestAFunctionThatLeavesStatePinsTheSession(t *testing.T) {
 		c.wantAction("what it leaves is nobody else's", Action{Op: Pinned})
 	}
 }
+
+func TestTheRestOfAMessageForALostServerGoesNowhere(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("copy t from stdin"))
+	c.granted(pools.Admin)
+	c.answers(message(protocol.CopyInResponse, "\x00\x00\x01\x00\x00"))
+	line := message(protocol.CopyData, "a line\n")
+	c.sends(line[:8])
+	c.client, c.server = nil, nil
+	c.s.ServerLost(&c.o, c.now)
+	c.took()
+	c.wantClient("the statement is answered", failed("08006", "the server closed the connection unexpectedly"), ready('I'))
+	c.actions = nil
+	c.sends(line[8:], query("select 1"))
+	c.granted(pools.Admin)
+	c.wantServer("the next server gets what is meant for it", query("select 1"))
+}

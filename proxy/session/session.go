@@ -335,6 +335,7 @@ func (s *Session) remove(why Reason, text string) {
 
 // letGo forgets the server, which somebody else may have now.
 func (s *Session) letGo() {
+	s.streamDrop = true // the rest of a message that was on its way there is nobody else's
 	if s.cancelling {
 		s.strayCancels++
 	}
