@@ -17,6 +17,7 @@ type serverSide struct {
 	open       bool // messages of a batch are sent, and its Sync is not
 	unitsAhead int  // ReadyForQuery messages to come
 	copyIn     bool // the server takes COPY data
+	forgets    bool // of the messages in flight some may deallocate statements
 	resets     bool // of the messages in flight some may give settings their defaults back
 
 	passing  passing
@@ -274,6 +275,7 @@ func (s *Session) deallocates(head *request, tag []byte) {
 	case bytes.HasPrefix(tag, []byte("DEALLOCATE ALL")):
 		s.deallocated()
 		s.state.made = nil
+		s.lookAgain()
 	case bytes.HasPrefix(tag, []byte("DEALLOCATE")) && head.unit != nil:
 		for _, op := range head.unit.Prepared {
 			if op.Op == sql.OpDeallocate {
@@ -281,6 +283,7 @@ func (s *Session) deallocates(head *request, tag []byte) {
 				delete(s.state.made, op.Name)
 			}
 		}
+		s.lookAgain()
 	}
 }
 
@@ -476,6 +479,7 @@ func (s *Session) ready(frame []byte) (visible bool) {
 	status := frame[protocol.HeadSize]
 	s.srvStatus = status
 	s.resets = s.resets && flight.len() > 0
+	s.forgets = s.forgets && flight.len() > 0
 	switch head.purpose {
 	case theirs:
 		return s.readyForClient(&head, status)

@@ -333,3 +333,24 @@ func TestTheRestOfAMessageForALostServerGoesNowhere(t *testing.T) {
 	c.granted(pools.Admin)
 	c.wantServer("the next server gets what is meant for it", query("select 1"))
 }
+
+func TestTimeoutsAreSwitchedOnceWhereNothingElseIsSet(t *testing.T) {
+	c := newConversation(t, func(cfg *Config) { cfg.IdleTimeout = 0 })
+	c.sends(query("begin"), query("select pg_advisory_xact_lock(1)"))
+	c.granted(pools.Lock)
+	c.answers(complete("BEGIN"), row(""), complete("COMMIT"), ready('I'), complete("BEGIN"), ready('T'))
+	c.answers(row(""), complete("SELECT 1"), ready('T'))
+	c.server = nil
+	off := func() []byte {
+		c.server = nil
+		c.sends(query("select 1"))
+		return c.server
+	}
+	if first := off(); !strings.Contains(string(first), `SET LOCAL "lock_timeout" TO DEFAULT`) {
+		t.Fatalf("an ordinary statement is not bounded: %s", spell(first))
+	}
+	c.answers(message('1', ""), message('2', ""), complete("SET"), message('3', ""), message('3', ""), ready('T'), row("1"), complete("SELECT 1"), ready('T'))
+	if next := off(); string(next) != string(query("select 1")) {
+		t.Fatalf("nor is the next, and nothing is to be switched: %s", spell(next))
+	}
+}

@@ -94,6 +94,13 @@ func (s *Session) named(r *request) bool {
 	if s.srv.flight.len() == 0 {
 		return true
 	}
+	if r.kind == protocol.Query && !s.open && r.unit != nil && r.unit.Prepared != nil {
+		return false // SQL's own statements are rare: whatever comes before is to be known
+	}
+	names := r.kind != protocol.Execute && (r.stmt != nil || r.has(flagUnknown))
+	if s.forgets && names && s.forgetsEarlier() {
+		return false
+	}
 	st := r.stmt
 	if r.has(flagTwice) {
 		st = r.prev
@@ -122,6 +129,19 @@ func (s *Session) closesEarlier() bool {
 		r := s.srv.flight.at(i)
 		closes = closes || r.kind == protocol.Close && r.prev != nil
 		if closes && r.kind == protocol.Sync {
+			return true
+		}
+	}
+	return false
+}
+
+// forgetsEarlier tells whether an earlier unit that is under way may deallocate statements.
+func (s *Session) forgetsEarlier() bool {
+	forgets := false
+	for i := range s.srv.flight.len() {
+		r := s.srv.flight.at(i)
+		forgets = forgets || r.touches.Has(sql.TouchDeallocate|sql.TouchDiscardAll)
+		if forgets && r.ends() {
 			return true
 		}
 	}

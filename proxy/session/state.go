@@ -33,6 +33,7 @@ type serverState struct {
 	opaque     bool // a statement ran that may have left anything, locks as well
 
 	local      *Settings // in place until the end of the transaction, on a lock backend
+	isLocal    bool
 	localKnown bool
 	ownLock    bool // the application set lock_timeout itself since
 	ownIdle    bool
@@ -90,6 +91,9 @@ func (s *Session) touch(r *request) {
 	}
 	if t.Has(sql.TouchDefinition) {
 		s.do(Action{Op: Redefined})
+	}
+	if t.Has(sql.TouchDiscardAll) || t.Has(sql.TouchDeallocate) {
+		s.forgets = true
 	}
 	if t.Has(sql.TouchDiscardAll) || t.Has(sql.TouchDeallocate) && deallocatesAll(r.unit) {
 		s.srv.prepared.clear() // what comes behind it must not count on them
@@ -186,7 +190,7 @@ func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseco
 
 // inPlace gives the settings that the server has now, as far as sessions put them there.
 func (s *Session) inPlace() *Settings {
-	if s.state.local != nil {
+	if s.state.isLocal { // which nil says nothing of: it is the empty set
 		return s.state.local
 	}
 	return s.srv.settings
@@ -254,7 +258,7 @@ func (s *Session) localTimeouts(locks bool) {
 			s.runInBatch(appendReset(nil, name, true))
 		}
 	}
-	s.state.local, s.state.localKnown = want, true
+	s.state.local, s.state.isLocal, s.state.localKnown = want, true, true
 }
 
 // runInBatch runs a statement of ours without parameters in the batch at hand, or as one before it.
@@ -277,7 +281,7 @@ func (s *Session) runInBatch(text []byte) {
 
 // transactionOver follows the settings through the end of a transaction.
 func (st *serverState) transactionOver() {
-	st.local, st.localKnown = nil, true
+	st.local, st.isLocal, st.localKnown = nil, false, true
 }
 
 // discarded takes over what DISCARD ALL does to a session.
