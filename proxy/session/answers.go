@@ -17,6 +17,7 @@ type serverSide struct {
 	open       bool // messages of a batch are sent, and its Sync is not
 	unitsAhead int  // ReadyForQuery messages to come
 	copyIn     bool // the server takes COPY data
+	erred      bool // the unit at hand has had its error
 	forgets    bool // of the messages in flight some may deallocate statements
 	resets     bool // of the messages in flight some may give settings their defaults back
 
@@ -368,6 +369,7 @@ func (s *Session) failure(frame []byte) (visible bool) {
 	}
 	visible = head.purpose == theirs || head.purpose == forStatement
 	if visible {
+		s.erred = true
 		visible = s.unreplaced(head, frame)
 	}
 	if head.ends() {
@@ -496,7 +498,7 @@ func (s *Session) ready(frame []byte) (visible bool) {
 }
 
 func (s *Session) readyForClient(head *request, status byte) (visible bool) {
-	s.state.resetting = false
+	s.state.resetting, s.erred = false, false
 	if s.syncError != nil {
 		// The server stands in the failed block that put the settings in place.
 		if s.tx != 'I' {

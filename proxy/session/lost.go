@@ -93,11 +93,13 @@ func (s *Session) answerLost(flight *queue, e *protocol.Error) (asked bool) {
 		commit = commit || r.has(flagCommit)
 		if r.ends() {
 			s.answerLostUnit(e, commit)
-			commit, open = false, false
+			commit, open, s.erred = false, false, false
 		}
 	}
 	if open || s.open {
-		s.tellError(e) // the batch goes on: the rest is dropped up to its Sync
+		if !s.erred {
+			s.tellError(e) // the batch goes on: the rest is dropped up to its Sync
+		}
 		s.lostInside()
 		s.skip = true
 		asked = true
@@ -105,7 +107,7 @@ func (s *Session) answerLost(flight *queue, e *protocol.Error) (asked bool) {
 	return asked
 }
 
-// answerLostUnit gives a unit's answer: the error, and where the client stands now.
+// answerLostUnit gives a unit's answer: the error, unless it has had one, and where the client stands now.
 func (s *Session) answerLostUnit(e *protocol.Error, commit bool) {
 	if commit {
 		s.tx = 'I'
@@ -116,7 +118,9 @@ func (s *Session) answerLostUnit(e *protocol.Error, commit bool) {
 	} else {
 		s.lostInside()
 	}
-	s.tellError(e)
+	if !s.erred {
+		s.tellError(e)
+	}
 	s.tellReady()
 }
 
