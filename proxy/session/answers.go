@@ -260,6 +260,7 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 		s.srv.settings = nil
 		if head.purpose == theirs {
 			s.discarded()
+			s.lookAgain()
 		}
 	}
 	if head.touches.Has(sql.TouchDeallocate) {
