@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -252,7 +253,9 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 		return
 	}
 	s.copyIn = false
-	s.state.resetting = s.state.resetting || head.has(flagResets)
+	if head.has(flagResets) {
+		s.noteResets(head)
+	}
 	if head.lock != 0 {
 		s.held.ran(head.lock, head.counts())
 	}
@@ -313,12 +316,10 @@ func (s *Session) reported(frame []byte) (visible bool) {
 	if s.srv.flight.len() > 0 && s.srv.flight.front().purpose != theirs {
 		return false
 	}
-	if s.state.resetting || s.srv.flight.len() > 0 && s.srv.flight.front().has(flagResets) {
-		name := strings.ToLower(string(name))
-		if _, own := s.client.Settings.Get(name); own {
-			s.tellDefault(name)
-			return false
-		}
+	lower := strings.ToLower(string(name))
+	if slices.Contains(s.state.resetting, lower) || s.srv.flight.len() > 0 && s.resetsOne(s.srv.flight.front(), lower) {
+		s.tellDefault(lower)
+		return false
 	}
 	before := s.state.told
 	if s.state.told = before.With(string(name), string(value)); s.state.told == before {
@@ -330,6 +331,33 @@ func (s *Session) reported(frame []byte) (visible bool) {
 		s.state.unclear = true
 	}
 	return true
+}
+
+// noteResets remembers which startup parameters a message that has run gave their defaults back. The server reports
+// them with its ReadyForQuery.
+func (s *Session) noteResets(r *request) {
+	for _, one := range s.client.Settings.All() {
+		if s.resetsOne(r, one.Name) {
+			s.state.resetting = append(s.state.resetting, one.Name)
+		}
+	}
+}
+
+// resetsOne tells whether running a message leaves a startup parameter at the server's default.
+func (s *Session) resetsOne(r *request, name string) bool {
+	if _, own := s.client.Settings.Get(name); !own || !r.has(flagResets) {
+		return false
+	}
+	reset := r.touches.Has(sql.TouchDiscardAll)
+	if r.unit == nil {
+		return reset
+	}
+	for _, one := range r.unit.Settings {
+		if one.Op == sql.OpResetAll || one.Name == name {
+			reset = isReset(one)
+		}
+	}
+	return reset
 }
 
 // tellDefault tells the client what a reset means for a startup parameter: its value is the session's default, which
@@ -499,7 +527,7 @@ func (s *Session) ready(frame []byte) (visible bool) {
 }
 
 func (s *Session) readyForClient(head *request, status byte) (visible bool) {
-	s.state.resetting, s.erred = false, false
+	s.state.resetting, s.erred = nil, false
 	if s.syncError != nil {
 		// The server stands in the failed block that put the settings in place.
 		if s.tx != 'I' {

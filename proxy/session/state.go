@@ -24,7 +24,7 @@ type serverState struct {
 	// Settings that may have changed since the session and its server agreed on them. What became of them is asked
 	// before the server could be given back: a rollback, a savepoint or a function may have undone it.
 	touched    []string
-	resetting  bool // RESET or DISCARD ALL is under way
+	resetting  []string // startup parameters that RESET or DISCARD ALL gave their defaults back, in this unit
 	resetAll   bool
 	unasked    bool // the client was told that they have, outside a transaction or by its COMMIT
 	wasReset   bool // RESET was among it
