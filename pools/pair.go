@@ -82,12 +82,12 @@ func (p *Pair) Checkout(now time.Time, w *Waiter, k Kind) {
 // event, and a grant must still be released. A dial that was wanted for w goes on.
 func (p *Pair) Leave(now time.Time, w *Waiter) bool {
 	now = p.enter(now)
-	if !p.waits(w) {
-		return false
+	waited := p.waits(w)
+	if waited {
+		w.place.in.remove(&w.place)
 	}
-	w.place.in.remove(&w.place)
-	p.settle(now)
-	return true
+	p.settle(now) // also where nobody left: the time has passed, and a dial may be due
+	return waited
 }
 
 // Release gives back a clean backend: to the first who waits, or to the idle ones; or it is closed, when
@@ -112,7 +112,6 @@ func (p *Pair) Remove(now time.Time, b *Backend) {
 	pl := &p.pools[b.kind]
 	switch b.place.in {
 	case nil:
-		return
 	case &pl.idle:
 		pl.idle.remove(&b.place)
 	default:
