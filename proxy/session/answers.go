@@ -550,6 +550,7 @@ func (s *Session) midMessage() bool { return s.rest > 0 && !s.restDrop }
 // transactionOver takes the end of a transaction.
 func (s *Session) transactionOver() {
 	s.state.transactionOver()
+	s.state.agreed = s.state.told
 	s.held.xact = false
 }
 

@@ -121,7 +121,7 @@ func (s *Session) welcome(reported *Settings) {
 	s.o.scratch = protocol.AppendKeyData(s.o.scratch, s.client.Pid, s.client.Key)
 	s.toClient(s.o.since(at))
 	s.tellReady()
-	s.state.told, s.state.welcomed = reported, reported
+	s.state.told, s.state.welcomed, s.state.agreed = reported, reported, reported
 	s.do(Action{Op: Welcomed})
 	if s.phase == starting {
 		s.phase = resting

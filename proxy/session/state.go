@@ -17,6 +17,7 @@ type serverState struct {
 	settings *Settings // wanted: from the startup message, as changed by SET and RESET since
 	told     *Settings // by ParameterStatus
 	welcomed *Settings // the same when it was let in
+	agreed   *Settings // the same outside its last transaction
 	dialect  sql.Dialect
 	pins     sql.Touch             // why the server may not be given back
 	made     map[string]*statement // prepared statements that the server knows by the client's own names
@@ -345,7 +346,20 @@ func (s *Session) tellReported() {
 		s.o.scratch = protocol.AppendParameterStatus(s.o.scratch, reportedName(p.Name), p.Value)
 		s.toClient(s.o.since(at))
 	}
-	s.state.told = reported
+	s.state.told, s.state.agreed = reported, reported
+}
+
+// tellBack tells the client that what a lost transaction had set is undone.
+func (s *Session) tellBack() {
+	for _, p := range s.state.agreed.All() {
+		if told, _ := s.state.told.Get(p.Name); told == p.Value {
+			continue
+		}
+		at := len(s.o.scratch)
+		s.o.scratch = protocol.AppendParameterStatus(s.o.scratch, reportedName(p.Name), p.Value)
+		s.toClient(s.o.since(at))
+	}
+	s.state.told = s.state.agreed
 }
 
 // reportedName gives a setting's name as servers spell it in ParameterStatus (guc_tables.c): ours are in lower case.

@@ -240,6 +240,7 @@ func (s *Session) answerRun(r *request, text []byte) {
 		s.begin, s.failed, s.owed = s.begin[:0], false, nil
 		s.tx = 'I'
 		s.tellComplete(tag)
+		s.tellBack()
 	default:
 		s.discarded()
 		s.tellComplete("DISCARD ALL")
