@@ -230,3 +230,28 @@ func TestRetryDelayIsBounded(t *testing.T) {
 		}
 	}
 }
+
+func TestCallsThatChangeNothingLeaveNoDialUndone(t *testing.T) {
+	// A clock that they put forward made a dial due that none of them began: the simulation found that.
+	begin := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	later := begin.Add(time.Minute)
+	calls := map[string]func(p *Pair, gone *Backend){
+		"Leave":  func(p *Pair, gone *Backend) { p.Leave(later, &Waiter{}) },
+		"Remove": func(p *Pair, gone *Backend) { p.Remove(later, gone) },
+		"Take":   func(p *Pair, gone *Backend) { p.Take(later, &Waiter{}, gone) },
+	}
+	for name, call := range calls {
+		p := NewPair(Config{Max: 2, MinIdle: 1}, Config{Max: 1})
+		p.Tick(begin)
+		gone := p.Dialed(begin, p.Events()[0].Dial, nil)
+		p.Remove(begin, gone)
+		p.DialFailed(begin, p.Events()[0].Dial, errors.New("refused"), false)
+		call(p, gone)
+		if err := p.Invariants(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if p.Tick(later); len(p.Events()) != 1 {
+			t.Errorf("%s: the dial is not begun when it is due", name)
+		}
+	}
+}

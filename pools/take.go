@@ -9,6 +9,7 @@ func (p *Pair) Take(now time.Time, w *Waiter, b *Backend) bool {
 	now = p.enter(now)
 	pl := &p.pools[b.kind]
 	if b.place.in != &pl.idle || p.closed {
+		p.settle(now)
 		return false
 	}
 	if w.backend != nil || w.place.in != nil {

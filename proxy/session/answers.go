@@ -492,7 +492,8 @@ func (s *Session) copyBegins(head *request) {
 			s.unitsAhead--
 			s.open = true
 		default:
-			i++
+			s.copyIn = false // it ends the COPY with an error, and Sync messages behind it count again
+			return
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/lockproxy/lockproxy/pools"
@@ -159,4 +160,73 @@ func TestPromotionRefusedAfterItsBatchHasFailedRefusesNothing(t *testing.T) {
 	c.wantServer("the batch failed before; its end is all that is left of it", sync())
 	c.answers(ready('I'))
 	c.wantClient("one error was enough", ready('I'))
+}
+
+func TestAnswerThatHadItsErrorGetsNoSecondOneWhenItsServerIsLost(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("begin"), query("select boom()"))
+	c.granted(pools.Admin)
+	c.answers(complete("BEGIN"), ready('T'), failed("22012", "division by zero"))
+	c.client = nil
+	c.loses()
+	c.wantClient("no unit has two errors", ready('E'))
+}
+
+func TestDeallocateWaitsUntilItIsKnownWhatIsThere(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("begin"), parse("s1", "select 1"), sync(), query("deallocate s1"))
+	c.granted(pools.Admin)
+	c.wantServer("the batch may fail before its Parse", query("begin"), parse("lockproxy_1", "select 1"), sync())
+	c.answers(complete("BEGIN"), ready('T'), message('1', ""), ready('T'))
+	if !strings.Contains(string(c.server), "deallocate s1") {
+		t.Errorf("after the batch the server got %s", spell(c.server))
+	}
+}
+
+func TestWhatFollowsADeallocateFindsNoStatement(t *testing.T) {
+	c := newConversation(t)
+	c.sends(parse("s1", "select 1"), sync())
+	c.granted(pools.Admin)
+	c.answers(message('1', ""), ready('I'))
+	c.client, c.server, c.actions = nil, nil, nil
+	c.sends(query("begin"), query("select 1"))
+	c.granted(pools.Admin)
+	c.answers(complete("BEGIN"), ready('T'), row("1"), complete("SELECT 1"), ready('T'))
+	c.server = nil
+	c.sends(query("deallocate all"), bind("", "s1"), execute(""), sync())
+	c.wantServer("what names mean is known when it has run", query("deallocate all"))
+	c.answers(complete("DEALLOCATE ALL"), ready('T'))
+	if strings.Contains(string(c.server), "lockproxy_") {
+		t.Errorf("the server got %s, which uses a statement that is gone", spell(c.server))
+	}
+}
+
+func TestResetOfOneStartupSettingLeavesTheOthersReports(t *testing.T) {
+	c := newConversation(t)
+	c.s.client.Settings = NewSettings([]Setting{{"timezone", "x"}, {"application_name", "y"}})
+	c.sends(parse("", "set timezone = 'z'"), bind("", ""), execute(""), parse("", "reset application_name"), bind("", ""),
+		execute(""), sync())
+	c.granted(pools.Admin)
+	c.answers(message('1', ""), message('2', ""), complete("SET"), message('1', ""), message('2', ""), complete("RESET"))
+	c.client = nil
+	report := protocol.AppendParameterStatus(nil, "TimeZone", "z")
+	c.answers(report)
+	c.wantClient("it was set, and not reset", report)
+}
+
+func TestWhatEndsACopyFromAfarLeavesTheSyncBehindItToBeAnswered(t *testing.T) {
+	c := newConversation(t)
+	c.sends(parse("", "copy t from stdin"), bind("", ""), execute(""), message(protocol.Flush, ""))
+	c.granted(pools.Admin)
+	c.answers(message('1', ""), message('2', ""))
+	c.server, c.client, c.actions = nil, nil, nil
+	c.s.ClientLost(&c.o, c.now) // the batch is ended with a message that fails
+	c.took()
+	c.actions = nil
+	c.answers(message(protocol.CopyInResponse, "\x00\x00\x00"), failed("57014", "canceling statement"), ready('I'))
+	for _, a := range c.actions {
+		if a.Op == Remove {
+			t.Errorf("its answer was taken for one to nothing: %s", a.Text)
+		}
+	}
 }
