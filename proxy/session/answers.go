@@ -396,7 +396,7 @@ func (s *Session) failure(frame []byte) (visible bool) {
 	case head.purpose == forQuestion || head.purpose == forCleaning:
 		s.broken = true
 	}
-	visible = head.purpose == theirs || head.purpose == forStatement
+	visible = head.purpose == theirs || head.purpose == forStatement || head.purpose == forTimeouts && s.inTheirBatch()
 	if visible {
 		s.erred = true
 		visible = s.unreplaced(head, frame)
@@ -425,6 +425,17 @@ func (s *Session) retire(r *request) {
 	if sh := s.srv.prepared.find(r.stmt.sharedKey(s.state.settings)); sh != nil {
 		s.srv.prepared.retire(sh)
 	}
+}
+
+// inTheirBatch tells whether the message at the head of the flight belongs to a batch of the client's, which fails with
+// it.
+func (s *Session) inTheirBatch() bool {
+	for i := range s.srv.flight.len() {
+		if r := s.srv.flight.at(i); r.ends() {
+			return r.kind == protocol.Sync && r.purpose == theirs
+		}
+	}
+	return true
 }
 
 // unreplaced tells whether the server's error is the one to show; else it has shown ours.
