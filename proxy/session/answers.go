@@ -263,6 +263,7 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 		s.srv.settings = nil
 		if head.purpose == theirs {
 			s.discarded()
+			s.touchAgain()
 			s.lookAgain()
 		}
 	}

@@ -230,3 +230,12 @@ func TestWhatEndsACopyFromAfarLeavesTheSyncBehindItToBeAnswered(t *testing.T) {
 		}
 	}
 }
+
+func TestSettingBehindADiscardInThePipelineIsNotForgottenWithTheRest(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("select 1"), query("discard all"), query("set timezone = 'x'"))
+	c.granted(pools.Admin)
+	c.server = nil
+	c.answers(row("1"), complete("SELECT 1"), ready('I'), complete("DISCARD ALL"), ready('I'), complete("SET"), ready('I'))
+	c.wantServer("the next client is not to find it there", query("SELECT 's', E'timezone',pg_catalog.current_setting( E'timezone',true);"))
+}

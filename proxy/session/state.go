@@ -138,6 +138,16 @@ func deallocatesAll(u *sql.Unit) bool {
 	return u != nil && slices.ContainsFunc(u.Prepared, func(op sql.PreparedOp) bool { return op.Op == sql.OpDeallocateAll })
 }
 
+// touchAgain notes once more what the messages behind the one at hand may change: they were sent before it was known that
+// it forgets all that came before.
+func (s *Session) touchAgain() {
+	for i := 1; i < s.srv.flight.len(); i++ {
+		if r := s.srv.flight.at(i); r.touches != 0 && r.purpose == theirs {
+			s.touch(r)
+		}
+	}
+}
+
 func (s *Session) touchName(name string) {
 	if !slices.Contains(s.state.touched, name) {
 		s.state.touched = append(s.state.touched, name)
