@@ -93,10 +93,7 @@ func (x *execution) transaction(e *engine) (tag string, err *protocol.Error) {
 		e.saved = append(e.saved, savepoint{st.name, e.snapshot()})
 		return "SAVEPOINT", nil
 	}
-	at := len(e.saved) - 1
-	for at >= 0 && e.saved[at].name != st.name {
-		at--
-	}
+	at := e.savedAt(st.name)
 	if at < 0 {
 		return "", &protocol.Error{Severity: "ERROR", Code: noSavepoint, Message: `savepoint "` + st.name + `" does not exist`}
 	}
@@ -109,6 +106,15 @@ func (x *execution) transaction(e *engine) (tag string, err *protocol.Error) {
 	e.tx = 'T'
 	clear(e.portals)
 	return "ROLLBACK", nil
+}
+
+// savedAt gives the place of the latest savepoint of a name; -1: there is none.
+func (e *engine) savedAt(name string) int {
+	at := len(e.saved) - 1
+	for at >= 0 && e.saved[at].name != name {
+		at--
+	}
+	return at
 }
 
 // beginTag gives the tag of BEGIN or START TRANSACTION; a text may hold either, not both.

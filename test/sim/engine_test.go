@@ -52,6 +52,7 @@ type hooks struct {
 	fault   func(at moment) *protocol.Error
 	publish func(rows []string) // a transaction committed
 	pid     func() string
+	parsed  func() bool       // whether a Parse is answered well in a failed transaction
 	strange func(what string) // it does not understand
 }
 

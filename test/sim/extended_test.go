@@ -42,7 +42,7 @@ func (e *engine) parse(body []byte) {
 		p.st, p.params = list[0], list[0].params
 	}
 	switch {
-	case e.tx == 'E' && p.st != nil && !p.st.exits():
+	case e.tx == 'E' && p.st != nil && !p.st.exits() && (name == "" || !e.parsed()):
 		e.fail(aborted())
 		return
 	case name != "" && e.prepared[name] != nil:
@@ -230,6 +230,11 @@ const (
 func (e *engine) functionDone(x *execution) {
 	e.function = false
 	e.emit(message(protocol.FunctionCallResponse, field(nil, x.last[0])))
+	if err := e.fault(atSync); err != nil {
+		e.function = true
+		e.fail(err)
+		return
+	}
 	if e.tx == 'I' {
 		e.commit()
 	}

@@ -34,7 +34,7 @@ type oracle struct {
 func newOracle(a *app, standard values) *oracle {
 	o := &oracle{app: a}
 	o.engine = newEngine(hooks{
-		now: o.later, emit: o.compare, free: o.free, fault: o.fault, publish: o.publish, pid: o.process, strange: a.w.strange,
+		now: o.later, emit: o.compare, free: o.free, fault: o.fault, publish: o.publish, pid: o.process, parsed: o.parsed, strange: a.w.strange,
 	}, standard)
 	return o
 }
@@ -150,6 +150,10 @@ func (o *oracle) ready(status byte) {
 	}
 }
 
+// parsed tells whether a Parse was answered well though the transaction has failed. Where its server has the statement the
+// session answers for it, and in a pipeline it may not know yet; the error comes with the next message.
+func (o *oracle) parsed() bool { return len(o.seen) > 0 && o.seen[0][0] == protocol.ParseComplete }
+
 // free takes from the row at hand whether a lock could be had: a "try" shows it.
 func (o *oracle) free(_ lock, try bool) bool {
 	if !try {
@@ -195,7 +199,7 @@ func (o *oracle) fault(moment) *protocol.Error {
 		return nil
 	}
 	err := protocol.ReadError(o.seen[0][protocol.HeadSize:])
-	if err.Code == noSavepoint && o.app.losses > 0 {
+	if x := o.engine.running; x != nil && err.Code == noSavepoint && o.app.losses > 0 && o.engine.savedAt(x.st.name) >= 0 {
 		o.engine.saved = nil // the transaction that failed in place of the lost one has none
 	}
 	if strings.HasPrefix(err.Message, copyFailed) || !o.app.allows(&err) {
