@@ -275,8 +275,13 @@ func (s *Session) answered() {
 
 // ours tells whether a setting is as we put it in place on a lock backend, and so is not the client's.
 func (s *Session) ours(name, value string) bool {
-	return name == lockTimeout && value == milliseconds(s.cfg.LockTimeout) ||
-		name == idleTimeout && value == milliseconds(s.cfg.IdleTimeout)
+	switch name {
+	case lockTimeout:
+		return !s.state.ownLock && s.cfg.LockTimeout > 0 && value == milliseconds(s.cfg.LockTimeout)
+	case idleTimeout:
+		return !s.state.ownIdle && s.cfg.IdleTimeout > 0 && value == milliseconds(s.cfg.IdleTimeout)
+	}
+	return false
 }
 
 // settingsHeard takes over the settings that the server told of: they are what the client wants, and what is in place.
