@@ -262,9 +262,9 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 	if head.touches.Has(sql.TouchDiscardAll) && bytes.HasPrefix(frame[protocol.HeadSize:], []byte("DISCARD ALL")) {
 		s.srv.settings = nil
 		if head.purpose == theirs {
+			s.lookAgain()
 			s.discarded()
 			s.touchAgain()
-			s.lookAgain()
 		}
 	}
 	if head.touches.Has(sql.TouchDeallocate) {
@@ -277,11 +277,11 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 
 // deallocates takes over what a DEALLOCATE did, by its tag.
 func (s *Session) deallocates(head *request, tag []byte) {
+	s.lookAgain() // first: a Close among what was looked at would bring its name back
 	switch {
 	case bytes.HasPrefix(tag, []byte("DEALLOCATE ALL")):
 		s.deallocated()
 		s.state.made = nil
-		s.lookAgain()
 	case bytes.HasPrefix(tag, []byte("DEALLOCATE")) && head.unit != nil:
 		for _, op := range head.unit.Prepared {
 			if op.Op == sql.OpDeallocate {
@@ -289,7 +289,6 @@ func (s *Session) deallocates(head *request, tag []byte) {
 				delete(s.state.made, op.Name)
 			}
 		}
-		s.lookAgain()
 	}
 }
 

@@ -344,6 +344,8 @@ func (s *Session) undo(r *request) {
 	case r.kind == protocol.Parse && r.stmt != nil && r.purpose == theirs && !r.has(flagTwice):
 		r.stmt.gone = true
 		s.rename(r.stmt.name, r.stmt, r.prev)
+	case r.kind == protocol.Parse && r.stmt != nil && s.state.made[r.stmt.name] == r.stmt:
+		delete(s.state.made, r.stmt.name)
 	case r.kind == protocol.Close && r.prev != nil:
 		s.rename(r.prev.name, nil, r.prev)
 	}

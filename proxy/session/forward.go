@@ -325,7 +325,7 @@ func (s *Session) makeNames(ops []sql.PreparedOp, inBatch bool) {
 			s.o.scratch = appendHead(s.o.scratch, protocol.Sync, 0)
 		}
 		s.toServer(s.o.since(at))
-		s.srv.flight.push(request{kind: protocol.Parse, purpose: why})
+		s.srv.flight.push(request{kind: protocol.Parse, purpose: why, stmt: st})
 		if s.open = inBatch; !inBatch {
 			s.srv.flight.push(request{kind: protocol.Sync, purpose: why})
 			s.unitsAhead++

@@ -252,3 +252,37 @@ func TestTimeoutThatTheClientSwitchesOffStaysOffWherePoolsHaveNone(t *testing.T)
 		t.Errorf("the client's next transaction would wait %q for a lock, and is to wait without end", value)
 	}
 }
+
+// pipelined gives a conversation in a transaction whose session has s1 prepared.
+func pipelined(t *testing.T) *conversation {
+	c := newConversation(t)
+	c.sends(query("begin"), parse("s1", "select 1"), sync())
+	c.granted(pools.Admin)
+	c.answers(complete("BEGIN"), ready('T'), message('1', ""), ready('T'))
+	c.client, c.server, c.actions = nil, nil, nil
+	return c
+}
+
+func TestCloseLookedAtBringsNoDeallocatedNameBack(t *testing.T) {
+	c := pipelined(t)
+	c.sends(query("deallocate s1"), bind("", "s1"), execute(""), message(protocol.Close, "Ss1\x00"), sync())
+	c.server = nil
+	c.answers(message('1', ""), ready('T'), complete("DEALLOCATE"), ready('T'))
+	if strings.Contains(string(c.server), "lockproxy_1") {
+		t.Errorf("the server got %s, which uses a statement that is gone", spell(c.server))
+	}
+}
+
+func TestNameThatCouldNotBeMadeForSqlIsMadeAgain(t *testing.T) {
+	c := pipelined(t)
+	c.sends(query("select boom()"))
+	c.answers(failed("22012", "division by zero"), ready('E'))
+	c.sends(query("execute s1"))
+	c.answers(failed("25P02", "current transaction is aborted"), ready('E'))
+	c.answers(failed("25P02", "current transaction is aborted"), ready('E'))
+	c.sends(query("rollback"))
+	c.answers(complete("ROLLBACK"), ready('I'))
+	c.server = nil
+	c.sends(query("execute s1"))
+	c.wantServer("it did not come to be in the failed transaction", parse("s1", "select 1"), sync(), query("execute s1"))
+}
