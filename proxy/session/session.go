@@ -2,8 +2,6 @@
 // prepared statements, its locks. It is an automaton without I/O. In come bytes from the client and from its server, a
 // granted or refused checkout, a lost peer, the time; out go bytes for either side and requests to the pools. What it
 // does is a function of what went in, so that every rule is a table test and thousands of sessions run in one thread.
-//
-// ../../../shared/ROUTING.md is what it implements.
 package session
 
 import (
