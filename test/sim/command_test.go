@@ -188,7 +188,7 @@ func (x *execution) prepares(e *engine) (tag string, err *protocol.Error) {
 		return "", &protocol.Error{Severity: "ERROR", Code: protocol.DuplicatePreparedStatement,
 			Message: `prepared statement "` + st.name + `" already exists`}
 	}
-	e.prepared[st.name] = &prepared{st: st.inner}
+	e.prepared[st.name] = &prepared{st: st.inner, params: st.inner.params, zone: e.set[varZone].text}
 	return "PREPARE", nil
 }
 

@@ -44,6 +44,13 @@ type engine struct {
 	since    time.Time // when the wait began
 }
 
+func (p *prepared) zoneOf() string {
+	if p == nil {
+		return ""
+	}
+	return p.zone
+}
+
 // hooks are an engine's surroundings.
 type hooks struct {
 	now     func() time.Time
@@ -52,8 +59,9 @@ type hooks struct {
 	fault   func(at moment) *protocol.Error
 	publish func(rows []string) // a transaction committed
 	pid     func() string
-	parsed  func() bool       // whether a Parse is answered well in a failed transaction
-	strange func(what string) // it does not understand
+	frozen  func(then, now string) string // what a text meant then, when it was prepared
+	parsed  func() bool                   // whether a Parse is answered well in a failed transaction
+	strange func(what string)             // it does not understand
 }
 
 // moment says where an engine asks whether something goes wrong.
@@ -85,6 +93,7 @@ type savepoint struct {
 type prepared struct {
 	st     *statement
 	params int
+	zone   string // the time zone of then: constants of the text were read with it
 }
 
 // portal is a prepared statement with its parameters, and how far it ran.
@@ -254,13 +263,14 @@ func (e *engine) nextStatement() {
 		e.fail(aborted())
 		return
 	}
+	zone := e.set[varZone].text
 	if st.verb == vExecute {
-		if st = e.executed(st.name); st == nil {
+		if zone, st = e.prepared[st.name].zoneOf(), e.executed(st.name); st == nil {
 			return
 		}
 	}
 	e.begin()
-	e.running = &execution{st: st, describe: true}
+	e.running = &execution{st: st, describe: true, zone: zone}
 }
 
 // executed finds the statement of an EXECUTE, which never gives parameters; nil: it fails.

@@ -17,7 +17,8 @@ type execution struct {
 	describe bool // rows are described before they come: a simple query
 	silent   bool // nothing is shown: a function call
 	portal   *portal
-	limit    int // rows at a time; 0: all
+	zone     string // when its text was read
+	limit    int    // rows at a time; 0: all
 
 	started bool
 	passed  bool // the row at hand meets the WHERE
@@ -205,6 +206,8 @@ func (x *execution) evaluate(e *engine, c *call) (*string, outcome, *protocol.Er
 		e.locks.unlockAll()
 	case "pg_backend_pid":
 		result = e.pid()
+	case "frozen": // stands for a constant such as a timestamptz: read once, in the time zone of then
+		result = e.frozen(x.zone, e.set[varZone].text)
 	case "pg_sleep":
 		return x.sleep(e, args[0])
 	case "boom":

@@ -37,7 +37,7 @@ func (e *engine) parse(body []byte) {
 			Message: "cannot insert multiple commands into a prepared statement"})
 		return
 	}
-	p := &prepared{}
+	p := &prepared{zone: e.set[varZone].text}
 	if len(list) == 1 {
 		p.st, p.params = list[0], list[0].params
 	}
@@ -180,13 +180,13 @@ func (e *engine) execute(body []byte) {
 	}
 	e.begin()
 	if p.running == nil {
-		st := p.prepared.st
+		st, zone := p.prepared.st, p.prepared.zone
 		if st.verb == vExecute {
-			if st = e.executed(st.name); st == nil {
+			if zone, st = e.prepared[st.name].zoneOf(), e.executed(st.name); st == nil {
 				return
 			}
 		}
-		p.running = &execution{st: st, params: p.params, binary: p.binary, portal: p}
+		p.running = &execution{st: st, params: p.params, binary: p.binary, portal: p, zone: zone}
 	}
 	e.several = false
 	p.running.limit, p.running.sent = limit, 0

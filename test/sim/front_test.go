@@ -243,6 +243,7 @@ func (f *front) closed() {
 	f.in.lose(0)
 	f.in.ended = true
 	f.out.ended = true
+	f.clientDrained()
 	f.w.note("%v is disconnected", f)
 	f.step((*session.Session).ClientLost)
 }

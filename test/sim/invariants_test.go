@@ -48,6 +48,18 @@ func (w *world) checkServer(v *server) {
 	}
 }
 
+// checkQuiet holds that nobody keeps a server without a reason, when nothing can happen but that time passes.
+func (w *world) checkQuiet() {
+	for _, f := range w.fronts {
+		if _, promoting := f.waiter.Waiting(); f.server == nil || f.server.far.gone || promoting {
+			continue
+		}
+		if e := f.server.far.engine; !e.open && e.locks.onSession() == 0 && !e.busy() && len(f.session.Pins()) == 0 {
+			w.fail("%v keeps %v without a transaction, a lock or a pin", f, f.server)
+		}
+	}
+}
+
 // checkClean holds that a server that is given back has nothing of its session left.
 func (w *world) checkClean(sl *serverLink, f *front) {
 	e := sl.far.engine

@@ -34,7 +34,7 @@ type oracle struct {
 func newOracle(a *app, standard values) *oracle {
 	o := &oracle{app: a}
 	o.engine = newEngine(hooks{
-		now: o.later, emit: o.compare, free: o.free, fault: o.fault, publish: o.publish, pid: o.process, parsed: o.parsed, strange: a.w.strange,
+		now: o.later, emit: o.compare, free: o.free, fault: o.fault, publish: o.publish, pid: o.process, parsed: o.parsed, frozen: o.frozen, strange: a.w.strange,
 	}, standard)
 	return o
 }
@@ -153,6 +153,16 @@ func (o *oracle) ready(status byte) {
 // parsed tells whether a Parse was answered well though the transaction has failed. Where its server has the statement the
 // session answers for it, and in a pipeline it may not know yet; the error comes with the next message.
 func (o *oracle) parsed() bool { return len(o.seen) > 0 && o.seen[0][0] == protocol.ParseComplete }
+
+// frozen takes from the row at hand what a prepared text means: as when it was prepared, or as if it were now, since the
+// session may have had to prepare it again. What it means to somebody else is neither.
+func (o *oracle) frozen(then, now string) string {
+	v := o.cell(len(o.engine.running.cells))
+	if v != then && v != now && len(o.seen) > 0 {
+		o.wrong = "a text read in the time zone " + then + " or " + now + ", not " + v
+	}
+	return v
+}
 
 // free takes from the row at hand whether a lock could be had: a "try" shows it.
 func (o *oracle) free(_ lock, try bool) bool {

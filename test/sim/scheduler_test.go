@@ -215,6 +215,9 @@ func (w *world) step(list []deed) ([]deed, bool) {
 	}
 	list = w.enabled(list[:0])
 	if len(list) == 0 || w.rng.Intn(300) == 0 {
+		if len(list) == 0 {
+			w.checkQuiet()
+		}
 		if len(list) == 0 && w.settled() {
 			return list, false
 		}

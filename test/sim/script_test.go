@@ -48,6 +48,7 @@ var ordinary = []idea{
 	{1, fixed("select boom()", "selec 1", "set work_mem = 'much'", "select 'a', boom()")},
 	{2, fixed("show app.tenant", "show work_mem", "show search_path", "show timezone", "select current_setting('work_mem')")},
 	{2, (*app).set},
+	{2, fixed("select frozen()")},
 	{1, fixed("select pg_sleep(1)", "select pg_sleep(3)")},
 	{1, func(a *app) (string, []string) {
 		if a.oracle.engine.standard[varLockTimeout].text == "0" {
