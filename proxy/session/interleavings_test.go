@@ -286,3 +286,16 @@ func TestNameThatCouldNotBeMadeForSqlIsMadeAgain(t *testing.T) {
 	c.sends(query("execute s1"))
 	c.wantServer("it did not come to be in the failed transaction", parse("s1", "select 1"), sync(), query("execute s1"))
 }
+
+func TestSettingsOfExtensionsAreAskedByNameWhereAnythingMayHaveChanged(t *testing.T) {
+	c := newConversation(t)
+	c.s.state.settings = NewSettings([]Setting{{"app.tenant", "x"}})
+	c.sends(query("do 'begin perform 1; end'"))
+	c.granted(pools.Admin)
+	c.answers(complete("BEGIN"), row("x"), complete("COMMIT"), ready('I'))
+	c.server = nil
+	c.answers(complete("DO"), ready('I'))
+	if !strings.Contains(string(c.server), "current_setting( E'app.tenant',true)") {
+		t.Errorf("the server was asked %s", spell(c.server))
+	}
+}

@@ -189,6 +189,7 @@ func (s *Session) askSettings(text []byte) []byte {
 	if st.opaque || st.everything {
 		text = append(text, askEverySetting...)
 		s.heard.every = true
+		s.touchCustom()
 	}
 	if st.resetAll {
 		for _, set := range []*Settings{st.settings, s.srv.settings} {
@@ -203,6 +204,17 @@ func (s *Session) askSettings(text []byte) []byte {
 		}
 	}
 	return text
+}
+
+// touchCustom adds the settings of extensions to those to be asked by name: no view has them.
+func (s *Session) touchCustom() {
+	for _, set := range []*Settings{s.state.settings, s.srv.settings} {
+		for _, one := range set.All() {
+			if strings.Contains(one.Name, ".") {
+				s.touchName(one.Name)
+			}
+		}
+	}
 }
 
 // settingsReset takes over RESET and RESET ALL: a startup parameter is the session's default.
