@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ type oracle struct {
 	stale  bool     // one was lost, and no other has run anything since: the client may be told settings late
 	gone   bool     // and that was the unit\'s error
 	before snapshot // of the transaction that the unit finds, or of now
+	held   []hold   // before the unit
 	from   byte     // the transaction status before the unit
 
 	time time.Time
@@ -55,6 +57,7 @@ func (o *oracle) judge(u *unitOfWork, seen [][]byte, short bool) {
 	if o.gone, o.before = false, e.start; !e.open {
 		o.before = e.snapshot()
 	}
+	o.held = slices.Clone(e.locks.holds)
 	e.in = append(e.in, u.sent...)
 	for o.wrong == "" && !(o.short && len(o.seen) == 0) && (e.step() || o.endsCopy()) {
 	}
@@ -219,9 +222,25 @@ func (o *oracle) fault(moment) *protocol.Error {
 	if isLoss(err.Code) {
 		o.gone, o.lost, o.stale = true, true, true
 		o.ties = false
+		o.losesLocks(&err)
 		o.app.inDoubt(o.engine.rows, o.from)
 	}
 	return &err
+}
+
+// losesLocks takes the loss of a server with what was locked there. Who held something before is told by the end of its
+// connection; who was about to take it, by the error.
+func (o *oracle) losesLocks(err *protocol.Error) {
+	for _, h := range o.engine.locks.holds {
+		if slices.ContainsFunc(o.held, func(before hold) bool { return before.lock == h.lock }) && !err.IsFatal() {
+			o.app.w.fail("%v lost the lock %s with its server, and was told no more than %v", o.app, h.key, err)
+		}
+	}
+	o.engine.locks = lockBook{}
+	o.engine.start.locks = 0
+	for i := range o.engine.saved {
+		o.engine.saved[i].locks = 0
+	}
 }
 
 // isLoss tells the errors that stand for a lost server.
