@@ -252,7 +252,12 @@ func (c *client) hearLate(e *pools.Event) (events []pools.Event) {
 	now := time.Now()
 	switch {
 	case e.Op == pools.Granted:
-		events = c.pool.do(events, func(p *pools.Pair) { p.Release(now, e.Backend) })
+		events = c.pool.do(events, func(p *pools.Pair) {
+			p.Release(now, e.Backend)
+			if e.Backend.Conn.(*serverConn).dead.Load() {
+				p.Remove(now, e.Backend) // nobody else will hear of its end
+			}
+		})
 	case e.Op == pools.Promoted && c.server != nil && c.server.slot == e.Backend:
 		events = c.stepLocked(events, (*session.Session).Promoted)
 	}

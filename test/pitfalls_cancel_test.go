@@ -34,7 +34,7 @@ func TestCancelHitsItsOwnStatementAndNobodyElses(t *testing.T) {
 			switch got := s.until("Z"); got {
 			case "T D() C(SELECT 1) Z(I)":
 				missed.Add(1)
-			case "T E(57014) Z(I)", "E(57014) Z(I)":
+			case "T E(57014) Z(I)", "E(57014) Z(I)", "T D() E(57014) Z(I)": // the last: between its row and its end
 				hit.Add(1)
 			default:
 				t.Errorf("a cancelled statement is answered by %s", got)
