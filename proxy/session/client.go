@@ -364,11 +364,16 @@ func (s *Session) undo(r *request) {
 	}
 }
 
-// lookAgain forgets what was looked at and not sent: what names mean was another matter then.
-func (s *Session) lookAgain() {
+// undoAhead undoes what was looked at and not sent, latest first.
+func (s *Session) undoAhead() {
 	for i := s.ahead.len() - 1; i >= 0; i-- {
 		s.undo(s.ahead.at(i))
 	}
+}
+
+// lookAgain forgets what was looked at and not sent: what names mean was another matter then.
+func (s *Session) lookAgain() {
+	s.undoAhead()
 	s.ahead.clear()
 	s.sized = 0
 }

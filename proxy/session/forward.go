@@ -514,9 +514,7 @@ const nobody = "lockproxy: refused"
 // refuseNext answers the next message with an error of ours, as if the server had found it: the server is made to fail
 // as well, so that its transaction stands where the client thinks it does.
 func (s *Session) refuseNext(e *protocol.Error) {
-	for i := s.ahead.len() - 1; i >= 0; i-- {
-		s.undo(s.ahead.at(i))
-	}
+	s.undoAhead()
 	r, _ := s.take(true)
 	s.ahead.clear() // to be looked at again
 	s.sized = 0

@@ -261,9 +261,7 @@ func (s *Session) answerUnit(e *protocol.Error) {
 	if s.tx == 'T' {
 		s.abandon()
 	}
-	for i := s.ahead.len() - 1; i >= 0; i-- {
-		s.undo(s.ahead.at(i))
-	}
+	s.undoAhead()
 	s.skip = true
 	for s.skip && s.ahead.len() > 0 {
 		r, _ := s.take(true)
