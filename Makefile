@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint sim differential fuzz clean
+.PHONY: help build run test lint sim differential compat fuzz clean
 
 SEEDS    ?= 10000
 FUZZTIME ?= 10s
@@ -30,6 +30,10 @@ sim: ## run the simulation with SEEDS=n seeds
 
 differential: ## compare SEEDS=n random conversations with those with the server itself
 	go test -tags differential ./test/differential -count=1 -timeout 0 -conversations=$(SEEDS)
+
+compat: ## run drivers, their suites, PostgreSQL's, migration tools and job queues through lockproxy (ONLY=name)
+	@test/install.sh postgres compiler node
+	go run ./test/compat -only '$(ONLY)'
 
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@for package in $$(go list ./...); do \

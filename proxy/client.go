@@ -135,6 +135,7 @@ func (c *client) serverLost(sc *serverConn, err error) {
 // carryOut does what the session wants: bytes first, then the actions in order.
 func (c *client) carryOut(events []pools.Event, o *session.Output, now time.Time) []pools.Event {
 	c.write(o)
+	c.pool.server.counters.add(o)
 	for i := range o.Actions {
 		events = c.act(events, &o.Actions[i], now)
 	}

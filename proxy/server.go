@@ -29,6 +29,8 @@ type Server struct {
 	door   *login.Door
 	loops  *link.Loops // nil: every link has goroutines
 
+	counters counters
+
 	mu        sync.Mutex
 	listeners []net.Listener
 	clients   map[uint32]*client // by the process id that they were given

@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"protocol":      {},
 	"protocol/sql":  {},
 	"test/postgres": {},
+	"test/compat":   {"proxy", "pools", "test/postgres"},
 }
 
 // kindsAndRefusals is what proxy/session may use of pools: it asks for backends, but has none and runs no pool.

@@ -549,11 +549,23 @@ func (s *Session) readyForClient(head *request, status byte) (visible bool) {
 		return false
 	}
 	if s.tx = status; status == 'I' {
+		s.countTransaction()
 		s.transactionOver()
 		st := &s.state
 		st.unasked = st.unasked || len(st.touched) > 0 || st.resetAll || st.everything
 	}
 	return true
+}
+
+// countTransaction tells the surroundings of a transaction that ended, and of what kept its server for the session.
+func (s *Session) countTransaction() {
+	s.o.Transactions++
+	if s.state.pins != 0 {
+		s.o.Pinned = append(s.o.Pinned, pinNames(s.state.pins)...)
+	}
+	if s.held.any() {
+		s.o.Pinned = append(s.o.Pinned, "advisory lock")
+	}
 }
 
 // midMessage tells whether the client has the beginning of an answer: nothing else can be said to it now.

@@ -14,6 +14,9 @@ type Output struct {
 	Client  [][]byte // for the client, likewise
 	Actions []Action
 
+	Transactions int      // how many of the client's ended on a server
+	Pinned       []string // why those ran on a server that the session keeps, a reason once for each
+
 	scratch []byte
 }
 
@@ -23,6 +26,7 @@ func (o *Output) Reset() {
 	clear(o.Client)
 	clear(o.Actions)
 	o.Server, o.Client, o.Actions = o.Server[:0], o.Client[:0], o.Actions[:0]
+	o.Transactions, o.Pinned = 0, o.Pinned[:0]
 	if cap(o.scratch) > maxScratch {
 		o.scratch = nil
 	}

@@ -49,11 +49,8 @@ func (s *Server) CreateUser(name, password string, method Method) error {
 // cleanup. It returns the name.
 func (s *Server) NewDatabase(t TB) string {
 	t.Helper()
-	s.mu.Lock()
-	s.databases++
-	name := "test_" + strconv.Itoa(os.Getpid()) + "_" + strconv.Itoa(s.databases)
-	s.mu.Unlock()
-	if _, err := s.Query("postgres", "CREATE DATABASE "+name); err != nil {
+	name, err := s.CreateDatabase()
+	if err != nil {
 		t.Fatalf("create a database: %v", err)
 	}
 	t.Cleanup(func() {
@@ -65,6 +62,16 @@ func (s *Server) NewDatabase(t TB) string {
 		}
 	})
 	return name
+}
+
+// CreateDatabase creates an empty database and returns its name; it goes with the server.
+func (s *Server) CreateDatabase() (string, error) {
+	s.mu.Lock()
+	s.databases++
+	name := "test_" + strconv.Itoa(os.Getpid()) + "_" + strconv.Itoa(s.databases)
+	s.mu.Unlock()
+	_, err := s.Query("postgres", "CREATE DATABASE "+name)
+	return name, err
 }
 
 func (s *Server) running() bool {
