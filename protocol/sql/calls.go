@@ -19,6 +19,10 @@ func (s *scan) candidate() {
 	if !s.live {
 		return
 	}
+	if string(name) == "pg_prepared_statements" || string(name) == "pg_prepared_statement" {
+		s.touches |= TouchNames
+		return
+	}
 	own := lockFunctions[string(name)]
 	touch := touchingFunctions[string(name)]
 	config := string(name) == "set_config"

@@ -28,6 +28,12 @@ func FuzzRead(f *testing.F) {
 			u.Key.From += len(before)
 			u.Key.To += len(before)
 		}
+		for i := range u.Prepared {
+			if op := &u.Prepared[i]; op.Op == OpPrepare {
+				op.Text.From += len(before)
+				op.Text.To += len(before)
+			}
+		}
 		if !reflect.DeepEqual(u, padded) {
 			t.Errorf("a comment before it changes %q: %+v, %+v", text, u, padded)
 		}

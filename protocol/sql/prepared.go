@@ -2,6 +2,7 @@ package sql
 
 // prepare reads what follows PREPARE: a statement to be kept, or TRANSACTION and the name of a global transaction.
 func (s *scan) prepare() {
+	start, settings := int(s.tok.start), len(s.unit.Settings)
 	s.next()
 	if s.on("transaction") && s.peek().kind == literal {
 		s.control = true
@@ -15,14 +16,29 @@ func (s *scan) prepare() {
 	for !s.ended() && s.next() && !s.on("as") {
 	}
 	s.rest()
-	s.unit.Prepared = append(s.unit.Prepared, PreparedOp{Op: OpPrepare, Name: name, Effects: s.effects, Touches: s.touches})
-	s.touches |= TouchPrepare
+	end := len(s.source)
+	if s.at(s.tok, ';') {
+		end = int(s.tok.start)
+	}
+	op := PreparedOp{Op: OpPrepare, Name: name, Text: Span{start, end}, Effects: s.effects, Touches: s.touches}
+	// What it does to the session it does at EXECUTE.
+	if len(s.unit.Settings) > settings {
+		op.Settings = append(op.Settings, s.unit.Settings[settings:]...)
+		s.unit.Settings = s.unit.Settings[:settings:settings]
+	}
+	s.preparedOp(op)
+	s.touches = TouchPrepare
+}
+
+func (s *scan) preparedOp(op PreparedOp) {
+	op.Index = s.unit.Statements - 1
+	s.unit.Prepared = append(s.unit.Prepared, op)
 }
 
 // execute reads what follows EXECUTE. Its arguments are evaluated.
 func (s *scan) execute(runs bool) {
 	s.next()
-	s.unit.Prepared = append(s.unit.Prepared, PreparedOp{Op: OpExecute, Name: s.nameString(), Runs: runs})
+	s.preparedOp(PreparedOp{Op: OpExecute, Name: s.nameString(), Runs: runs})
 	s.rest()
 }
 
@@ -37,7 +53,7 @@ func (s *scan) deallocate() {
 	if !s.on("all") {
 		op = PreparedOp{Op: OpDeallocate, Name: s.nameString()}
 	}
-	s.unit.Prepared = append(s.unit.Prepared, op)
+	s.preparedOp(op)
 	s.skip()
 }
 

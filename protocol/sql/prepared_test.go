@@ -1,7 +1,8 @@
 package sql
 
 import (
-	"slices"
+	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -19,6 +20,7 @@ func TestPreparedStatementsAreFollowedInOrder(t *testing.T) {
 		{`PREPARE U&"\0061!0062" UESCAPE '!' AS SELECT 1`, []PreparedOp{{Name: `\0061b`}}},
 		{`PREPARE U&"\0061\\\D83D\DE00" AS SELECT 1`, []PreparedOp{{Name: "a\\\U0001F600"}}},
 		{"PREPARE transaction AS SELECT 1", []PreparedOp{{Name: "transaction"}}},
+		{"PREPARE a AS SELECT set_config('b', $1, false)", []PreparedOp{{Name: "a", Touches: TouchSettings, Settings: []Setting{{Name: "b"}}}}},
 		{"PREPARE TRANSACTION 'a'", nil},
 		{"PREPARE " + long + "bcd AS SELECT 1", []PreparedOp{{Name: long + "b"}}},
 		{"PREPARE " + long + "\u00e4 AS SELECT 1", []PreparedOp{{Name: long}}},
@@ -43,7 +45,11 @@ func TestPreparedStatementsAreFollowedInOrder(t *testing.T) {
 		{"DO $$ BEGIN EXECUTE 'a'; END $$", nil},
 		{"GRANT EXECUTE ON FUNCTION a TO b", nil},
 	} {
-		if got := read(t, c.text).Prepared; !slices.Equal(got, c.want) {
+		got := read(t, c.text).Prepared
+		for i := range got {
+			got[i].Index, got[i].Text = 0, Span{}
+		}
+		if !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", c.text, got, c.want)
 		}
 	}
@@ -53,5 +59,18 @@ func TestEffectsOfPrepareAreThoseOfItsOwnStatement(t *testing.T) {
 	u := read(t, "SELECT pg_advisory_unlock(1); PREPARE a AS SELECT pg_advisory_lock(1); SELECT 1")
 	if len(u.Prepared) != 1 || u.Prepared[0].Effects != SessionAcquire || u.Lock != SessionAcquire|SessionRelease {
 		t.Errorf("%+v", u)
+	}
+}
+
+func TestStatementsOfPrepareAreFoundInTheText(t *testing.T) {
+	text := "SELECT 1;; PREPARE a AS SELECT ';' ; DEALLOCATE a; PREPARE b AS SELECT 2"
+	u := read(t, text)
+	var got []string
+	for _, op := range u.Prepared {
+		got = append(got, strconv.Itoa(op.Index)+" "+text[op.Text.From:op.Text.To])
+	}
+	want := []string{"1 PREPARE a AS SELECT ';' ", "2 ", "3 PREPARE b AS SELECT 2"}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

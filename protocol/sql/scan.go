@@ -89,6 +89,7 @@ func (s *scan) dispatch(verb Verb) {
 	case Alter:
 		s.alter()
 	case Drop:
+		s.touches |= TouchDrop
 		s.next()
 		s.define()
 		s.skip()

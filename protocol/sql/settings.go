@@ -108,13 +108,6 @@ func (s *scan) reset() {
 // setting notes a change.
 func (s *scan) setting(c Setting) {
 	switch c.Name {
-	case "role", "session_authorization":
-		if !c.Local {
-			s.touches |= TouchRole
-			return
-		}
-		s.touches |= TouchLocalSettings
-		return
 	case "seed":
 		s.touches |= TouchSeed
 		return

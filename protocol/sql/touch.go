@@ -9,8 +9,8 @@ const (
 	TouchLocalSettings                   // a setting, for the transaction
 	TouchLockTimeout                     // lock_timeout, in whatever way
 	TouchIdleTimeout                     // idle_in_transaction_session_timeout, in whatever way
-	TouchRole                            // role or session_authorization, for longer than the transaction
 	TouchPrepare                         // PREPARE
+	TouchNames                           // a look at the prepared statements (pg_prepared_statements)
 	TouchDeallocate                      // DEALLOCATE
 	TouchTemp                            // the temporary schema
 	TouchListen                          // LISTEN
@@ -22,6 +22,7 @@ const (
 	TouchSeed                            // the seed of random()
 	TouchDiscardAll                      // DISCARD ALL
 	TouchDiscardOther                    // any other DISCARD
+	TouchDrop                            // DROP, of a temporary table for one
 	TouchDynamic                         // DO or CALL, whose bodies may do anything
 	TouchDefinition                      // what may change which functions take locks, or a role's own settings
 	TouchLinks                           // connections that the server session keeps (dblink_connect)

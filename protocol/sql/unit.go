@@ -86,10 +86,14 @@ const (
 // PreparedOp is one statement about SQL-level prepared statements.
 type PreparedOp struct {
 	Op      PrepareOp
+	Index   int    // which statement of the text it is in, from 0; empty ones do not count
 	Name    string // folded, unquoted and cut as PostgreSQL does it; "" of OpDeallocateAll
+	Text    Span   // of OpPrepare: the statement, without a semicolon
 	Effects Effect // of OpPrepare: what the prepared statement does to locks
 	Touches Touch  // of OpPrepare: what the prepared statement touches
-	Runs    bool   // of OpExecute: false in an EXPLAIN that only plans
+
+	Settings []Setting // of OpPrepare: what the prepared statement changes
+	Runs     bool      // of OpExecute: false in an EXPLAIN that only plans
 }
 
 // PrepareOp is the kind of a PreparedOp.

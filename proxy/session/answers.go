@@ -267,28 +267,9 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 			s.touchAgain()
 		}
 	}
-	if head.touches.Has(sql.TouchDeallocate) {
-		s.deallocates(head, frame[protocol.HeadSize:])
-	}
+	s.namesRan(head)
 	if head.kind == protocol.Execute {
 		s.srv.flight.pop()
-	}
-}
-
-// deallocates takes over what a DEALLOCATE did, by its tag.
-func (s *Session) deallocates(head *request, tag []byte) {
-	s.lookAgain() // first: a Close among what was looked at would bring its name back
-	switch {
-	case bytes.HasPrefix(tag, []byte("DEALLOCATE ALL")):
-		s.deallocated()
-		s.state.made = nil
-	case bytes.HasPrefix(tag, []byte("DEALLOCATE")) && head.unit != nil:
-		for _, op := range head.unit.Prepared {
-			if op.Op == sql.OpDeallocate {
-				delete(s.statements, op.Name)
-				delete(s.state.made, op.Name)
-			}
-		}
 	}
 }
 
@@ -402,7 +383,14 @@ func (s *Session) failure(frame []byte) (visible bool) {
 		visible = s.unreplaced(head, frame)
 	}
 	if head.ends() {
+		if head.names != nil {
+			s.lookAgain()
+			s.undoNames(head)
+		}
 		return visible
+	}
+	if head.purpose == forName {
+		s.nameFailed(&e)
 	}
 	failed := *head
 	if e.Code == protocol.FeatureNotSupported {

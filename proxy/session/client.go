@@ -21,9 +21,8 @@ type clientSide struct {
 	skip       bool // the batch has failed: everything up to Sync is dropped, as a server does
 	needsMore  bool // the frame under way must be seen whole
 
-	statements map[string]*statement // prepared by Parse messages, by the client's names
+	statements map[string]*statement // prepared by Parse messages and by PREPARE, by the client's names
 	unnamed    *statement
-	names      map[string]sql.Effect // prepared by SQL's PREPARE
 }
 
 // maxNames bounds messages that hold little but names, in bytes.
@@ -146,6 +145,7 @@ func (s *Session) readQuery(r *request, body []byte) bool {
 	if r.lock != 0 || unit.Settings != nil || unit.Prepared != nil {
 		kept := unit
 		r.unit = &kept
+		s.useNames(r, &unit, text, true)
 	}
 	return true
 }
@@ -156,7 +156,10 @@ func (s *Session) readText(text []byte) sql.Unit {
 
 // classify notes what running a text does.
 func (s *Session) classify(r *request, u *sql.Unit) {
-	r.lock, r.touches = s.effects(u), u.Touches
+	r.lock, r.touches = u.Lock, u.Touches
+	if u.Verb == sql.Prepare && u.Statements == 1 {
+		r.lock = 0 // it runs nothing yet
+	}
 	if u.Touches.Has(sql.TouchDiscardAll) || u.Settings != nil && slices.ContainsFunc(u.Settings, isReset) {
 		r.flags |= flagResets
 	}
@@ -177,45 +180,12 @@ func (s *Session) classify(r *request, u *sql.Unit) {
 
 func isReset(one sql.Setting) bool { return one.Op != sql.OpSet }
 
-// effects tells what running a text does to locks. PREPARE alone does nothing yet; EXECUTE does what was prepared.
+// effects tells what running a prepared statement does to locks, if it were run now.
 func (s *Session) effects(u *sql.Unit) sql.Effect {
-	if u.Prepared == nil {
-		return u.Lock
-	}
-	effects := s.preparedEffects(u.Prepared)
-	if u.Verb == sql.Prepare && u.Statements == 1 {
-		return 0
-	}
-	return u.Lock | effects
-}
-
-// preparedEffects follows PREPARE, EXECUTE and DEALLOCATE through a text, and gives what its EXECUTEs do.
-func (s *Session) preparedEffects(ops []sql.PreparedOp) (effects sql.Effect) {
-	for _, op := range ops {
-		switch op.Op {
-		case sql.OpPrepare:
-			if s.names == nil {
-				s.names = make(map[string]sql.Effect)
-			}
-			if _, taken := s.names[op.Name]; !taken {
-				s.names[op.Name] = op.Effects
-			}
-		case sql.OpExecute:
-			if !op.Runs {
-				continue
-			}
-			if e, ok := s.names[op.Name]; ok {
-				effects |= e
-			} else if st := s.statements[op.Name]; st != nil {
-				effects |= st.unit.Lock
-			}
-		case sql.OpDeallocate:
-			delete(s.names, op.Name)
-		case sql.OpDeallocateAll:
-			clear(s.names)
-		}
-	}
-	return effects
+	var r request
+	s.classify(&r, u)
+	s.useNames(&r, u, nil, false)
+	return r.lock
 }
 
 func (s *Session) readParse(r *request, body []byte) bool {
@@ -232,19 +202,16 @@ func (s *Session) readParse(r *request, body []byte) bool {
 	}
 	st := &statement{name: string(name), body: string(rest), unit: s.readText(text)}
 	r.stmt = st
+	s.useNames(r, &st.unit, nil, false)
 	if st.name == "" {
 		r.prev, s.unnamed = s.unnamed, st
 		return true
 	}
-	_, bySQL := s.names[st.name]
-	if r.prev = s.statements[st.name]; r.prev != nil || bySQL {
+	if r.prev = s.statements[st.name]; r.prev != nil {
 		r.flags |= flagTwice
 		return true
 	}
-	if s.statements == nil {
-		s.statements = make(map[string]*statement)
-	}
-	s.statements[st.name] = st
+	s.setName(st.name, st)
 	return true
 }
 
@@ -266,6 +233,7 @@ func (s *Session) readBind(r *request, body []byte, whole bool) bool {
 		return true
 	}
 	r.lock = s.effects(&r.stmt.unit)
+	s.useNames(r, &r.stmt.unit, nil, false)
 	if len(portal) == 0 {
 		s.portal = r.stmt
 		return true
@@ -302,6 +270,7 @@ func (s *Session) readExecute(r *request, body []byte) bool {
 	}
 	s.classify(r, &st.unit)
 	r.stmt, r.unit = st, &st.unit
+	s.useNames(r, &st.unit, []byte(st.text()), true)
 	return true
 }
 
@@ -320,8 +289,11 @@ func (s *Session) readNamed(r *request, body []byte) bool {
 	if r.stmt = s.lookup(name); r.stmt == nil {
 		r.flags |= flagUnknown
 	}
-	if r.kind == protocol.Close {
+	switch {
+	case r.kind == protocol.Close:
 		s.forgetStatement(r, name)
+	case r.stmt != nil:
+		s.useNames(r, &r.stmt.unit, nil, false)
 	}
 	return true
 }
@@ -333,19 +305,16 @@ func (s *Session) forgetStatement(r *request, name []byte) {
 	} else {
 		delete(s.statements, string(name))
 	}
-	if _, prepared := s.names[string(name)]; !prepared || r.stmt != nil {
-		r.reply = replyClosed
-	}
+	r.reply = replyClosed
 }
 
 // undo gives a name the meaning back that it had before a message that the server skipped.
 func (s *Session) undo(r *request) {
+	s.undoNames(r)
 	switch {
 	case r.kind == protocol.Parse && r.stmt != nil && r.purpose == theirs && !r.has(flagTwice):
 		r.stmt.gone = true
 		s.rename(r.stmt.name, r.stmt, r.prev)
-	case r.kind == protocol.Parse && r.stmt != nil && s.state.made[r.stmt.name] == r.stmt:
-		delete(s.state.made, r.stmt.name)
 	case r.kind == protocol.Close && r.prev != nil:
 		s.rename(r.prev.name, nil, r.prev)
 	}

@@ -94,7 +94,7 @@ func (s *Session) named(r *request) bool {
 	if s.srv.flight.len() == 0 {
 		return true
 	}
-	if r.kind == protocol.Query && !s.open && r.unit != nil && r.unit.Prepared != nil {
+	if (r.names != nil || r.touches.Has(sql.TouchNames)) && s.unitUnderWay() {
 		return false // SQL's own statements are rare: whatever comes before is to be known
 	}
 	names := r.kind != protocol.Execute && (r.stmt != nil || r.has(flagUnknown))
@@ -120,6 +120,16 @@ func (s *Session) named(r *request) bool {
 	}
 	sh := s.srv.prepared.byKey[st.sharedKey(s.state.settings)]
 	return sh == nil || sh.usable(s.batch)
+}
+
+// unitUnderWay tells whether an earlier unit of the client's is, and may fail.
+func (s *Session) unitUnderWay() bool {
+	for i := range s.srv.flight.len() {
+		if r := s.srv.flight.at(i); r.purpose == theirs && r.ends() {
+			return true
+		}
+	}
+	return false
 }
 
 // closesEarlier tells whether an earlier batch that is under way, and may fail, closes a statement.
@@ -232,6 +242,8 @@ func (s *Session) send() {
 		s.sendClose()
 	case protocol.Execute, protocol.FunctionCall:
 		s.begins(r)
+		s.namesFor(r, true)
+		s.namesSent(r)
 		s.sendAsIs(true)
 	case protocol.Sync:
 		s.sendSync()
@@ -280,10 +292,9 @@ func (s *Session) sendText() {
 	r := s.ahead.front()
 	s.begins(r)
 	s.srv.recent.add(queryText(s.view[:min(r.size, len(s.view))]))
-	if r.unit != nil && r.unit.Prepared != nil {
-		s.makeNames(r.unit.Prepared, false)
-	}
+	s.namesFor(r, false)
 	s.srv.unnamed.of = nil
+	s.namesSent(r)
 	s.sendAsIs(true)
 }
 
@@ -302,38 +313,6 @@ func (s *Session) begins(r *request) {
 	s.resets = s.resets || s.client.Settings != nil && r.has(flagResets)
 }
 
-// makeNames makes statements that the client prepared by Parse messages known to SQL: EXECUTE and DEALLOCATE name them
-// by the client's names, which the server does not know yet. It keeps them from then on, so the session is pinned.
-func (s *Session) makeNames(ops []sql.PreparedOp, inBatch bool) {
-	for _, op := range ops {
-		st := s.statements[op.Name]
-		if st == nil || op.Op != sql.OpExecute && op.Op != sql.OpDeallocate {
-			continue
-		}
-		if s.state.made[op.Name] == st {
-			continue
-		}
-		if s.state.made == nil {
-			s.state.made = make(map[string]*statement)
-		}
-		s.state.made[op.Name] = st
-		at := len(s.o.scratch)
-		s.o.scratch = appendParse(s.o.scratch, st.name, st.body)
-		why := forStatement
-		if !inBatch {
-			why = forName
-			s.o.scratch = appendHead(s.o.scratch, protocol.Sync, 0)
-		}
-		s.toServer(s.o.since(at))
-		s.srv.flight.push(request{kind: protocol.Parse, purpose: why, stmt: st})
-		if s.open = inBatch; !inBatch {
-			s.srv.flight.push(request{kind: protocol.Sync, purpose: why})
-			s.unitsAhead++
-		}
-		s.pin(sql.TouchPrepare)
-	}
-}
-
 // sendParse sends a Parse message: the unnamed statement as it is, a named one under a name that sessions share, or
 // not at all where the server has it.
 func (s *Session) sendParse() {
@@ -343,9 +322,7 @@ func (s *Session) sendParse() {
 	}
 	st := s.ahead.front().stmt
 	st.making = making{batch: s.batch}
-	if st.unit.Prepared != nil {
-		s.makeNames(st.unit.Prepared, true)
-	}
+	s.namesFor(s.ahead.front(), true)
 	r, p := s.take(false)
 	if r.stmt.name == "" {
 		s.toServer(p)
@@ -382,10 +359,6 @@ func (s *Session) parseOnce(r request) {
 // sendTwice sends a Parse message for a name that is taken. The server is to find that out itself, after whatever else
 // may be wrong with it, so it goes under the name that the client's statement has there.
 func (s *Session) sendTwice() {
-	if s.ahead.front().prev == nil {
-		s.sendAsIs(true) // SQL's PREPARE took the client's own name
-		return
-	}
 	name := s.serverName(s.ahead.front().prev)
 	r, _ := s.take(false)
 	at := len(s.o.scratch)
@@ -419,6 +392,10 @@ func (s *Session) prepare(key string, st *statement) *shared {
 
 // serverName gives the name that a client's statement has on the server, and has it prepared there if need be.
 func (s *Session) serverName(st *statement) string {
+	if st.source != "" {
+		s.tellName(st.name, st, true)
+		return st.name
+	}
 	if st.name == "" {
 		if s.srv.unnamed.of != st {
 			at := len(s.o.scratch)
@@ -442,9 +419,10 @@ func (s *Session) serverName(st *statement) string {
 func (s *Session) sendBind() {
 	st := s.ahead.front().stmt
 	if st == nil {
-		s.sendAsIs(true) // SQL's PREPARE made it, under the client's own name
+		s.sendAsIs(true) // there is none: the server will say so
 		return
 	}
+	s.namesFor(s.ahead.front(), true)
 	name := s.serverName(st)
 	r, p := s.take(false)
 	portal, theirs, _ := protocol.BindNames(p[protocol.HeadSize:])
@@ -463,6 +441,7 @@ func (s *Session) sendDescribe() {
 		s.sendAsIs(true)
 		return
 	}
+	s.namesFor(s.ahead.front(), true)
 	name := s.serverName(st)
 	r, _ := s.take(false)
 	at := len(s.o.scratch)
@@ -504,6 +483,8 @@ func (s *Session) unknownStatement() bool {
 		s.refuseNext(&protocol.Error{Severity: "ERROR", Code: protocol.InvalidSQLStatementName,
 			Message: `prepared statement "` + string(name) + `" does not exist`})
 		return true
+	default:
+		s.tellName(string(name), nil, true)
 	}
 	return false
 }

@@ -277,14 +277,16 @@ func TestNameThatCouldNotBeMadeForSqlIsMadeAgain(t *testing.T) {
 	c := pipelined(t)
 	c.sends(query("select boom()"))
 	c.answers(failed("22012", "division by zero"), ready('E'))
+	c.server = nil
 	c.sends(query("execute s1"))
-	c.answers(failed("25P02", "current transaction is aborted"), ready('E'))
+	c.wantServer("nothing can be made in a failed transaction, nor used", query("execute s1"))
 	c.answers(failed("25P02", "current transaction is aborted"), ready('E'))
 	c.sends(query("rollback"))
 	c.answers(complete("ROLLBACK"), ready('I'))
-	c.server = nil
+	c.server, c.actions = nil, nil
 	c.sends(query("execute s1"))
-	c.wantServer("it did not come to be in the failed transaction", parse("s1", "select 1"), sync(), query("execute s1"))
+	c.again(pools.Admin)
+	c.wantServer("it is made known then", parse("s1", "select 1"), sync(), query("execute s1"))
 }
 
 func TestSettingsOfExtensionsAreAskedByNameWhereAnythingMayHaveChanged(t *testing.T) {

@@ -41,6 +41,9 @@ func (s *Session) settled() bool {
 		s.shutdown() // idle, though it keeps its server: what lives there need not be waited for
 		return true
 	}
+	if s.state.pins&askable != 0 && s.state.pinsUnsure && s.ask() {
+		return false
+	}
 	if s.held.any() || s.state.pins != 0 {
 		return s.restore() || s.move()
 	}

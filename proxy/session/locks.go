@@ -132,12 +132,25 @@ const askLocks = `SELECT 'l', pg_catalog.count(*), NULL FROM pg_catalog.pg_locks
 
 const askEverySetting = `SELECT 's', name, setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session';`
 
+// askPins asks what of the session's state on its server is still there: objects in the temporary schema, channels that it
+// listens to, cursors that outlive transactions.
+const askPins = `SELECT 'p', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_depend WHERE refclassid OPERATOR(pg_catalog.=)` +
+	` 'pg_catalog.pg_namespace'::pg_catalog.regclass AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()),` +
+	` pg_catalog.concat((SELECT pg_catalog.count(*) FROM pg_catalog.pg_listening_channels()), ' ',` +
+	` (SELECT pg_catalog.count(*) FROM pg_catalog.pg_cursors WHERE is_holdable));`
+
 // appendAskSetting asks for one setting: for its value, or, where it may be back at its default, for the value that was
-// set. Settings of extensions' (those with a dot) are in no view; they have no default to be back at.
-func appendAskSetting(dst []byte, name string, reset bool) []byte {
+// set. Settings of extensions' (those with a dot) are in no view; they have no default to be back at. Login is the user
+// that the server session began as.
+func appendAskSetting(dst []byte, name string, reset bool, login string) []byte {
 	dst = append(dst, "SELECT 's',"...)
 	dst = appendLiteral(dst, name)
-	if reset && !strings.Contains(name, ".") || name == lockTimeout || name == idleTimeout {
+	switch {
+	case name == roleSetting:
+		return appendAskUnless(dst, name, "none")
+	case name == authorization:
+		return appendAskUnless(dst, name, login)
+	case reset && !strings.Contains(name, "."), name == lockTimeout, name == idleTimeout:
 		dst = append(dst, ",(SELECT setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'"+
 			" AND pg_catalog.lower(name) OPERATOR(pg_catalog.=)"...)
 		dst = appendLiteral(dst, name)
@@ -146,6 +159,17 @@ func appendAskSetting(dst []byte, name string, reset bool) []byte {
 	dst = append(dst, ",pg_catalog.current_setting("...)
 	dst = appendLiteral(dst, name)
 	return append(dst, ",true);"...)
+}
+
+// appendAskUnless asks for a setting's value, unless it is that of a session that has not changed it.
+func appendAskUnless(dst []byte, name, otherwise string) []byte {
+	dst = append(dst, ",CASE WHEN pg_catalog.current_setting("...)
+	dst = appendLiteral(dst, name)
+	dst = append(dst, ") OPERATOR(pg_catalog.<>)"...)
+	dst = appendLiteral(dst, otherwise)
+	dst = append(dst, " THEN pg_catalog.current_setting("...)
+	dst = appendLiteral(dst, name)
+	return append(dst, ") END;"...)
 }
 
 // ask sends the questions that must be answered before the server could be given back. It gives false when there are
@@ -158,6 +182,9 @@ func (s *Session) ask() bool {
 		text = append(text, askLocks...)
 		s.heard.asked = true
 		s.heard.audit = !s.held.unsure && !s.state.opaque
+	}
+	if s.state.pins&askable != 0 && s.state.pinsUnsure {
+		text = append(text, askPins...)
 	}
 	text = s.askSettings(text)
 	if text == nil {
@@ -189,7 +216,7 @@ func (s *Session) askSettings(text []byte) []byte {
 	if st.opaque || st.everything {
 		text = append(text, askEverySetting...)
 		s.heard.every = true
-		s.touchCustom()
+		s.touchHidden()
 	}
 	if st.resetAll {
 		for _, set := range []*Settings{st.settings, s.srv.settings} {
@@ -198,19 +225,26 @@ func (s *Session) askSettings(text []byte) []byte {
 			}
 		}
 	}
+	login, _ := s.srv.born.Get(authorization)
 	for _, name := range st.touched {
-		if !s.heard.every || strings.Contains(name, ".") {
-			text = appendAskSetting(text, name, st.wasReset)
+		if !s.heard.every || hidden(name) {
+			text = appendAskSetting(text, name, st.wasReset, login)
 		}
 	}
 	return text
 }
 
-// touchCustom adds the settings of extensions to those to be asked by name: no view has them.
-func (s *Session) touchCustom() {
+// hidden tells whether no view has the setting: those of extensions, and who the session acts as.
+func hidden(name string) bool { return strings.Contains(name, ".") || slices.Contains(identity, name) }
+
+// touchHidden adds the settings that no view has to those to be asked by name.
+func (s *Session) touchHidden() {
+	for _, name := range identity {
+		s.touchName(name)
+	}
 	for _, set := range []*Settings{s.state.settings, s.srv.settings} {
 		for _, one := range set.All() {
-			if strings.Contains(one.Name, ".") {
+			if hidden(one.Name) {
 				s.touchName(one.Name)
 			}
 		}
@@ -221,7 +255,7 @@ func (s *Session) touchCustom() {
 func (s *Session) settingsReset() {
 	st := &s.state
 	if st.resetAll {
-		st.settings, s.srv.settings = s.client.Settings, nil
+		st.settings, s.srv.settings = s.client.Settings.over(st.settings.acting()), s.srv.settings.acting()
 	}
 	for _, name := range st.touched {
 		s.srv.settings = s.srv.settings.Without(name)
@@ -239,8 +273,9 @@ func (s *Session) settingsReset() {
 type heard struct {
 	asked    bool // for locks
 	locks    int
-	audit    bool // and that because it was due, not because of anything that this session did
-	every    bool // all settings are told that the server session has
+	audit    bool      // and that because it was due, not because of anything that this session did
+	every    bool      // all settings are told that the server session has
+	gone     sql.Touch // pins whose state is not there any more
 	settings []told
 }
 
@@ -259,8 +294,20 @@ func (s *Session) hear(frame []byte) {
 	switch string(which) {
 	case "l":
 		s.heard.locks, _ = strconv.Atoi(string(first))
+	case "p":
+		s.heard.pins(string(first), string(second))
 	case "s":
 		s.heard.settings = append(s.heard.settings, told{Setting{string(first), string(second)}, second != nil})
+	}
+}
+
+// pins takes the answer to askPins: how many temporary objects there are, and how many channels and cursors.
+func (h *heard) pins(objects, others string) {
+	channels, cursors, _ := strings.Cut(others, " ")
+	for pin, count := range map[sql.Touch]string{sql.TouchTemp: objects, sql.TouchListen: channels, sql.TouchHold: cursors} {
+		if count == "0" {
+			h.gone |= pin
+		}
 	}
 }
 
@@ -281,6 +328,8 @@ func (s *Session) answered() {
 	if h.asked && !h.audit {
 		s.held.told(h.locks)
 	}
+	s.state.pins &^= h.gone
+	s.state.pinsUnsure = false
 	s.settingsHeard(&h)
 	s.settingsAgreed()
 }

@@ -285,11 +285,14 @@ func TestANameThatPREPARETookIsTaken(t *testing.T) {
 	c.answers(complete("PREPARE"), ready('I'))
 	c.client, c.server, c.actions = nil, nil, nil
 	c.sends(parse("a", "select 2"), sync())
+	c.again(pools.Admin)
 	c.wantServer("by the client's own name", parse("a", "select 2"), sync())
 	twice := failed("42P05", `prepared statement "a" already exists`)
 	c.answers(twice, ready('I'))
 	c.wantClient("the server's words", twice, ready('I'))
+	c.actions = nil
 	c.sends(bind("", "a"), execute(""), sync())
+	c.again(pools.Admin)
 	c.wantServer("and the name means what it meant", bind("", "a"), execute(""), sync())
 }
 

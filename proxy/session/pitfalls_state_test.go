@@ -1,6 +1,7 @@
 package session
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/lockproxy/lockproxy/pools"
@@ -91,14 +92,36 @@ func TestSetLocalIsNotRemembered(t *testing.T) {
 }
 
 // D#1341: SET ROLE survived to the next client.
-func TestSetRoleKeepsItsBackendUntilTheClientLeaves(t *testing.T) {
-	for _, text := range []string{"set role bob", "SET SESSION AUTHORIZATION bob", "select set_config('role', 'bob', false)"} {
+func TestARoleFollowsItsClientAndNobodyElse(t *testing.T) {
+	for _, name := range []string{"role", "session_authorization"} {
 		c := newConversation(t)
-		c.sends(query(text))
+		c.sends(query("select set_config('" + name + "', 'bob', false)"))
 		c.granted(pools.Admin)
-		c.answers(complete("SET"), ready('I'))
-		c.wantAction(text, Action{Op: Pinned})
-		c.wantPinnedToTheEnd()
+		c.answers(row("bob"), selected, ready('I'))
+		c.answers(row("s", name, "bob"), selected, ready('I'))
+		c.server, c.client = nil, nil
+		c.wantRelease("it is known what to put in place elsewhere")
+		other := newConversation(t)
+		other.sends(query("select current_user"))
+		c.takenBy(other, pools.Admin)
+		other.wantServer("the next client is itself", query(`BEGIN;SET "`+name+`" TO DEFAULT;COMMIT`), query("select current_user"))
+		other.answers(complete("BEGIN"), complete("SET"), complete("COMMIT"), ready('I'), row("me"), selected, ready('I'))
+		c.sends(query("select current_user"))
+		other.takenBy(c, pools.Admin)
+		c.wantServer("and the client is whom it asked to be", putting(name, "bob"), query("select current_user"))
+	}
+}
+
+// A role that may do less must not be in the way of the other settings.
+func TestRolesArePutInPlaceLastAndLaidDownFirst(t *testing.T) {
+	was := NewSettings([]Setting{{"app.x", "1"}, {"role", "alice"}, {"session_authorization", "carol"}})
+	is := NewSettings([]Setting{{"role", "bob"}, {"work_mem", "1MB"}, {"session_authorization", "dave"}})
+	got := string(change(nil, was, is))
+	want := `SET "role" TO DEFAULT;SET "session_authorization" TO DEFAULT;SET "app"."x" TO DEFAULT;` +
+		`SELECT pg_catalog.set_config( E'work_mem', E'1MB',false);SELECT pg_catalog.set_config( E'session_authorization', E'dave',false);` +
+		`SELECT pg_catalog.set_config( E'role', E'bob',false);`
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
 
@@ -165,6 +188,7 @@ func TestAListenerHearsItsServersLastWords(t *testing.T) {
 	c.sends(query("listen news"))
 	c.granted(pools.Admin)
 	c.answers(complete("LISTEN"), ready('I'))
+	c.tellsPins("0", "1", "0")
 	c.client, c.actions = nil, nil
 	told := message(protocol.Notification, "\x00\x00\x00\x63news\x00hello\x00")
 	c.answers(told)
@@ -183,6 +207,7 @@ func TestAPinnedSessionIsIdleForTheEndUnlessItHoldsALock(t *testing.T) {
 	c.sends(query("listen news"))
 	c.granted(pools.Admin)
 	c.answers(complete("LISTEN"), ready('I'))
+	c.tellsPins("0", "1", "0")
 	c.sends(query("begin"))
 	c.answers(complete("BEGIN"), ready('T'))
 	c.client, c.server, c.actions = nil, nil, nil
@@ -205,6 +230,56 @@ func TestAPinnedSessionIsIdleForTheEndUnlessItHoldsALock(t *testing.T) {
 	c.s.Drain(&c.o, c.now)
 	c.took()
 	c.wantNothing("a lock is waited for")
+}
+
+// tellsPins answers the question what of a pinned session's state is there: temporary objects, channels, held cursors.
+func (c *conversation) tellsPins(objects, channels, cursors string) {
+	c.t.Helper()
+	if !strings.HasSuffix(string(c.server), string(query(askPins))) {
+		c.t.Fatalf("the server was asked %s", spell(c.server))
+	}
+	c.server = nil
+	c.answers(row("p", objects, channels+" "+cursors), selected, ready('I'))
+}
+
+// What pins a session is looked at again after whatever may have ended it, and the backend is free when it has gone.
+func TestAPinEndsWithItsState(t *testing.T) {
+	for _, pin := range []struct{ made, tag, gone, goneTag string }{
+		{"create temp table x (a int)", "CREATE TABLE", "drop table x", "DROP TABLE"},
+		{"create temp table x (a int)", "CREATE TABLE", "discard temp", "DISCARD TEMP"},
+		{"listen news", "LISTEN", "unlisten *", "UNLISTEN"},
+		{"declare x cursor with hold for select 1", "DECLARE CURSOR", "close x", "CLOSE CURSOR"},
+	} {
+		c := newConversation(t)
+		c.sends(query(pin.made))
+		c.granted(pools.Admin)
+		c.answers(complete(pin.tag), ready('I'))
+		c.wantAction(pin.made, Action{Op: Pinned})
+		c.tellsPins("1", "1", "1")
+		c.client, c.server = nil, nil
+		c.sends(query("select 1"))
+		c.answers(row("1"), selected, ready('I'))
+		c.wantServer("nothing need be asked meanwhile", query("select 1"))
+		c.client = nil
+		c.wantNothing("the backend is kept")
+		c.sends(query(pin.gone))
+		c.answers(complete(pin.goneTag), ready('I'))
+		c.tellsPins("0", "0", "0")
+		c.client = nil
+		c.wantRelease(pin.gone)
+	}
+}
+
+// A temporary table may have gone with the transaction that made it.
+func TestAPinThatWasRolledBackEnds(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("begin"), query("create temp table x (a int) on commit drop"), query("commit"))
+	c.granted(pools.Admin)
+	c.answers(complete("BEGIN"), ready('T'), complete("CREATE TABLE"), ready('T'), complete("COMMIT"), ready('I'))
+	c.wantAction("it was pinned", Action{Op: Pinned})
+	c.tellsPins("0", "0", "0")
+	c.client = nil
+	c.wantRelease("and is not any more")
 }
 
 // G#1324: setseed() leaves its state in the server session.

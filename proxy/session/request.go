@@ -17,6 +17,9 @@ type request struct {
 	unit    *sql.Unit       // what the text is, where more than lock and touches is needed; else nil
 	stmt    *statement      // the prepared statement that it makes, uses or closes
 	prev    *statement      // what the name meant before, to be put back if the server skips the message
+	names   []nameUse       // prepared statements that its text names by PREPARE, EXECUTE and DEALLOCATE
+	done    int             // how many statements of its text have ended
+	sent    bool            // what it does to names is known of the server as well
 	shared  *shared         // a statement shared by sessions that it makes (Parse) or closes (Close) on the server
 	instead *protocol.Error // the client is told this in place of the server's error
 }
@@ -29,7 +32,7 @@ const (
 	forSettings          // puts the session's settings in place
 	forBegin             // the BEGIN that was answered before there was a server
 	forStatement         // makes a prepared statement that this server lacks
-	forName              // makes a statement known to SQL under the client's name
+	forName              // makes the server know a name as the client does
 	forTimeouts          // switches the lock pool's timeouts on or off
 	forQuestion          // asks what the session holds, before its server could be given back
 	forCleaning          // ends and resets what a client left behind

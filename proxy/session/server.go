@@ -13,10 +13,12 @@ type Server struct {
 	// What ALTER ROLE or ALTER DATABASE give this user comes before the lock pool's own timeouts.
 	OwnLockTimeout, OwnIdleTimeout bool
 
+	born     *Settings // what it reported when it had logged in
 	flight   queue     // sent and not yet answered
 	partial  []byte    // the beginning of a frame that we must see whole
 	settings *Settings // put in place by sessions, beyond the server session's own defaults
 	prepared preparedStatements
+	own      ownNames // prepared statements that it knows by clients' own names
 	unnamed  struct {
 		making
 		of *statement // nil: not known
@@ -28,7 +30,7 @@ type Server struct {
 
 // NewServer gives what is known of a connection that has just logged in.
 func NewServer(pid uint32, reported *Settings, now time.Time) *Server {
-	return &Server{Pid: pid, Reported: reported, audited: now}
+	return &Server{Pid: pid, Reported: reported, born: reported, audited: now}
 }
 
 // Recent gives the latest statements that ran on it, the oldest first, shortened.
@@ -41,6 +43,7 @@ func (v *Server) AuditDue(now time.Time) bool { return v.dirty && now.Sub(v.audi
 func (v *Server) forget() {
 	v.settings = nil
 	v.prepared.clear()
+	v.own.clear()
 	v.unnamed.of = nil
 }
 

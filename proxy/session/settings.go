@@ -124,21 +124,60 @@ func (s *Settings) planned() string {
 
 func compareName(s Setting, name string) int { return strings.Compare(s.Name, name) }
 
-// change writes the statements that turn the settings in place into those wanted; local ones hold until the end of
-// the transaction. It writes nothing where they are equal. Every value goes through set_config, whose arguments are
-// data: nothing of a value is read as SQL (PITFALLS, D#698).
-func change(dst []byte, inPlace, wanted *Settings, local bool) []byte {
+// change writes the statements that turn the settings in place into those wanted. It writes nothing where they are
+// equal. Every value goes through set_config, whose arguments are data: nothing of a value is read as SQL (PITFALLS,
+// D#698). Who the session acts as comes last, and is laid down first: another role may not be allowed the rest. A change
+// of session_authorization resets role (guc.c, set_config_option).
+func change(dst []byte, inPlace, wanted *Settings) []byte {
+	for _, name := range identity {
+		if _, is := inPlace.Get(name); is {
+			dst = appendReset(dst, name, false)
+			inPlace = inPlace.Without(name)
+		}
+	}
 	for _, old := range inPlace.All() {
 		if _, still := wanted.Get(old.Name); !still {
-			dst = appendReset(dst, old.Name, local)
+			dst = appendReset(dst, old.Name, false)
 		}
 	}
 	for _, one := range wanted.All() {
-		if now, ok := inPlace.Get(one.Name); !ok || now != one.Value {
-			dst = appendSet(dst, one.Name, one.Value, local)
+		if now, ok := inPlace.Get(one.Name); (!ok || now != one.Value) && !slices.Contains(identity, one.Name) {
+			dst = appendSet(dst, one.Name, one.Value, false)
+		}
+	}
+	for _, name := range slices.Backward(identity) {
+		if value, is := wanted.Get(name); is {
+			dst = appendSet(dst, name, value, false)
 		}
 	}
 	return dst
+}
+
+const (
+	roleSetting   = "role"
+	authorization = "session_authorization"
+)
+
+// identity are the settings that say who the session acts as, in the order in which they are laid down. RESET ALL leaves
+// them (guc_tables.c: GUC_NO_RESET_ALL), and no view shows them (GUC_NO_SHOW_ALL).
+var identity = []string{roleSetting, authorization}
+
+// acting gives the part of the set that says who the session acts as.
+func (s *Settings) acting() (part *Settings) {
+	for _, name := range identity {
+		if value, is := s.Get(name); is {
+			part = part.With(name, value)
+		}
+	}
+	return part
+}
+
+// over gives the set with all that is in another one as it is there.
+func (s *Settings) over(other *Settings) *Settings {
+	for _, one := range other.All() {
+		s = s.With(one.Name, one.Value)
+	}
+	return s
 }
 
 // appendReset gives a setting its default back. RESET has no local form; SET LOCAL ... TO DEFAULT is one.

@@ -19,8 +19,9 @@ type serverState struct {
 	welcomed *Settings // the same when it was let in
 	agreed   *Settings // the same outside its last transaction
 	dialect  sql.Dialect
-	pins     sql.Touch             // why the server may not be given back
-	made     map[string]*statement // prepared statements that the server knows by the client's own names
+	pins     sql.Touch // why the server may not be given back
+
+	pinsUnsure bool // some of it may have gone: the server is to be asked
 
 	// Settings that may have changed since the session and its server agreed on them. What became of them is asked
 	// before the server could be given back: a rollback, a savepoint or a function may have undone it.
@@ -53,14 +54,20 @@ const (
 )
 
 // pinning is what lives in the server session and cannot be moved.
-const pinning = sql.TouchRole | sql.TouchPrepare | sql.TouchTemp | sql.TouchListen | sql.TouchHold | sql.TouchLoad |
+const pinning = sql.TouchTemp | sql.TouchListen | sql.TouchHold | sql.TouchLoad |
 	sql.TouchSequence | sql.TouchSeed | sql.TouchLinks | sql.TouchFunction
+
+// askable are the pins whose state the server can be asked for; mayUnpin is what may end one.
+const (
+	askable  = sql.TouchTemp | sql.TouchListen | sql.TouchHold
+	mayUnpin = sql.TouchDrop | sql.TouchUnlisten | sql.TouchClose | sql.TouchDiscardOther | sql.TouchDynamic
+)
 
 var pinWords = []struct {
 	bit  sql.Touch
 	name string
 }{
-	{pinSession, "session mode"}, {pinSetting, "setting named by a value"}, {sql.TouchRole, "role"}, {sql.TouchPrepare, "prepared statement"},
+	{pinSession, "session mode"}, {pinSetting, "setting named by a value"},
 	{sql.TouchTemp, "temporary table"}, {sql.TouchListen, "listen"}, {sql.TouchHold, "cursor with hold"},
 	{sql.TouchLoad, "loaded library"}, {sql.TouchSequence, "sequence value"}, {sql.TouchSeed, "random seed"},
 	{sql.TouchLinks, "connections of the server's"}, {sql.TouchFunction, "function that leaves state"},
@@ -81,6 +88,7 @@ func (s *Session) pin(why sql.Touch) {
 		return
 	}
 	s.state.pins |= why
+	s.state.pinsUnsure = true // a rollback or an error may undo it
 	s.do(Action{Op: Pinned, Text: strings.Join(pinNames(why), ", ")})
 }
 
@@ -90,6 +98,7 @@ func (s *Session) touch(r *request) {
 	if pins := t & pinning; pins != 0 {
 		s.pin(pins)
 	}
+	s.state.pinsUnsure = s.state.pinsUnsure || t.Has(mayUnpin)
 	if t.Has(sql.TouchDefinition) {
 		s.do(Action{Op: Redefined})
 	}
@@ -98,6 +107,7 @@ func (s *Session) touch(r *request) {
 	}
 	if t.Has(sql.TouchDiscardAll) || t.Has(sql.TouchDeallocate) && deallocatesAll(r.unit) {
 		s.srv.prepared.clear() // what comes behind it must not count on them
+		s.srv.own.doubt("", true)
 	}
 	if t.Has(sql.TouchDynamic) {
 		s.state.opaque = true
@@ -129,6 +139,9 @@ func (s *Session) touch(r *request) {
 			s.pin(pinSetting)
 		default:
 			s.touchName(one.Name)
+			if one.Name == authorization {
+				s.touchName(roleSetting) // which it resets
+			}
 			s.state.unclear = s.state.unclear || one.Op != sql.OpReset
 		}
 	}
@@ -223,7 +236,7 @@ func (s *Session) putSettings(locks bool) {
 		}
 	}
 	text := append([]byte(nil), "BEGIN;"...)
-	text = change(text, s.srv.settings, want, false)
+	text = change(text, s.srv.settings, want)
 	s.sendQuery(forSettings, string(append(text, "COMMIT"...)))
 	s.srv.settings = want
 }
@@ -243,12 +256,7 @@ func (s *Session) putTimeouts(locks bool) {
 		return
 	}
 	s.localTimeouts(locks)
-	at := len(s.o.scratch)
-	s.o.scratch = appendHead(s.o.scratch, protocol.Sync, 0)
-	s.toServer(s.o.since(at))
-	s.srv.flight.push(request{kind: protocol.Sync, purpose: forTimeouts})
-	s.open = false
-	s.unitsAhead++
+	s.syncOurs(forTimeouts)
 }
 
 // putTimeoutsInBatch switches them on in the middle of a batch, for the rest of its transaction.
@@ -264,16 +272,16 @@ func (s *Session) localTimeouts(locks bool) {
 			continue
 		}
 		if set {
-			s.runInBatch(appendSet(nil, name, value, true))
+			s.runInBatch(appendSet(nil, name, value, true), forTimeouts)
 		} else {
-			s.runInBatch(appendReset(nil, name, true))
+			s.runInBatch(appendReset(nil, name, true), forTimeouts)
 		}
 	}
 	s.state.local, s.state.isLocal, s.state.localKnown = want, true, true
 }
 
 // runInBatch runs a statement of ours without parameters in the batch at hand, or as one before it.
-func (s *Session) runInBatch(text []byte) {
+func (s *Session) runInBatch(text []byte, why purpose) {
 	const ours = ourNames + "once"
 	at := len(s.o.scratch)
 	b := appendParse(s.o.scratch, ours, string(text)+"\x00\x00\x00")
@@ -286,7 +294,7 @@ func (s *Session) runInBatch(text []byte) {
 	s.o.scratch = appendCloseStatement(b, ours)
 	s.toServer(s.o.since(at))
 	for _, kind := range []byte{protocol.Parse, protocol.Bind, protocol.Execute, protocol.Close, protocol.Close} {
-		s.pushed(request{kind: kind, purpose: forTimeouts})
+		s.pushed(request{kind: kind, purpose: why})
 	}
 }
 
@@ -299,19 +307,12 @@ func (st *serverState) transactionOver() {
 func (s *Session) discarded() {
 	s.state.settings = s.client.Settings
 	s.state.pins &= pinSession
-	s.state.made = nil
 	s.settingsAgreed()
-	s.deallocated()
-	clear(s.names)
-	s.held = locks{shown: s.held.shown}
-}
-
-// deallocated forgets the client's statements that are there by now.
-func (s *Session) deallocated() {
 	maps.DeleteFunc(s.statements, func(_ string, st *statement) bool { return st.there })
-	if s.unnamed != nil && s.unnamed.there {
-		s.unnamed = nil
+	if s.srv != nil {
+		s.srv.own.clear()
 	}
+	s.held = locks{shown: s.held.shown}
 }
 
 // settingsAgreed notes that session and server agree on all settings.

@@ -20,11 +20,12 @@ type making struct {
 // usable tells whether a batch may use the statement.
 func (m *making) usable(batch int) bool { return m.there || m.batch == batch }
 
-// statement is one that a client prepared by a Parse message.
+// statement is one that a client prepared, by a Parse message or by SQL's PREPARE.
 type statement struct {
-	name string // the client's; "" is the unnamed one
-	body string // the Parse message's body behind the name: text, zero byte, parameter types
-	unit sql.Unit
+	name   string // the client's; "" is the unnamed one
+	body   string // the Parse message's body behind the name: text, zero byte, parameter types
+	source string // of SQL's PREPARE: the whole statement; "" of a Parse message
+	unit   sql.Unit
 
 	making
 	// Servers share statements under names of ours by key. Another search_path, role or date style gives the same
@@ -36,12 +37,15 @@ type statement struct {
 // sharedKey gives what sessions that share the statement have in common.
 func (st *statement) sharedKey(settings *Settings) string {
 	if st.key == "" || st.keySettings != settings {
-		st.key, st.keySettings = st.body+settings.planned(), settings
+		st.key, st.keySettings = st.source+st.body+settings.planned(), settings
 	}
 	return st.key
 }
 
 func (st *statement) text() string {
+	if st.source != "" {
+		return st.source
+	}
 	text, _, _ := strings.Cut(st.body, "\x00")
 	return text
 }
@@ -76,6 +80,14 @@ func (p *preparedStatements) find(key string) *shared {
 	return sh
 }
 
+// oldest gives the one used longest ago, or nil.
+func (p *preparedStatements) oldest() *shared {
+	if len(p.byKey) == 0 {
+		return nil
+	}
+	return p.root.next
+}
+
 // add gives the key a new name, and tells which statement must be closed to make room for it, or nil.
 func (p *preparedStatements) add(key string, batch int) (sh, evicted *shared) {
 	if p.byKey == nil {
@@ -83,7 +95,7 @@ func (p *preparedStatements) add(key string, batch int) (sh, evicted *shared) {
 		p.root.prev, p.root.next = &p.root, &p.root
 	}
 	if len(p.byKey) >= maxPrepared {
-		evicted = p.root.next
+		evicted = p.oldest()
 		p.drop(evicted)
 	}
 	p.made++

@@ -218,6 +218,11 @@ func (x *execution) asks(e *engine) (tag string, err *protocol.Error) {
 			row[2] = yes(inBaseUnit(id, e.set[id].text))
 		}
 		rows = append(rows, row)
+	case vAskActing: // nobody is anybody else here
+		rows = append(rows, []*string{yes("s"), yes(x.st.name), nil})
+	case vAskPins:
+		channels := map[bool]string{true: "1", false: "0"}[e.listening]
+		rows = append(rows, []*string{yes("p"), yes("0"), yes(channels + " 0")})
 	default:
 		e.strange("statement " + x.st.text)
 	}

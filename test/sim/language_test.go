@@ -36,6 +36,8 @@ const (
 	vAskLocks
 	vAskSettings
 	vAskSetting
+	vAskActing
+	vAskPins
 )
 
 // statement is one statement of a text.
@@ -75,7 +77,7 @@ func (s *statement) exits() bool {
 // hasRows tells whether the statement gives rows.
 func (s *statement) hasRows() bool {
 	switch s.verb {
-	case vSelect, vShow, vAskLocks, vAskSettings, vAskSetting:
+	case vSelect, vShow, vAskLocks, vAskSettings, vAskSetting, vAskActing, vAskPins:
 		return true
 	}
 	return false
@@ -350,6 +352,8 @@ const (
 		" advisory and granted and pid operator ( pg_catalog . = ) pg_catalog . pg_backend_pid ( )"
 	questionSetting = "s , %s , ( select setting from pg_catalog . pg_settings where source operator ( pg_catalog . = ) session" +
 		" and pg_catalog . lower ( name ) operator ( pg_catalog . = ) %s )"
+	questionActing   = "s , %s , case when pg_catalog . current_setting ( %s ) operator ( pg_catalog . < > ) "
+	questionPins     = "p , ( select pg_catalog . count ( * ) from pg_catalog . pg_depend where refclassid operator ( pg_catalog . = ) "
 	questionSettings = "s , name , setting from pg_catalog . pg_settings where source operator ( pg_catalog . = ) session"
 )
 
@@ -362,12 +366,16 @@ func (r *reader) question() *statement {
 		texts[i] = w.text
 	}
 	s := &statement{rows: 1, columns: make([]call, 3)}
-	switch strings.Join(texts, " ") {
-	case strings.ReplaceAll(questionSetting, "%s", r.words[2].text):
+	switch text := strings.Join(texts, " "); {
+	case strings.HasPrefix(text, strings.ReplaceAll(questionActing, "%s", r.words[2].text)):
+		s.verb, s.name = vAskActing, r.words[2].text
+	case strings.HasPrefix(text, questionPins):
+		s.verb = vAskPins
+	case text == strings.ReplaceAll(questionSetting, "%s", r.words[2].text):
 		s.verb, s.name = vAskSetting, r.words[2].text
-	case questionLocks:
+	case text == questionLocks:
 		s.verb = vAskLocks
-	case questionSettings:
+	case text == questionSettings:
 		s.verb = vAskSettings
 	default:
 		return nil

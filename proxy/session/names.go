@@ -1,0 +1,375 @@
+package session
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/protocol/sql"
+)
+
+// PREPARE, EXECUTE and DEALLOCATE name prepared statements by the client's own names, and so do Parse, Bind and Close:
+// to PostgreSQL they are one set (prepare.c). Servers are shared, so that a server may know a client's name, or not, or
+// in another client's sense. Before a message whose text uses such a name, the server is made to know it as the client
+// does; afterwards it may keep it, since nobody else uses a name without that.
+
+// nameUse is what a message's text does to one name.
+type nameUse struct {
+	op            sql.PrepareOp
+	index         int    // of the statement that does it, in the text
+	name          string // "" of DEALLOCATE ALL
+	before, after *statement
+	all           map[string]*statement // of DEALLOCATE ALL: what it forgets
+}
+
+// useNames finds out what the PREPARE, EXECUTE and DEALLOCATE of a text mean, and what they do to locks and to the
+// session besides. Where they run, the client's names mean from now on what they will mean once it has run; undoNames
+// takes that back. The text is of as many statements as the server will see in one message.
+func (s *Session) useNames(r *request, u *sql.Unit, text []byte, run bool) {
+	if u.Prepared == nil {
+		return
+	}
+	now := make(map[string]*statement) // as far as the text has changed it
+	forgotten := false
+	for _, op := range u.Prepared {
+		st, changed := now[op.Name]
+		if !changed && !forgotten {
+			st = s.statements[op.Name]
+		}
+		use := nameUse{op: op.Op, index: op.Index, name: op.Name, before: st, after: st}
+		switch op.Op {
+		case sql.OpPrepare:
+			if use.after == nil {
+				use.after = preparedBySQL(&op, text, u.Statements)
+			}
+		case sql.OpExecute:
+			s.executes(r, &op, st)
+		case sql.OpDeallocate:
+			use.after = nil
+		case sql.OpDeallocateAll:
+			forgotten = true
+			clear(now)
+		}
+		now[op.Name] = use.after
+		r.names = append(r.names, use)
+		if op.Op == sql.OpPrepare && st != nil || op.Op == sql.OpDeallocate && st == nil {
+			break // an error, which ends the text
+		}
+	}
+	if run {
+		s.changeNames(r.names)
+	}
+}
+
+// namesFor makes the server's names ready for a message. In a failed transaction nothing can be made, nor used.
+func (s *Session) namesFor(r *request, inBatch bool) {
+	if s.tx == 'E' {
+		return
+	}
+	if r.names != nil {
+		s.tellNames(r.names, inBatch)
+	}
+	if r.touches.Has(sql.TouchNames) {
+		s.showNames(inBatch)
+	}
+}
+
+// nameFailed takes the error of a statement that could not be made again, because what it names has gone for one: that is
+// the answer to the message that uses it.
+func (s *Session) nameFailed(e *protocol.Error) {
+	for i := range s.srv.flight.len() {
+		if r := s.srv.flight.at(i); r.purpose == theirs {
+			r.instead = e
+			return
+		}
+	}
+}
+
+// executes notes what an EXECUTE does: what was prepared.
+func (s *Session) executes(r *request, op *sql.PreparedOp, st *statement) {
+	if !op.Runs || st == nil {
+		return
+	}
+	r.lock |= st.unit.Lock
+	r.touches |= st.unit.Touches &^ sql.TouchPrepare
+	if r.unit != nil && len(st.unit.Settings) > 0 {
+		both := *r.unit
+		both.Settings = append(slices.Clone(both.Settings), st.unit.Settings...)
+		r.unit = &both
+	}
+}
+
+// preparedBySQL makes the statement of a PREPARE. Where it is all of its text, that text is kept to the letter, since
+// pg_prepared_statements shows it and errors count its characters.
+func preparedBySQL(op *sql.PreparedOp, text []byte, statements int) *statement {
+	if text != nil && statements > 1 {
+		text = text[op.Text.From:op.Text.To]
+	}
+	st := &statement{name: op.Name, source: string(text)}
+	st.unit = sql.Unit{Lock: op.Effects, Touches: op.Touches, Settings: op.Settings}
+	st.batch = inNoBatch
+	return st
+}
+
+// inNoBatch is the batch of what a simple query prepares: nothing else can be in it.
+const inNoBatch = -1
+
+// changeNames has the client's names mean what they mean after a message.
+func (s *Session) changeNames(uses []nameUse) {
+	for i := range uses {
+		switch use := &uses[i]; {
+		case use.op == sql.OpDeallocateAll:
+			use.all = s.statements
+			s.statements = nil
+		case use.before != use.after:
+			s.setName(use.name, use.after)
+		}
+	}
+}
+
+// undoNames takes back what a message that failed did to the client's names, but for the statements of its text that
+// had run before.
+func (s *Session) undoNames(r *request) {
+	for i, use := range slices.Backward(r.names) {
+		if use.index < r.done {
+			return
+		}
+		switch {
+		case !r.runsNames():
+		case use.op == sql.OpDeallocateAll:
+			s.statements = use.all
+		case use.before != use.after && s.statements[use.name] == use.after:
+			s.setName(use.name, use.before)
+		}
+		if s.srv != nil && r.sent && use.op != sql.OpExecute {
+			s.srv.own.doubt(use.name, use.op == sql.OpDeallocateAll)
+		}
+		r.names = r.names[:i]
+	}
+}
+
+// runsNames tells whether the message runs the text whose names it has, rather than prepares it.
+func (r *request) runsNames() bool { return r.kind == protocol.Query || r.kind == protocol.Execute }
+
+func (s *Session) setName(name string, st *statement) {
+	if st == nil {
+		delete(s.statements, name)
+		return
+	}
+	if s.statements == nil {
+		s.statements = make(map[string]*statement)
+	}
+	s.statements[name] = st
+}
+
+// tellNames makes the server know the names that a text uses as the client does, before the text runs there: in the
+// batch at hand, or in one of its own.
+func (s *Session) tellNames(uses []nameUse, inBatch bool) {
+	began := s.srv.flight.len()
+	for i := range uses {
+		use := &uses[i]
+		if use.op == sql.OpDeallocateAll {
+			break
+		}
+		if !slices.ContainsFunc(uses[:i], func(earlier nameUse) bool { return earlier.name == use.name }) {
+			s.tellName(use.name, use.before, inBatch)
+		}
+	}
+	if !inBatch && s.srv.flight.len() > began {
+		s.syncOurs(forName)
+	}
+}
+
+// syncOurs ends a batch of ours.
+func (s *Session) syncOurs(why purpose) {
+	at := len(s.o.scratch)
+	s.o.scratch = appendHead(s.o.scratch, protocol.Sync, 0)
+	s.toServer(s.o.since(at))
+	s.srv.flight.push(request{kind: protocol.Sync, purpose: why})
+	s.open = false
+	s.unitsAhead++
+}
+
+// tellName makes the server know one name as the client does; nil: not at all.
+func (s *Session) tellName(name string, st *statement, inBatch bool) {
+	known := s.srv.own.find(name)
+	key := ""
+	if st != nil {
+		key = st.sharedKey(s.state.settings)
+		if known != nil && (known.of == st || known.key == key) {
+			return
+		}
+	} else if known == nil {
+		return
+	}
+	why := forName
+	if inBatch {
+		why = forStatement
+	}
+	if known != nil {
+		s.closeOwn(name, why)
+	}
+	if st == nil {
+		return
+	}
+	if oldest := s.srv.own.full(); oldest != "" {
+		s.closeOwn(oldest, why)
+	}
+	s.srv.own.add(ownName{name: name, key: key})
+	making := []nameUse{{op: sql.OpPrepare, name: name, before: st, after: st}}
+	if st.source != "" {
+		s.runInBatch([]byte(st.source), why)
+		execute := s.srv.flight.at(s.srv.flight.len() - 3)
+		execute.names, execute.sent = making, true
+		return
+	}
+	at := len(s.o.scratch)
+	s.o.scratch = appendParse(s.o.scratch, name, st.body)
+	s.toServer(s.o.since(at))
+	s.pushed(request{kind: protocol.Parse, purpose: why, names: making, sent: true})
+}
+
+// closeOwn closes a name on the server, whatever it means there. Closing one that is not there is no error (manual,
+// "Extended Query").
+func (s *Session) closeOwn(name string, why purpose) {
+	at := len(s.o.scratch)
+	s.o.scratch = appendCloseStatement(s.o.scratch, name)
+	s.toServer(s.o.since(at))
+	s.pushed(request{kind: protocol.Close, purpose: why})
+	s.srv.own.drop(name)
+}
+
+// namesSent notes what a message on its way will do to the server's names.
+func (s *Session) namesSent(r *request) {
+	r.sent = true
+	for i := range r.names {
+		switch use := &r.names[i]; {
+		case use.op == sql.OpDeallocateAll:
+			s.srv.own.doubt("", true)
+		case use.before == use.after:
+		case use.after == nil:
+			s.srv.own.drop(use.name)
+		default:
+			if r.kind == protocol.Execute {
+				use.after.batch = s.batch
+			}
+			s.srv.own.add(ownName{name: use.name, key: use.after.sharedKey(s.state.settings), of: use.after})
+		}
+	}
+}
+
+// namesRan notes that the next statement of a message's text has come to its end.
+func (s *Session) namesRan(r *request) {
+	for i := range r.names {
+		use := &r.names[i]
+		if use.index != r.done && r.kind == protocol.Query {
+			continue
+		}
+		switch {
+		case use.op == sql.OpDeallocateAll:
+			s.srv.own.clear()
+		case use.op == sql.OpPrepare && use.after != nil:
+			use.after.there = true
+			s.srv.own.settle(use.after)
+		}
+	}
+	r.done++
+}
+
+// showNames makes the server's prepared statements those of the client, and no others, before a text that looks at them
+// (pg_prepared_statements).
+func (s *Session) showNames(inBatch bool) {
+	why := forName
+	if inBatch {
+		why = forStatement
+	}
+	began := s.srv.flight.len()
+	for sh := s.srv.prepared.oldest(); sh != nil; sh = s.srv.prepared.oldest() {
+		at := len(s.o.scratch)
+		s.o.scratch = appendCloseStatement(s.o.scratch, sh.name)
+		s.toServer(s.o.since(at))
+		s.pushed(request{kind: protocol.Close, purpose: why})
+		s.srv.prepared.drop(sh)
+	}
+	for _, name := range s.srv.own.names() {
+		if s.statements[name] == nil {
+			s.closeOwn(name, why)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.statements)) {
+		if st := s.statements[name]; st.there {
+			s.tellName(name, st, inBatch)
+		}
+	}
+	if !inBatch && s.srv.flight.len() > began {
+		s.syncOurs(forName)
+	}
+}
+
+// ownNames are the clients' own names that one server knows, the oldest first.
+type ownNames struct{ list []ownName }
+
+type ownName struct {
+	name string
+	key  string     // what it means there; "" is not known, or nothing
+	of   *statement // whose making is under way
+}
+
+// maxOwnNames bounds how many a server keeps beyond those that are in use.
+const maxOwnNames = 100
+
+func (o *ownNames) find(name string) *ownName {
+	for i := range o.list {
+		if o.list[i].name == name {
+			return &o.list[i]
+		}
+	}
+	return nil
+}
+
+func (o *ownNames) add(n ownName) {
+	o.drop(n.name)
+	o.list = append(o.list, n)
+}
+
+func (o *ownNames) drop(name string) {
+	o.list = slices.DeleteFunc(o.list, func(n ownName) bool { return n.name == name })
+}
+
+// full gives the name that makes room for another, or "".
+func (o *ownNames) full() string {
+	if len(o.list) < maxOwnNames {
+		return ""
+	}
+	return o.list[0].name
+}
+
+// doubt notes that it is not known what a name means, or any of them.
+func (o *ownNames) doubt(name string, all bool) {
+	if n := o.find(name); n == nil && !all {
+		o.add(ownName{name: name})
+	}
+	for i := range o.list {
+		if all || o.list[i].name == name {
+			o.list[i].key, o.list[i].of = "", nil
+		}
+	}
+}
+
+// settle notes that a statement is there.
+func (o *ownNames) settle(st *statement) {
+	for i := range o.list {
+		if o.list[i].of == st {
+			o.list[i].of = nil
+		}
+	}
+}
+
+func (o *ownNames) clear() { o.list = nil }
+
+func (o *ownNames) names() (list []string) {
+	for _, n := range o.list {
+		list = append(list, n.name)
+	}
+	return list
+}
