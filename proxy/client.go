@@ -189,6 +189,8 @@ func (c *client) note(a *session.Action) {
 		c.pool.learnWelcome(c.startup, c.session.Told())
 	case session.Stray:
 		c.logger().Warn("an advisory lock was found that no session holds", "pid", c.server.conn.Pid, "detail", a.Text, "statements", c.server.facts.Recent())
+	case session.ReadsSequences:
+		c.pool.readsSeq.Store(true)
 	case session.Redefined:
 		c.pool.redefined()
 	}

@@ -21,7 +21,8 @@ type pool struct {
 	target   *backend.Target
 	sessions *session.Config
 	catalog  atomic.Pointer[session.Catalog]
-	known    time.Time // when the catalog was read; under mu
+	readsSeq atomic.Bool // clients ask for what nextval left in their sessions
+	known    time.Time   // when the catalog was read; under mu
 
 	mu        sync.Mutex // guards the rest; nothing is called under it that takes another
 	pair      *pools.Pair
@@ -45,6 +46,7 @@ func newPool(s *Server, name poolName, db Database, target *backend.Target) (*po
 	p.sessions = &session.Config{
 		Catalog: p.catalog.Load, LockTimeout: db.LockTimeout, IdleTimeout: db.IdleTransactionTimeout,
 		MaxStatement: s.config.MaxStatement, MaxBuffer: s.config.MaxBuffer, SessionMode: db.SessionMode,
+		SequencesRead: p.readsSeq.Load,
 	}
 	catalog, err := newCatalog(db.Functions, nil)
 	if err != nil {

@@ -50,6 +50,17 @@ var sameState = []struct {
 		and("Z", text("SELECT a FROM x"))}},
 	{"cursors with hold", []say{and("Z", text("DECLARE c CURSOR WITH HOLD FOR SELECT generate_series(1, 3)")), and("Z", text("FETCH 2 FROM c")),
 		and("Z", text("CLOSE c")), and("Z", text("FETCH 1 FROM c"))}},
+	{"currval in another transaction", []say{and("Z", text("DROP SEQUENCE IF EXISTS numbers; CREATE SEQUENCE numbers")),
+		and("Z", text("SELECT nextval('numbers')")), and("Z", text("SELECT currval('numbers'), lastval()")), and("Z", text("SELECT nextval('numbers')")),
+		and("Z", prepare("", "SELECT lastval()"), bindTo("", ""), executing(""), syncNow), and("Z", text("DISCARD SEQUENCES")), and("Z", text("SELECT lastval()"))}},
+	{"currval of one that was never moved", []say{and("Z", text("SELECT lastval()")), and("Z", prepare("", "SELECT lastval()"), bindTo("", ""), executing(""), syncNow)}},
+	{"what RESET leaves of a setting that nobody defined", []say{and("Z", text("SET app.left = 'x'")), and("Z", text("RESET app.left")),
+		and("Z", text("SHOW app.left")), and("ZZZ", text("BEGIN"), text("SET LOCAL app.local = 'x'"), text("COMMIT")),
+		and("Z", text("SELECT current_setting('app.local', true), current_setting('app.left', true)"))}},
+	{"PREPARE, EXECUTE and DEALLOCATE", []say{and("Z", text("PREPARE q(int) AS SELECT $1 + 1")), and("Z", text("EXECUTE q(1)")), and("Z", text("PREPARE q AS SELECT 2")),
+		and("Z", bindTo("", "q", "7"), executing(""), syncNow), and("Z", prepare("p", "SELECT 'p'"), syncNow), and("Z", text("EXECUTE p")),
+		and("Z", text("SELECT name, statement, from_sql FROM pg_prepared_statements ORDER BY 1")), and("Z", text("DEALLOCATE q")), and("Z", text("EXECUTE q(1)")),
+		and("ZZZ", text("BEGIN"), text("PREPARE q AS SELECT 3"), text("ROLLBACK")), and("Z", text("EXECUTE q; DEALLOCATE ALL; EXECUTE q")), and("Z", text("EXECUTE p"))}},
 	{"currval", []say{and("Z", text("DROP SEQUENCE IF EXISTS numbers; CREATE SEQUENCE numbers")),
 		and("ZZZZ", text("BEGIN"), text("SELECT nextval('numbers')"), text("SELECT currval('numbers'), lastval()"), text("COMMIT")),
 		and("Z", text("SELECT currval('numbers')"))}},
@@ -121,7 +132,7 @@ func TestSettingsAndRolesAreNobodyElses(t *testing.T) {
 	}
 }
 
-// D#1341: a role pins its backend; whoever has that backend next has its own role again.
+// D#1341: whoever has a backend next has its own role, and nothing of what the client before it left.
 func TestARoleGoesWithItsClient(t *testing.T) {
 	r := startProxy(t, sized(1, 1))
 	for _, set := range []string{"SET ROLE pg_monitor", "SET SESSION AUTHORIZATION pg_monitor", "SELECT set_config('role', 'pg_monitor', false)",

@@ -35,7 +35,8 @@ var touchingFunctions = map[string]Touch{
 	"setseed":          TouchSeed,
 	"currval":          TouchSequence,
 	"lastval":          TouchSequence,
-	"setval":           TouchSequence,
+	"nextval":          TouchAdvance,
+	"setval":           TouchAdvance,
 	"dblink_connect":   TouchLinks,
 	"dblink_connect_u": TouchLinks,
 }

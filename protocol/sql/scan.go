@@ -56,13 +56,16 @@ func (s *scan) statement() bool {
 // dispatch reads the rest of the statement, after its verb.
 func (s *scan) dispatch(verb Verb) {
 	switch verb {
-	case Select, With, Insert, Update, Delete, Merge, Copy, Other:
+	case Select, Update, Delete, Other:
+		s.rest()
+	case With, Insert, Merge, Copy:
+		s.touches |= TouchAdvance
 		s.rest()
 	case Call:
-		s.touches |= TouchDynamic
+		s.touches |= TouchDynamic | TouchAdvance
 		s.rest()
 	case Do:
-		s.touches |= TouchDynamic
+		s.touches |= TouchDynamic | TouchAdvance
 		s.do()
 	case Begin:
 		s.beginTransaction()

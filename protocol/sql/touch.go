@@ -18,7 +18,8 @@ const (
 	TouchHold                            // DECLARE ... WITH HOLD
 	TouchClose                           // CLOSE
 	TouchLoad                            // LOAD
-	TouchSequence                        // currval, lastval or setval: what nextval left in the session is asked for
+	TouchSequence                        // currval or lastval: what nextval left in the session is asked for
+	TouchAdvance                         // nextval or setval, or what may call them by a column's default
 	TouchSeed                            // the seed of random()
 	TouchDiscardAll                      // DISCARD ALL
 	TouchDiscardOther                    // any other DISCARD

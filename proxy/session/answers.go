@@ -267,6 +267,9 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 			s.touchAgain()
 		}
 	}
+	if head.touches.Has(sql.TouchDiscardOther) && bytes.HasPrefix(frame[protocol.HeadSize:], []byte("DISCARD SEQUENCES")) {
+		s.sequencesDiscarded()
+	}
 	s.namesRan(head)
 	if head.kind == protocol.Execute {
 		s.srv.flight.pop()
@@ -306,13 +309,16 @@ func (s *Session) reported(frame []byte) (visible bool) {
 	if s.state.told = before.With(string(name), string(value)); s.state.told == before {
 		return false // a reset that the client was not told of is undone
 	}
-	if s.srv.flight.len() > 0 && s.srv.flight.front().touches == 0 {
+	if s.srv.flight.len() > 0 && !s.srv.flight.front().touches.Has(saysSettings) {
 		// No SET to be seen: a function did it, or the end of a transaction undid it.
 		s.touchName(strings.ToLower(string(name)))
 		s.state.unclear = true
 	}
 	return true
 }
+
+// saysSettings are the touches of texts that show that they change settings.
+const saysSettings = sql.TouchSettings | sql.TouchLocalSettings | sql.TouchDynamic | sql.TouchRollbackTo | sql.TouchDiscardAll
 
 // noteResets remembers which startup parameters a message that has run gave their defaults back. The server reports
 // them with its ReadyForQuery.

@@ -242,6 +242,7 @@ func (s *Session) send() {
 		s.sendClose()
 	case protocol.Execute, protocol.FunctionCall:
 		s.begins(r)
+		s.sequencesFor(r, true)
 		s.namesFor(r, true)
 		s.namesSent(r)
 		s.sendAsIs(true)
@@ -292,6 +293,7 @@ func (s *Session) sendText() {
 	r := s.ahead.front()
 	s.begins(r)
 	s.srv.recent.add(queryText(s.view[:min(r.size, len(s.view))]))
+	s.sequencesFor(r, false)
 	s.namesFor(r, false)
 	s.srv.unnamed.of = nil
 	s.namesSent(r)

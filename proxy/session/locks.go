@@ -150,7 +150,7 @@ func appendAskSetting(dst []byte, name string, reset bool, login string) []byte 
 		return appendAskUnless(dst, name, "none")
 	case name == authorization:
 		return appendAskUnless(dst, name, login)
-	case reset && !strings.Contains(name, "."), name == lockTimeout, name == idleTimeout:
+	case reset && !custom(name), name == lockTimeout, name == idleTimeout:
 		dst = append(dst, ",(SELECT setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'"+
 			" AND pg_catalog.lower(name) OPERATOR(pg_catalog.=)"...)
 		dst = appendLiteral(dst, name)
@@ -235,7 +235,7 @@ func (s *Session) askSettings(text []byte) []byte {
 }
 
 // hidden tells whether no view has the setting: those of extensions, and who the session acts as.
-func hidden(name string) bool { return strings.Contains(name, ".") || slices.Contains(identity, name) }
+func hidden(name string) bool { return custom(name) || slices.Contains(identity, name) }
 
 // touchHidden adds the settings that no view has to those to be asked by name.
 func (s *Session) touchHidden() {
@@ -358,7 +358,7 @@ func (s *Session) settingsHeard(h *heard) {
 			continue
 		}
 		st.settings = st.settings.take(one)
-		if value, own := s.client.Settings.Get(name); own && !one.set {
+		if value, own := s.client.Settings.Get(name); own && (!one.set || st.wasReset && one.Value == "" && custom(name)) {
 			st.settings = st.settings.With(name, value)
 		}
 	}

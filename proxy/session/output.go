@@ -49,18 +49,19 @@ type Action struct {
 type Op uint8
 
 const (
-	Checkout     Op = iota + 1 // a server from the pool of Kind; answered by Granted or Refused
-	Promote                    // the server's slot moves to the lock pool; answered by Promoted or PromotionRefused
-	Leave                      // the queue: neither will be answered any more
-	Release                    // the server is clean and goes back to its pool
-	Remove                     // the server is to be closed, whatever it does
-	Hold                       // whether the session holds advisory locks, for those who count
-	CancelServer               // a cancel request to the server; answered by CancelDone
-	CloseClient                // once the bytes for it are written
-	Pinned                     // the session keeps its server beyond its transaction; Text says why
-	Welcomed                   // the client was let in
-	Stray                      // advisory locks were found that no session holds; Remove follows
-	Redefined                  // a statement ran that may have changed which functions take locks
+	Checkout       Op = iota + 1 // a server from the pool of Kind; answered by Granted or Refused
+	Promote                      // the server's slot moves to the lock pool; answered by Promoted or PromotionRefused
+	Leave                        // the queue: neither will be answered any more
+	Release                      // the server is clean and goes back to its pool
+	Remove                       // the server is to be closed, whatever it does
+	Hold                         // whether the session holds advisory locks, for those who count
+	CancelServer                 // a cancel request to the server; answered by CancelDone
+	CloseClient                  // once the bytes for it are written
+	Pinned                       // the session keeps its server beyond its transaction; Text says why
+	Welcomed                     // the client was let in
+	Stray                        // advisory locks were found that no session holds; Remove follows
+	ReadsSequences               // the client asked for what nextval left in its session, in an earlier transaction
+	Redefined                    // a statement ran that may have changed which functions take locks
 )
 
 // Reason says why a server or a client is closed.

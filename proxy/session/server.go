@@ -23,9 +23,10 @@ type Server struct {
 		making
 		of *statement // nil: not known
 	}
-	audited time.Time // when it was last seen to hold no lock that it should not
-	dirty   bool      // used since then
-	recent  recentTexts
+	advanced *Client   // whose statements moved sequences last; nil: nobody's, as far as is known
+	audited  time.Time // when it was last seen to hold no lock that it should not
+	dirty    bool      // used since then
+	recent   recentTexts
 }
 
 // NewServer gives what is known of a connection that has just logged in.
@@ -44,6 +45,7 @@ func (v *Server) forget() {
 	v.settings = nil
 	v.prepared.clear()
 	v.own.clear()
+	v.advanced = nil
 	v.unnamed.of = nil
 }
 

@@ -19,6 +19,10 @@ type Config struct {
 	MaxStatement int             // bytes of one statement's text
 	MaxBuffer    int             // bytes that a client may send ahead of what its server took
 	SessionMode  bool            // one server for the client's life
+
+	// SequencesRead tells whether clients of this database ask for what nextval left in their sessions; nil: none does.
+	// Read by every session, and true for good once it is.
+	SequencesRead func() bool
 }
 
 // Client is what login found out about a client. Immutable.

@@ -172,6 +172,13 @@ func (s *Settings) acting() (part *Settings) {
 	return part
 }
 
+// custom tells whether a setting has a class of its own before a dot: an extension defines it, or nobody does.
+func custom(name string) bool { return strings.Contains(name, ".") }
+
+func (s *Settings) hasCustom() bool {
+	return slices.ContainsFunc(s.All(), func(one Setting) bool { return custom(one.Name) })
+}
+
 // over gives the set with all that is in another one as it is there.
 func (s *Settings) over(other *Settings) *Settings {
 	for _, one := range other.All() {

@@ -30,6 +30,7 @@ type serverState struct {
 	resetAll   bool
 	unasked    bool // the client was told that they have, outside a transaction or by its COMMIT
 	wasReset   bool // RESET was among it
+	advanced   bool // sequences may have been moved, in the transaction at hand
 	unclear    bool // something failed meanwhile, or was rolled back
 	everything bool // names that the text did not tell: all settings are to be asked
 	opaque     bool // a statement ran that may have left anything, locks as well
@@ -55,7 +56,7 @@ const (
 
 // pinning is what lives in the server session and cannot be moved.
 const pinning = sql.TouchTemp | sql.TouchListen | sql.TouchHold | sql.TouchLoad |
-	sql.TouchSequence | sql.TouchSeed | sql.TouchLinks | sql.TouchFunction
+	sql.TouchSeed | sql.TouchLinks | sql.TouchFunction
 
 // askable are the pins whose state the server can be asked for; mayUnpin is what may end one.
 const (
@@ -99,6 +100,9 @@ func (s *Session) touch(r *request) {
 		s.pin(pins)
 	}
 	s.state.pinsUnsure = s.state.pinsUnsure || t.Has(mayUnpin)
+	if t.Has(sql.TouchAdvance) {
+		s.advances()
+	}
 	if t.Has(sql.TouchDefinition) {
 		s.do(Action{Op: Redefined})
 	}
@@ -128,10 +132,12 @@ func (s *Session) touch(r *request) {
 		s.state.wasReset = s.state.wasReset || isReset(one)
 		switch {
 		case one.Local:
+			s.touchLocal(one.Name)
 		case one.Op == sql.OpResetAll:
 			s.state.resetAll = true
 			s.touchName(lockTimeout)
 			s.touchName(idleTimeout)
+			s.state.unclear = s.state.unclear || s.state.settings.hasCustom()
 			s.srv.settings = s.srv.settings.Without(lockTimeout).Without(idleTimeout)
 		case one.Name == "":
 			// pg_settings would tell, but not of settings that no extension has defined (guc.c, show_all_settings).
@@ -142,7 +148,7 @@ func (s *Session) touch(r *request) {
 			if one.Name == authorization {
 				s.touchName(roleSetting) // which it resets
 			}
-			s.state.unclear = s.state.unclear || one.Op != sql.OpReset
+			s.state.unclear = s.state.unclear || one.Op != sql.OpReset || custom(one.Name)
 		}
 	}
 }
@@ -158,6 +164,15 @@ func (s *Session) touchAgain() {
 		if r := s.srv.flight.at(i); r.touches != 0 && r.purpose == theirs {
 			s.touch(r)
 		}
+	}
+}
+
+// touchLocal notes a setting that is for the transaction alone. One that no extension has defined is there afterwards, as
+// an empty text (guc.c, add_placeholder_variable), where it was unknown before.
+func (s *Session) touchLocal(name string) {
+	if _, known := s.state.settings.Get(name); custom(name) && !known {
+		s.touchName(name)
+		s.state.unclear = true
 	}
 }
 
@@ -300,6 +315,7 @@ func (s *Session) runInBatch(text []byte, why purpose) {
 
 // transactionOver follows the settings through the end of a transaction.
 func (st *serverState) transactionOver() {
+	st.advanced = false
 	st.local, st.isLocal, st.localKnown = nil, false, true
 }
 
