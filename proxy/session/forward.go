@@ -395,6 +395,7 @@ func (s *Session) prepare(key string, st *statement) *shared {
 // serverName gives the name that a client's statement has on the server, and has it prepared there if need be.
 func (s *Session) serverName(st *statement) string {
 	if st.source != "" {
+		s.makeRoom(true)
 		s.tellName(st.name, st, true)
 		return st.name
 	}

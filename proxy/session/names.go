@@ -172,6 +172,7 @@ func (s *Session) tellNames(uses []nameUse, inBatch bool) {
 			break
 		}
 		if !slices.ContainsFunc(uses[:i], func(earlier nameUse) bool { return earlier.name == use.name }) {
+			s.makeRoom(inBatch)
 			s.tellName(use.name, use.before, inBatch)
 		}
 	}
@@ -202,18 +203,12 @@ func (s *Session) tellName(name string, st *statement, inBatch bool) {
 	} else if known == nil {
 		return
 	}
-	why := forName
-	if inBatch {
-		why = forStatement
-	}
+	why := forNames(inBatch)
 	if known != nil {
 		s.closeOwn(name, why)
 	}
 	if st == nil {
 		return
-	}
-	if oldest := s.srv.own.full(); oldest != "" {
-		s.closeOwn(oldest, why)
 	}
 	s.srv.own.add(ownName{name: name, key: key})
 	making := []nameUse{{op: sql.OpPrepare, name: name, before: st, after: st}}
@@ -227,6 +222,21 @@ func (s *Session) tellName(name string, st *statement, inBatch bool) {
 	s.o.scratch = appendParse(s.o.scratch, name, st.body)
 	s.toServer(s.o.since(at))
 	s.pushed(request{kind: protocol.Parse, purpose: why, names: making, sent: true})
+}
+
+// makeRoom closes names that were made known longest ago, where there are too many.
+func (s *Session) makeRoom(inBatch bool) {
+	for oldest := s.srv.own.full(); oldest != ""; oldest = s.srv.own.full() {
+		s.closeOwn(oldest, forNames(inBatch))
+	}
+}
+
+// forNames is the purpose of what makes names known: an error in the client's own batch is the client's.
+func forNames(inBatch bool) purpose {
+	if inBatch {
+		return forStatement
+	}
+	return forName
 }
 
 // closeOwn closes a name on the server, whatever it means there. Closing one that is not there is no error (manual,
@@ -279,10 +289,7 @@ func (s *Session) namesRan(r *request) {
 // showNames makes the server's prepared statements those of the client, and no others, before a text that looks at them
 // (pg_prepared_statements).
 func (s *Session) showNames(inBatch bool) {
-	why := forName
-	if inBatch {
-		why = forStatement
-	}
+	why := forNames(inBatch)
 	began := s.srv.flight.len()
 	for sh := s.srv.prepared.oldest(); sh != nil; sh = s.srv.prepared.oldest() {
 		at := len(s.o.scratch)
