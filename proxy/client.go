@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lockproxy/lockproxy/pools"
@@ -25,8 +26,9 @@ type client struct {
 	session *session.Session
 	link    link.Link // nil: none, or none any more
 	waiter  pools.Waiter
-	server  *serverConn // that its session has
-	timer   *time.Timer // for the session's deadline
+	server  *serverConn   // that its session has
+	serving atomic.Uint32 // the process id of that, for those who ask without the mutex; 0: none
+	timer   *time.Timer   // for the session's deadline
 
 	late   bool        // an answer of the pools that nobody waits for is under way
 	wanted *pools.Kind // what is to be asked for once it has come
@@ -191,6 +193,8 @@ func (c *client) note(a *session.Action) {
 		c.logger().Warn("an advisory lock was found that no session holds", "pid", c.server.conn.Pid, "detail", a.Text, "statements", c.server.facts.Recent())
 	case session.ReadsSequences:
 		c.pool.readsSeq.Store(true)
+	case session.Notifies:
+		c.server.notifier.Store(c.about.pid)
 	case session.Redefined:
 		c.pool.redefined()
 	}
@@ -214,6 +218,7 @@ func (c *client) letGo(events []pools.Event, how func(*pools.Pair, *pools.Backen
 	c.resumeServer()
 	c.flow.serverFull = false
 	c.server = nil
+	c.serving.Store(0)
 	sc.holder.Store(nil)
 	return c.pool.do(events, func(p *pools.Pair) {
 		how(p, sc.slot)
@@ -286,6 +291,7 @@ func (c *client) granted(b *pools.Backend) []pools.Event {
 		})
 	}
 	c.server = sc
+	c.serving.Store(sc.conn.Pid)
 	kind := b.Kind()
 	return c.stepLocked(nil, func(s *session.Session, o *session.Output, now time.Time) { s.Granted(o, now, sc.facts, kind) })
 }

@@ -46,7 +46,7 @@ func newPool(s *Server, name poolName, db Database, target *backend.Target) (*po
 	p.sessions = &session.Config{
 		Catalog: p.catalog.Load, LockTimeout: db.LockTimeout, IdleTimeout: db.IdleTransactionTimeout,
 		MaxStatement: s.config.MaxStatement, MaxBuffer: s.config.MaxBuffer, SessionMode: db.SessionMode,
-		SequencesRead: p.readsSeq.Load,
+		SequencesRead: p.readsSeq.Load, Pids: pids{s},
 	}
 	catalog, err := newCatalog(db.Functions, nil)
 	if err != nil {

@@ -29,6 +29,7 @@ type Server struct {
 	door   *login.Door
 	loops  *link.Loops // nil: every link has goroutines
 
+	backends sync.Map // of *serverConn, by the process id of the server's
 	counters counters
 
 	mu        sync.Mutex

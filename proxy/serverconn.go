@@ -21,6 +21,8 @@ type serverConn struct {
 	holder atomic.Pointer[client] // whose session has it; nil: none
 	dead   atomic.Bool            // its link is over
 
+	notifier atomic.Uint32 // the process id of the client whose NOTIFY ran on it last
+
 	starting sync.Mutex // held until link is known: the link may call before it has been returned
 	link     link.Link
 }
@@ -32,7 +34,9 @@ func newServerConn(p *pool, conn *backend.Conn) *serverConn {
 	}
 	facts := session.NewServer(conn.Pid, session.NewSettings(reported), time.Now())
 	facts.OwnLockTimeout, facts.OwnIdleTimeout = conn.OwnLockTimeout, conn.OwnIdleTimeout
-	return &serverConn{pool: p, conn: conn, facts: facts}
+	sc := &serverConn{pool: p, conn: conn, facts: facts}
+	p.server.backends.Store(conn.Pid, sc)
+	return sc
 }
 
 // theLink waits until the link is known. Whoever was granted the connection need not: it was known before.
@@ -67,6 +71,7 @@ func (sc *serverConn) idleBytes(p []byte) {
 func (sc *serverConn) Closed(err error) {
 	sc.dead.Store(true)
 	sc.conn.Close()
+	sc.pool.server.backends.CompareAndDelete(sc.conn.Pid, sc)
 	if c := sc.holder.Load(); c != nil {
 		c.serverLost(sc, err)
 		return

@@ -19,8 +19,8 @@ func (s *scan) candidate() {
 	if !s.live {
 		return
 	}
-	if string(name) == "pg_prepared_statements" || string(name) == "pg_prepared_statement" {
-		s.touches |= TouchNames
+	if touch := touchingNames[string(name)]; touch != 0 {
+		s.touches |= touch
 		return
 	}
 	own := lockFunctions[string(name)]

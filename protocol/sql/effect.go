@@ -37,8 +37,24 @@ var touchingFunctions = map[string]Touch{
 	"lastval":          TouchSequence,
 	"nextval":          TouchAdvance,
 	"setval":           TouchAdvance,
+	"pg_notify":        TouchNotify,
 	"dblink_connect":   TouchLinks,
 	"dblink_connect_u": TouchLinks,
+}
+
+// touchingNames are views and functions that count wherever they are named: those that show prepared statements, and
+// those that tell of server processes by id.
+var touchingNames = map[string]Touch{
+	"pg_prepared_statements":               TouchNames,
+	"pg_prepared_statement":                TouchNames,
+	"pg_stat_activity":                     TouchPids,
+	"pg_stat_get_activity":                 TouchPids,
+	"pg_locks":                             TouchPids,
+	"pg_cancel_backend":                    TouchPids,
+	"pg_terminate_backend":                 TouchPids,
+	"pg_blocking_pids":                     TouchPids,
+	"pg_safe_snapshot_blocking_pids":       TouchPids,
+	"pg_isolation_test_session_is_blocked": TouchPids,
 }
 
 // FunctionEffect gives the effect of PostgreSQL's own function of that name in lower case, 0 if it takes no locks.

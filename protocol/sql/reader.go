@@ -38,9 +38,11 @@ func NewReader(functions []string, leaving ...string) (*Reader, error) {
 	for name := range touchingFunctions {
 		r.want(name)
 	}
-	for _, name := range []string{"set_config", "into", "pg_prepared_statements", "pg_prepared_statement"} {
+	for name := range touchingNames {
 		r.want(name)
 	}
+	r.want("set_config")
+	r.want("into")
 	for _, name := range []string{"pg_temp", "pg_temp_1", "pg_temp_12", "pg_temp_123", "pg_temp_1234", "pg_temp_12345"} {
 		r.want(name)
 	}

@@ -105,6 +105,7 @@ func (s *scan) dispatch(verb Verb) {
 // simpleTouches are those of commands that need no other look.
 var simpleTouches = [Other + 1]Touch{
 	Listen:   TouchListen,
+	Notify:   TouchNotify,
 	Unlisten: TouchUnlisten,
 	Close:    TouchClose,
 	Load:     TouchLoad,

@@ -21,6 +21,8 @@ const (
 	TouchSequence                        // currval or lastval: what nextval left in the session is asked for
 	TouchAdvance                         // nextval or setval, or what may call them by a column's default
 	TouchSeed                            // the seed of random()
+	TouchNotify                          // NOTIFY, or pg_notify
+	TouchPids                            // a question about server processes, by their ids
 	TouchDiscardAll                      // DISCARD ALL
 	TouchDiscardOther                    // any other DISCARD
 	TouchDrop                            // DROP, of a temporary table for one

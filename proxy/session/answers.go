@@ -136,7 +136,7 @@ func (s *Session) pass() {
 func (s *Session) seenWhole(kind byte) bool {
 	switch kind {
 	case protocol.ReadyForQuery, protocol.CommandComplete, protocol.ErrorResponse, protocol.ParameterStatus,
-		protocol.FunctionCallResponse, protocol.NoticeResponse:
+		protocol.FunctionCallResponse, protocol.NoticeResponse, protocol.Notification:
 		return true
 	case protocol.DataRow:
 		return s.srv.flight.len() > 0 && (s.srv.flight.front().counts() || s.srv.flight.front().purpose != theirs)
@@ -151,7 +151,7 @@ func (s *Session) answer1(kind byte, frame []byte) (visible bool) {
 	case protocol.ParameterStatus:
 		return s.reported(frame)
 	case protocol.Notification:
-		return true
+		return s.notification(frame)
 	case protocol.ErrorResponse:
 		return s.failure(frame)
 	}
@@ -311,10 +311,24 @@ func (s *Session) reported(frame []byte) (visible bool) {
 	}
 	if s.srv.flight.len() > 0 && !s.srv.flight.front().touches.Has(saysSettings) {
 		// No SET to be seen: a function did it, or the end of a transaction undid it.
-		s.touchName(strings.ToLower(string(name)))
-		s.state.unclear = true
+		s.touchReported(lower)
 	}
 	return true
+}
+
+// touchReported notes a setting that changed without a text that says so. Some are reported and cannot be set: they follow
+// from who the session acts as, or are the server's (guc_tables.c, GUC_REPORT).
+func (s *Session) touchReported(name string) {
+	switch name {
+	case "is_superuser", authorization:
+		s.touchName(authorization)
+		s.touchName(roleSetting)
+	case "server_version", "server_encoding", "integer_datetimes", "in_hot_standby":
+		return
+	default:
+		s.touchName(name)
+	}
+	s.state.unclear = true
 }
 
 // saysSettings are the touches of texts that show that they change settings.

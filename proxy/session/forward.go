@@ -262,6 +262,9 @@ func (s *Session) send() {
 // sendAsIs sends the next message unchanged; answered tells whether the server will answer it.
 func (s *Session) sendAsIs(answered bool) {
 	r, p := s.take(false)
+	if r.kind == protocol.Query && r.touches.Has(sql.TouchPids) {
+		p = s.withServerPids(p)
+	}
 	s.toServer(p)
 	if s.copyIn && r.kind != protocol.CopyData && r.kind != protocol.Flush && r.kind != protocol.Sync {
 		s.copyIn = false // the COPY takes any other message for its error (copyfromparse.c, CopyGetData)
@@ -426,7 +429,13 @@ func (s *Session) sendBind() {
 		return
 	}
 	s.namesFor(s.ahead.front(), true)
-	name := s.serverName(st)
+	asks := st.unit.Touches.Has(sql.TouchPids) && st.body != ""
+	name := ""
+	if asks {
+		name = s.pidStatement(st)
+	} else {
+		name = s.serverName(st)
+	}
 	r, p := s.take(false)
 	portal, theirs, _ := protocol.BindNames(p[protocol.HeadSize:])
 	at := len(s.o.scratch)
@@ -434,7 +443,11 @@ func (s *Session) sendBind() {
 	s.o.scratch = append(append(s.o.scratch, portal...), 0)
 	s.o.scratch = append(append(s.o.scratch, name...), 0)
 	s.toServer(s.o.since(at))
-	s.toServer(p[protocol.HeadSize+len(portal)+1+len(theirs)+1:])
+	values := p[protocol.HeadSize+len(portal)+1+len(theirs)+1:]
+	if asks {
+		values = s.bindWithServerPids(values)
+	}
+	s.toServer(values)
 	s.pushed(r)
 }
 

@@ -301,3 +301,19 @@ func TestSettingsOfExtensionsAreAskedByNameWhereAnythingMayHaveChanged(t *testin
 		t.Errorf("the server was asked %s", spell(c.server))
 	}
 }
+
+// A server answers what goes before a statement in the same batch only with the batch: a cancel that waited for that would
+// wait for the statement that it is to end.
+func TestCancelReachesAStatementThatIsPreparedAgainInItsBatch(t *testing.T) {
+	c := newConversation(t)
+	c.prepares("a", "select pg_sleep(9)", "lockproxy_1", c.granted)
+	c.actions = nil
+	c.sends(bind("", "a"), execute(""), sync())
+	c.granted(pools.Admin)
+	c.wantServer("it is made in the same round trip", parse("lockproxy_1", "select pg_sleep(9)"), bind("", "lockproxy_1"), execute(""), sync())
+	c.cancels()
+	c.wantAction("the cancel goes at once", Action{Op: CancelServer})
+	c.cancelDone()
+	c.answers(message('1', ""), message('2', ""), failed("57014", "canceling statement due to user request"), ready('I'))
+	c.wantClient("and is the answer", message('2', ""), failed("57014", "canceling statement due to user request"), ready('I'))
+}

@@ -133,17 +133,33 @@ func (s *Session) ClientLost(o *Output, now time.Time) {
 }
 
 // cancelRunning cancels what runs for the client: at once, or when the server has answered what it was sent of ours
-// before. That takes no time, and failed it would leave the client without its settings or its BEGIN.
+// in units before. That takes no time, and failed it would leave the client without its settings or its BEGIN.
 func (s *Session) cancelRunning() {
 	s.cancelDue = false
 	switch {
 	case s.phase != attached || !s.runsForClient() || s.cancelling:
-	case s.srv.flight.front().purpose != theirs:
+	case !s.theirTurn():
 		s.cancelDue = true
 	default:
 		s.cancelling = true
 		s.do(Action{Op: CancelServer})
 	}
+}
+
+// theirTurn tells whether what the server is at is the client's. What goes before it in the same batch is answered only
+// with the batch, so that waiting for that would be waiting for the statement; if the cancel hits it the batch has failed,
+// as it would have.
+func (s *Session) theirTurn() bool {
+	for i := range s.srv.flight.len() {
+		r := s.srv.flight.at(i)
+		if r.purpose == theirs {
+			return true
+		}
+		if r.ends() {
+			return false
+		}
+	}
+	return false
 }
 
 // runsForClient tells whether the server has anything of the client's under way.

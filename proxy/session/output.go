@@ -61,6 +61,7 @@ const (
 	Welcomed                     // the client was let in
 	Stray                        // advisory locks were found that no session holds; Remove follows
 	ReadsSequences               // the client asked for what nextval left in its session, in an earlier transaction
+	Notifies                     // the client sends a notification
 	Redefined                    // a statement ran that may have changed which functions take locks
 )
 

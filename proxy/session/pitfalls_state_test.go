@@ -190,9 +190,9 @@ func TestAListenerHearsItsServersLastWords(t *testing.T) {
 	c.answers(complete("LISTEN"), ready('I'))
 	c.tellsPins("0", "1", "0")
 	c.client, c.actions = nil, nil
-	told := message(protocol.Notification, "\x00\x00\x00\x63news\x00hello\x00")
-	c.answers(told)
-	c.wantClient("a notification passes at once", told)
+	c.answers(message(protocol.Notification, "\x00\x00\x00\x62news\x00hello\x00"), message(protocol.Notification, "\x00\x00\x00\x63news\x00self\x00"))
+	c.wantClient("notifications pass at once, the client's own as its own", message(protocol.Notification, "\x00\x00\x00\x62news\x00hello\x00"),
+		message(protocol.Notification, "\x00\x00\x00\x07news\x00self\x00"))
 	last := protocol.AppendError(nil, protocol.Fatal("57P01", "terminating connection due to administrator command"))
 	c.answers(last)
 	c.s.ServerLost(&c.o, c.now)
@@ -292,4 +292,19 @@ func TestSetseedKeepsItsBackend(t *testing.T) {
 	c.wantClient("answered", row(""), selected, ready('I'))
 	c.wantAction("pinned", Action{Op: Pinned})
 	c.wantNothing("and not released")
+}
+
+// What a server reports of itself can not be put in place elsewhere: it follows from the role.
+func TestARoleThatWasRolledBackIsAskedForByItsOwnName(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("begin"), query("set role bob"), query("rollback"))
+	c.granted(pools.Admin)
+	off, on := protocol.AppendParameterStatus(nil, "is_superuser", "off"), protocol.AppendParameterStatus(nil, "is_superuser", "on")
+	c.answers(complete("BEGIN"), ready('T'), complete("SET"), off, ready('T'))
+	c.server = nil
+	c.answers(complete("ROLLBACK"), on, ready('I'))
+	if asked := string(c.server); strings.Contains(asked, "is_superuser") || !strings.Contains(asked, "E'role'") {
+		t.Errorf("the server was asked %s", spell(c.server))
+	}
+	c.answers(row("s", "role", ""), row("s", "session_authorization", ""), selected, ready('I'))
 }

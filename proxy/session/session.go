@@ -20,6 +20,8 @@ type Config struct {
 	MaxBuffer    int             // bytes that a client may send ahead of what its server took
 	SessionMode  bool            // one server for the client's life
 
+	Pids Pids // nil: nobody knows
+
 	// SequencesRead tells whether clients of this database ask for what nextval left in their sessions; nil: none does.
 	// Read by every session, and true for good once it is.
 	SequencesRead func() bool

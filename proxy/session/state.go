@@ -103,6 +103,9 @@ func (s *Session) touch(r *request) {
 	if t.Has(sql.TouchAdvance) {
 		s.advances()
 	}
+	if t.Has(sql.TouchNotify) {
+		s.do(Action{Op: Notifies})
+	}
 	if t.Has(sql.TouchDefinition) {
 		s.do(Action{Op: Redefined})
 	}
