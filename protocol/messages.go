@@ -50,9 +50,11 @@ func AppendParameterStatus(dst []byte, name, value string) []byte {
 	return encoded((&pgproto3.ParameterStatus{Name: name, Value: value}).Encode(dst))
 }
 
-// AppendKeyData appends BackendKeyData: what a client must present to cancel.
-func AppendKeyData(dst []byte, pid, key uint32) []byte {
-	return encoded((&pgproto3.BackendKeyData{ProcessID: pid, SecretKey: key}).Encode(dst))
+// AppendKeyData appends BackendKeyData: what a client must present to cancel. The key has 4 bytes before protocol 3.2, up
+// to 256 since.
+func AppendKeyData(dst []byte, pid uint32, key []byte) []byte {
+	dst = appendLength(append(dst, BackendKeyData), 4+len(key))
+	return append(appendUint32(dst, pid), key...)
 }
 
 // AppendAuthenticationOK appends AuthenticationOk.

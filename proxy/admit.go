@@ -65,47 +65,63 @@ func (s *Server) refuse(who *login.Client, err error) {
 	who.Conn.Close()
 }
 
-// welcome makes a client of a connection that has logged in, and starts its session.
+// welcome makes a client of a connection that has logged in: with a session, or with a server connection of its own.
 func (s *Server) welcome(who *login.Client) error {
+	if who.Replication != "" {
+		return s.replicate(who)
+	}
 	p, err := s.poolOf(who)
 	if err != nil {
 		return err
 	}
-	c := s.newClient(p, who)
-	if err := s.register(c); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	c.link, err = s.connect(who.Conn, c)
-	if err != nil {
-		c.mu.Unlock()
-		s.forget(c)
-		return err
-	}
-	known := p.welcome(c.startup)
-	events := c.stepLocked(nil, func(one *session.Session, o *session.Output, now time.Time) { one.Start(o, now, known) })
-	c.mu.Unlock()
+	c := newClient(p, who)
+	events, err := c.start(who.Conn)
 	p.deliver(events)
-	return nil
+	return err
 }
 
-func (s *Server) newClient(p *pool, who *login.Client) *client {
-	c := &client{pool: p, key: random()}
-	c.about = &about{user: who.User, database: who.Database, address: addressOf(who.Conn), since: time.Now()}
+func newClient(p *pool, who *login.Client) *client {
+	c := &client{pool: p, about: newAbout(who)}
 	var startup []session.Setting
 	for _, one := range who.Parameters {
 		startup = append(startup, session.Setting{Name: one.Name, Value: one.Value})
-		if one.Name == "application_name" {
-			c.about.application = one.Value
-		}
 	}
 	c.startup = session.NewSettings(startup)
 	c.waiter.Owner, c.waiter.Label = c, c.about
 	return c
 }
 
-// register gives the client the process id that it is known by, unless there are too many or no more are let in.
-func (s *Server) register(c *client) error {
+func newAbout(who *login.Client) *about {
+	a := &about{user: who.User, database: who.Database, address: addressOf(who.Conn), since: time.Now(), key: random(4)}
+	for _, one := range who.Parameters {
+		if one.Name == applicationName {
+			a.application = one.Value
+		}
+	}
+	return a
+}
+
+// start registers the client and begins its session.
+func (c *client) start(conn net.Conn) ([]pools.Event, error) {
+	s := c.pool.server
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := s.register(c); err != nil {
+		return nil, err
+	}
+	c.session = session.New(c.pool.sessions, &session.Client{Pid: c.about.pid, Key: c.about.key, Settings: c.startup})
+	var err error
+	if c.link, err = s.connect(conn, c); err != nil {
+		s.forget(c)
+		return nil, err
+	}
+	known := c.pool.welcome(c.startup)
+	return c.stepLocked(nil, func(one *session.Session, o *session.Output, now time.Time) { one.Start(o, now, known) }), nil
+}
+
+// register gives a client the process id that it is known by, unless there are too many or no more are let in.
+func (s *Server) register(g guest) error {
+	a := g.known()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining {
@@ -114,36 +130,38 @@ func (s *Server) register(c *client) error {
 	if len(s.clients) >= s.config.MaxClients {
 		return protocol.Fatal(protocol.TooManyConnections, "sorry, too many clients already")
 	}
-	for c.about.pid == 0 || s.clients[c.about.pid] != nil {
-		c.about.pid = random() >> 1 // a signed number for drivers
+	for a.pid == 0 || s.clients[a.pid] != nil {
+		a.pid = newPid()
 	}
-	s.clients[c.about.pid] = c
-	c.session = session.New(c.pool.sessions, &session.Client{Pid: c.about.pid, Key: c.key, Settings: c.startup})
+	s.clients[a.pid] = g
 	return nil
 }
 
+// newPid gives a number that no process of a server's has: Linux gives out none from lowestPid on (PID_MAX_LIMIT), other
+// systems smaller ones. It is positive where drivers read it as a signed number.
+func newPid() uint32 {
+	return lowestPid + binary.BigEndian.Uint32(random(4))%(1<<31-lowestPid)
+}
+
+const lowestPid = 1<<22 + 1
+
 // forget takes a client out whose connection is over.
-func (s *Server) forget(c *client) {
+func (s *Server) forget(g guest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.clients[c.about.pid] == c {
-		delete(s.clients, c.about.pid)
+	if pid := g.known().pid; s.clients[pid] == g {
+		delete(s.clients, pid)
 	}
 	s.checkGone()
 }
 
-// cancel hands a cancel request to the session that it names, if its key is right.
+// cancel hands a cancel request to the client that it names, if its key is right.
 func (s *Server) cancel(request *login.Cancel) {
 	s.mu.Lock()
-	c := s.clients[request.Pid]
+	g := s.clients[request.Pid]
 	s.mu.Unlock()
-	if c == nil {
-		return
-	}
-	var key [4]byte
-	binary.BigEndian.PutUint32(key[:], c.key)
-	if subtle.ConstantTimeCompare(key[:], request.Key) == 1 {
-		c.step((*session.Session).Cancel)
+	if g != nil && subtle.ConstantTimeCompare(g.known().key, request.Key) == 1 {
+		g.cancel()
 	}
 }
 

@@ -19,7 +19,6 @@ import (
 type client struct {
 	pool    *pool
 	about   *about
-	key     uint32
 	startup *session.Settings
 
 	mu      sync.Mutex
@@ -39,6 +38,7 @@ type client struct {
 // about is what is known of a client and does not change: for logs and for those who wait for what it holds.
 type about struct {
 	pid            uint32
+	key            []byte // that its cancel requests must have
 	user, database string
 	address        string
 	application    string
@@ -342,14 +342,19 @@ func (c *client) cancelServer(sc *serverConn) {
 // cancelWithin bounds the wait for the server to take a cancel request.
 const cancelWithin = 10 * time.Second
 
+func (c *client) known() *about { return c.about }
+
+func (c *client) cancel() { c.step((*session.Session).Cancel) }
+
 func (c *client) drain() { c.step((*session.Session).Drain) }
 
 func (c *client) stop() { c.step((*session.Session).Stop) }
 
 // logger gives the log with what every line about the client says.
-func (c *client) logger() *slog.Logger {
-	a := c.about
-	return c.pool.server.log.With("database", a.database, "user", a.user, "client", a.address)
+func (c *client) logger() *slog.Logger { return c.pool.server.logFor(c.about) }
+
+func (s *Server) logFor(a *about) *slog.Logger {
+	return s.log.With("database", a.database, "user", a.user, "client", a.address)
 }
 
 func addressOf(conn net.Conn) string {

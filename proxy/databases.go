@@ -19,7 +19,7 @@ func (s *Server) databaseOf(name string) (Database, bool) {
 func (s *Server) poolOf(who *login.Client) (*pool, error) {
 	db, ok := s.databaseOf(who.Database)
 	if !ok {
-		return nil, protocol.Fatal(protocol.InvalidCatalogName, `database "`+who.Database+`" does not exist`)
+		return nil, noDatabase(who.Database)
 	}
 	target, err := s.targetOf(&db, who)
 	if err != nil {
@@ -38,6 +38,10 @@ func (s *Server) poolOf(who *login.Client) (*pool, error) {
 	s.pools[name] = p
 	p.timer.Reset(0) // min_idle is kept from the start
 	return p, nil
+}
+
+func noDatabase(name string) *protocol.Error {
+	return protocol.Fatal(protocol.InvalidCatalogName, `database "`+name+`" does not exist`)
 }
 
 // targetOf says where and as whom to connect for a client. Under the name "*" the client says which database.

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,12 +33,21 @@ type Server struct {
 
 	mu        sync.Mutex
 	listeners []net.Listener
-	clients   map[uint32]*client // by the process id that they were given
+	clients   map[uint32]guest   // by the process id that they were given
 	pools     map[poolName]*pool // by database and user
 	asking    map[net.Conn]bool  // logging in
 	draining  bool
+	ending    chan struct{} // closed when draining begins, for dials under way
 	gone      chan struct{} // closed when draining and the last client is gone
 	work      sync.WaitGroup
+}
+
+// guest is a client as the server knows it: one with a session, or one with a server connection of its own.
+type guest interface {
+	known() *about
+	cancel() // for a cancel request with the right key
+	drain()  // the client is to go as soon as it has come to an end of its work
+	stop()   // the client is to go now
 }
 
 // New makes a server of a configuration. It opens nothing yet. The error names what cannot be used.
@@ -47,9 +55,10 @@ func New(config Config, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		config:  config,
 		log:     log,
-		clients: make(map[uint32]*client),
+		clients: make(map[uint32]guest),
 		pools:   make(map[poolName]*pool),
 		asking:  make(map[net.Conn]bool),
+		ending:  make(chan struct{}),
 		gone:    make(chan struct{}),
 	}
 	var err error
@@ -172,11 +181,11 @@ func (s *Server) connect(conn net.Conn, owner link.Owner) (link.Link, error) {
 	return link.Start(conn, owner), nil
 }
 
-// random gives a number that nobody can guess.
-func random() uint32 {
-	var b [4]byte
-	rand.Read(b[:]) // never fails (crypto/rand)
-	return binary.BigEndian.Uint32(b[:])
+// random gives bytes that nobody can guess.
+func random(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b) // never fails (crypto/rand)
+	return b
 }
 
 func (s *Server) closeListeners() {
@@ -190,17 +199,18 @@ func (s *Server) shutdown() {
 	s.closeListeners()
 	s.mu.Lock()
 	s.draining = true
+	close(s.ending)
 	for conn := range s.asking {
 		conn.Close()
 	}
 	s.checkGone()
 	s.mu.Unlock()
 	s.log.Info("shutting down", "clients", s.count(), "timeout", s.config.ShutdownTimeout)
-	s.each((*client).drain)
+	s.each(guest.drain)
 	select {
 	case <-s.gone:
 	case <-time.After(s.config.ShutdownTimeout):
-		s.each((*client).stop)
+		s.each(guest.stop)
 		<-s.gone
 	}
 	s.mu.Lock()
@@ -234,9 +244,9 @@ func (s *Server) count() int {
 }
 
 // each calls f for every client, without the server's mutex.
-func (s *Server) each(f func(*client)) {
+func (s *Server) each(f func(guest)) {
 	s.mu.Lock()
-	all := make([]*client, 0, len(s.clients))
+	all := make([]guest, 0, len(s.clients))
 	for _, c := range s.clients {
 		all = append(all, c)
 	}

@@ -24,6 +24,9 @@ type Conn struct {
 	OwnLockTimeout bool // lock_timeout
 	OwnIdleTimeout bool // idle_in_transaction_session_timeout
 
+	// Unread is what a server of a replication connection said behind its first ReadyForQuery, unasked. It is for the client.
+	Unread []byte
+
 	to   address              // for Cancel
 	link *pgconn.HijackedConn // for Cancel: TLS and key
 }
@@ -37,7 +40,24 @@ const maxLoginMessage = 1 << 20
 // Dial connects to the target and logs in. It tries the target's addresses in turn, each for connect_timeout at most
 // (15 s by default), runs the probes, and ends at once when ctx does. The error is always an *Error.
 func Dial(ctx context.Context, t *Target, probes ...*Probe) (*Conn, error) {
-	config := t.config.Copy()
+	return t.connect(ctx, t.config.Copy(), func(ctx context.Context, c *Conn, pg *pgconn.PgConn) error {
+		if err := c.askFacts(ctx, pg); err != nil {
+			return err
+		}
+		for _, p := range probes {
+			if err := p.run(ctx, pg); err != nil {
+				return err
+			}
+		}
+		// SyncConn reads on until nothing is buffered that came behind ReadyForQuery: a ParameterStatus of a reload, a
+		// notice.
+		return pg.SyncConn(ctx)
+	})
+}
+
+// connect opens a connection as config says, has a function ask what must be known about it, and takes the socket out of
+// pgconn's hands.
+func (t *Target) connect(ctx context.Context, config *pgconn.Config, ask asking) (*Conn, error) {
 	config.DialFunc = t.dial
 	pg, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
@@ -46,7 +66,7 @@ func Dial(ctx context.Context, t *Target, probes ...*Probe) (*Conn, error) {
 	// ConnectConfig's own bound ends with ReadyForQuery.
 	ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout)
 	defer cancel()
-	c, err := handOver(ctx, pg, probes)
+	c, err := handOver(ctx, pg, ask)
 	if err != nil {
 		_ = pg.Conn().Close()
 		return nil, newError(err)
@@ -61,24 +81,19 @@ func Dial(ctx context.Context, t *Target, probes ...*Probe) (*Conn, error) {
 // message knows. A connection that Dial has just given may be closed like this too.
 func (c *Conn) Close() { _ = c.Net.Close() }
 
-// handOver asks for the facts, runs the probes, and takes the socket out of pgconn's hands.
-func handOver(ctx context.Context, pg *pgconn.PgConn, probes []*Probe) (*Conn, error) {
+// asking asks a new connection what must be known about it, while the simple way is still open.
+type asking func(ctx context.Context, c *Conn, pg *pgconn.PgConn) error
+
+func handOver(ctx context.Context, pg *pgconn.PgConn, ask asking) (*Conn, error) {
 	c := &Conn{}
-	if err := c.askFacts(ctx, pg); err != nil {
-		return nil, err
-	}
-	for _, p := range probes {
-		if err := p.run(ctx, pg); err != nil {
-			return nil, err
-		}
-	}
-	// SyncConn reads on until nothing is buffered that came behind ReadyForQuery: a ParameterStatus of a reload, a
-	// notice.
-	if err := pg.SyncConn(ctx); err != nil {
+	if err := ask(ctx, c, pg); err != nil {
 		return nil, err
 	}
 	link, err := pg.Hijack()
 	if err != nil {
+		return nil, err
+	}
+	if err := c.takeUnread(ctx, link); err != nil {
 		return nil, err
 	}
 	if err := link.Conn.SetDeadline(time.Time{}); err != nil {

@@ -28,6 +28,8 @@ type Client struct {
 	Parameters []protocol.Parameter // the settings of the startup packet, its options' first; the last of two counts
 	Minor      int                  // the minor protocol version asked for; it has been told that we speak 3.0
 	Secret     Secret               // what the configuration has of the user
+
+	Replication string // "true" or "database" where it asks for a replication connection of that kind, else empty
 }
 
 // Cancel is what a CancelRequest carries. It came from anybody: the key is still to be compared, in constant time.
@@ -76,7 +78,8 @@ func (v *visit) admit() (*Client, *Cancel, error) {
 	if s.Kind == protocol.CancelRequest {
 		return nil, &Cancel{Pid: s.Pid, Key: s.Key}, nil
 	}
-	if err := refuseReplication(s.Replicate); err != nil {
+	replication, err := readReplication(s.Replicate)
+	if err != nil {
 		return nil, nil, err
 	}
 	secret, known := v.door.Secret(s.User, s.Database)
@@ -85,6 +88,7 @@ func (v *visit) admit() (*Client, *Cancel, error) {
 	}
 	return &Client{
 		Conn: v.conn, User: s.User, Database: s.Database, Parameters: s.Parameters, Minor: s.Minor, Secret: secret,
+		Replication: replication,
 	}, nil, nil
 }
 

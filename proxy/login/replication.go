@@ -7,26 +7,23 @@ import (
 	"github.com/lockproxy/lockproxy/protocol"
 )
 
-// refuseReplication refuses a connection whose parameter "replication" has a value that is not false.
-func refuseReplication(value string) error {
-	if value == "" {
-		return nil
+// readReplication gives what kind of replication connection the value of the parameter "replication" asks for: "database",
+// "true", or "" for none.
+func readReplication(value string) (string, error) {
+	switch value {
+	case "", "database":
+		return value, nil
 	}
-	wanted, ok := value == "database", true
-	if !wanted {
-		wanted, ok = parseBool(value)
-	}
-	switch {
-	case !ok:
+	wanted, ok := parseBool(value)
+	if !ok {
 		e := protocol.Fatal(protocol.InvalidParameterValue, fmt.Sprintf(`invalid value for parameter "replication": "%s"`, value))
 		e.Hint = `Valid values are: "false", 0, "true", 1, "database".`
-		return e
-	case wanted:
-		e := protocol.Fatal(protocol.FeatureNotSupported, "lockproxy does not support replication connections")
-		e.Hint = "Connect to the PostgreSQL server directly."
-		return e
+		return "", e
 	}
-	return nil
+	if wanted {
+		return "true", nil
+	}
+	return "", nil
 }
 
 // parseBool is parse_bool of src/backend/utils/adt/bool.c: unique prefixes, in any letter case.

@@ -36,7 +36,7 @@ func connect(t *testing.T, d *Door, user, password string) error {
 		}
 		defer conn.Close()
 		if client, _, err := d.Welcome(conn); err == nil {
-			_, _ = client.Conn.Write(protocol.AppendReady(protocol.AppendKeyData(nil, 1, 2), 'I'))
+			_, _ = client.Conn.Write(protocol.AppendReady(protocol.AppendKeyData(nil, 1, []byte("abcd")), 'I'))
 			_, _ = client.Conn.Read(make([]byte, 5))
 		}
 	}()

@@ -30,7 +30,7 @@ type Config struct {
 // Client is what login found out about a client. Immutable.
 type Client struct {
 	Pid      uint32 // our own, for its cancel requests
-	Key      uint32
+	Key      []byte
 	Settings *Settings // from its startup message
 }
 

@@ -173,7 +173,7 @@ func (w *world) newApp(id int) {
 	a.oracle = newOracle(a, standard)
 	f := &front{w: w, app: a, id: id, wire: true, startup: session.NewSettings(startup)}
 	f.in.room, f.out.room = w.plan.room, w.plan.room
-	f.session = session.New(w.sessions, &session.Client{Pid: uint32(id), Key: 1, Settings: f.startup})
+	f.session = session.New(w.sessions, &session.Client{Pid: uint32(id), Key: make([]byte, 4), Settings: f.startup})
 	f.waiter.Owner = f
 	a.front = f
 	w.apps, w.fronts = append(w.apps, a), append(w.fronts, f)
