@@ -60,16 +60,16 @@ func AppendKeyData(dst []byte, pid uint32, key []byte) []byte {
 // AppendAuthenticationOK appends AuthenticationOk.
 func AppendAuthenticationOK(dst []byte) []byte { return append(dst, authenticationOK...) }
 
-// AppendNegotiate appends NegotiateProtocolVersion: we speak 3.0 and know none of the options. The version is sent
-// whole, major number included, as PostgreSQL does (SendNegotiateProtocolVersion in
+// AppendNegotiate appends NegotiateProtocolVersion: which minor version is spoken, and which options we do not know (we
+// know none). The version is sent whole, major number included, as PostgreSQL does (SendNegotiateProtocolVersion in
 // src/backend/tcop/backend_startup.c) and libpq expects, though the manual speaks of the minor number alone.
-func AppendNegotiate(dst []byte, options []string) []byte {
+func AppendNegotiate(dst []byte, minor int, options []string) []byte {
 	size := 8
 	for _, name := range options {
 		size += len(name) + 1
 	}
 	dst = appendLength(append(dst, NegotiateProtocolVersion), size)
-	dst = appendUint32(dst, version3)
+	dst = appendUint32(dst, version3|uint32(minor))
 	dst = appendUint32(dst, uint32(len(options)))
 	for _, name := range options {
 		dst = append(append(dst, name...), 0)

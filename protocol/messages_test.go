@@ -26,9 +26,9 @@ func TestMessagesAreTheBytesOfTheManual(t *testing.T) {
 		{"key data", AppendKeyData(nil, 1, []byte("abcd")), "K\x00\x00\x00\x0c\x00\x00\x00\x01abcd"},
 		{"key data of protocol 3.2", AppendKeyData(nil, 1, make([]byte, 32)), "K\x00\x00\x00\x28\x00\x00\x00\x01" + strings.Repeat("\x00", 32)},
 		{"authentication ok", AppendAuthenticationOK(nil), "R\x00\x00\x00\x08\x00\x00\x00\x00"},
-		{"negotiate", AppendNegotiate(nil, []string{"_pq_.x", "_pq_.y"}),
-			"v\x00\x00\x00\x1a\x00\x03\x00\x00\x00\x00\x00\x02_pq_.x\x00_pq_.y\x00"},
-		{"negotiate the version alone", AppendNegotiate(nil, nil), "v\x00\x00\x00\x0c\x00\x03\x00\x00\x00\x00\x00\x00"},
+		{"negotiate", AppendNegotiate(nil, 2, []string{"_pq_.x", "_pq_.y"}),
+			"v\x00\x00\x00\x1a\x00\x03\x00\x02\x00\x00\x00\x02_pq_.x\x00_pq_.y\x00"},
+		{"negotiate the version alone", AppendNegotiate(nil, 0, nil), "v\x00\x00\x00\x0c\x00\x03\x00\x00\x00\x00\x00\x00"},
 		{"terminate", AppendTerminate(nil), "X\x00\x00\x00\x04"},
 	} {
 		if string(c.got) != c.want {

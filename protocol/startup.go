@@ -27,7 +27,7 @@ type Startup struct {
 	Key []byte // 4 to 256 bytes: 4 until protocol 3.2
 
 	// Of a Login.
-	Minor      int         // the minor version that the client would like; we speak 3.0
+	Minor      int         // the minor version that the client would like; Speaks says which it gets
 	User       string      // never empty; at most 63 bytes
 	Database   string      // the user's name where the client gave none; at most 63 bytes
 	Parameters []Parameter // every other setting asked for, in the order in which PostgreSQL applies them
@@ -48,6 +48,7 @@ const (
 	maxName = 63
 
 	version3      = 3 << 16
+	newestMinor   = 2 // 3.1 was never released; who asks for it gets 3.0's features, as from PostgreSQL 18
 	cancelCode    = 1234<<16 | 5678
 	sslCode       = 1234<<16 | 5679
 	gssCode       = 1234<<16 | 5680
@@ -92,16 +93,19 @@ func ReadStartup(p []byte) (Startup, error) {
 		return readBare(GSSENCRequest, body)
 	case code>>16 != 3:
 		return Startup{}, Fatal(FeatureNotSupported, fmt.Sprintf(
-			"unsupported frontend protocol %d.%d: server supports 3.0 to 3.0", code>>16, code&0xffff))
+			"unsupported frontend protocol %d.%d: server supports 3.0 to 3.%d", code>>16, code&0xffff, newestMinor))
 	}
 	s := Startup{Kind: Login, Minor: int(code & 0xffff)}
 	err = s.readLogin(body)
 	return s, err
 }
 
-// Negotiable tells whether the client asked for more than protocol 3.0: it is then told once, by
-// AppendNegotiate with Extensions, before its authentication.
-func (s *Startup) Negotiable() bool { return s.Minor > 0 || len(s.Extensions) > 0 }
+// Negotiable tells whether the client asked for more than there is: it is then told once, by AppendNegotiate with Speaks
+// and Extensions, before its authentication.
+func (s *Startup) Negotiable() bool { return s.Minor > newestMinor || len(s.Extensions) > 0 }
+
+// Speaks gives the minor version that is spoken with the client.
+func (s *Startup) Speaks() int { return min(s.Minor, newestMinor) }
 
 func readCancel(body []byte) (Startup, error) {
 	if len(body) < 4+minCancelKey || len(body) > 4+maxCancelKey {

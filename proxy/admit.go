@@ -92,7 +92,7 @@ func newClient(p *pool, who *login.Client) *client {
 }
 
 func newAbout(who *login.Client) *about {
-	a := &about{user: who.User, database: who.Database, address: addressOf(who.Conn), since: time.Now(), key: random(4)}
+	a := &about{user: who.User, database: who.Database, address: addressOf(who.Conn), since: time.Now(), key: newKey(who.Minor)}
 	for _, one := range who.Parameters {
 		if one.Name == applicationName {
 			a.application = one.Value
@@ -144,6 +144,14 @@ func newPid() uint32 {
 }
 
 const lowestPid = 1<<22 + 1
+
+// newKey gives a key for cancel requests: as long as a client's protocol knows it, and as PostgreSQL makes it.
+func newKey(minor int) []byte {
+	if minor >= 2 {
+		return random(32)
+	}
+	return random(4)
+}
 
 // forget takes a client out whose connection is over.
 func (s *Server) forget(g guest) {

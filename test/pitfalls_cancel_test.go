@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -125,7 +126,9 @@ func TestCancelRequestsOfStrangersDoNothing(t *testing.T) {
 			half.send(whole[:n+1])
 			half.conn.Close()
 		}
-		stranger := &socket{t: t, conn: s.conn, pid: s.pid, key: s.key + uint32(i) + 1}
+		wrong := slices.Clone(s.key)
+		wrong[i%len(wrong)] ^= byte(i + 1)
+		stranger := &socket{t: t, conn: s.conn, pid: s.pid, key: wrong}
 		if err := stranger.cancel(); err != nil {
 			t.Fatal(err)
 		}

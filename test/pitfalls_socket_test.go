@@ -20,7 +20,7 @@ type socket struct {
 	t    testing.TB
 	conn net.Conn
 	pid  uint32
-	key  uint32
+	key  []byte
 }
 
 // openSocket connects without a word. It is closed at the test's cleanup.
@@ -51,8 +51,13 @@ func logIn(t testing.TB, address string, parameters ...string) *socket {
 
 // startup is the startup packet for a connection URL.
 func startup(address string, parameters ...string) []byte {
+	return startupOf(0, address, parameters...)
+}
+
+// startupOf is one that asks for a minor version of the protocol.
+func startupOf(minor uint32, address string, parameters ...string) []byte {
 	u, _ := url.Parse(address) // Whoever has it opened the socket with it.
-	body := binary.BigEndian.AppendUint32(nil, 3<<16)
+	body := binary.BigEndian.AppendUint32(nil, 3<<16|minor)
 	for _, text := range append([]string{"user", u.User.Username(), "database", strings.Trim(u.Path, "/")}, parameters...) {
 		body = append(append(body, text...), 0)
 	}
@@ -86,7 +91,7 @@ func (s *socket) next() (kind byte, shown string) {
 		return 0, "(end within " + string(kind) + ")"
 	}
 	if kind == protocol.BackendKeyData {
-		s.pid, s.key = binary.BigEndian.Uint32(body), binary.BigEndian.Uint32(body[4:])
+		s.pid, s.key = binary.BigEndian.Uint32(body), body[4:]
 	}
 	return kind, show(kind, body)
 }
@@ -145,11 +150,11 @@ func (s *socket) cancel() error {
 		return err
 	}
 	defer conn.Close()
-	p := binary.BigEndian.AppendUint32(nil, 16)
-	for _, n := range []uint32{1234<<16 | 5678, s.pid, s.key} {
+	var p []byte
+	for _, n := range []uint32{uint32(12 + len(s.key)), 1234<<16 | 5678, s.pid} {
 		p = binary.BigEndian.AppendUint32(p, n)
 	}
-	if _, err := conn.Write(p); err != nil {
+	if _, err := conn.Write(append(p, s.key...)); err != nil {
 		return err
 	}
 	conn.SetReadDeadline(time.Now().Add(patience))

@@ -26,7 +26,7 @@ type Client struct {
 	User       string               // at most 63 bytes, as PostgreSQL cuts names
 	Database   string               // the user's name where the client gave none
 	Parameters []protocol.Parameter // the settings of the startup packet, its options' first; the last of two counts
-	Minor      int                  // the minor protocol version asked for; it has been told that we speak 3.0
+	Minor      int                  // the minor version of the protocol that is spoken
 	Secret     Secret               // what the configuration has of the user
 
 	Replication string // "true" or "database" where it asks for a replication connection of that kind, else empty
@@ -87,7 +87,7 @@ func (v *visit) admit() (*Client, *Cancel, error) {
 		return nil, nil, err
 	}
 	return &Client{
-		Conn: v.conn, User: s.User, Database: s.Database, Parameters: s.Parameters, Minor: s.Minor, Secret: secret,
+		Conn: v.conn, User: s.User, Database: s.Database, Parameters: s.Parameters, Minor: s.Speaks(), Secret: secret,
 		Replication: replication,
 	}, nil, nil
 }
@@ -114,7 +114,7 @@ func (v *visit) readStartup() error {
 		}
 		// PostgreSQL negotiates before it looks at the names; once, whatever the packet holds (B master #1460).
 		if v.startup.Negotiable() {
-			if err := v.write(protocol.AppendNegotiate(nil, v.startup.Extensions)); err != nil {
+			if err := v.write(protocol.AppendNegotiate(nil, v.startup.Speaks(), v.startup.Extensions)); err != nil {
 				return err
 			}
 		}

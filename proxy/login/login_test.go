@@ -97,20 +97,35 @@ func TestACancelRequestIsHandedOnWithoutAnAnswer(t *testing.T) {
 	}
 }
 
+// What PostgreSQL 18 does (src/backend/tcop/backend_startup.c): of what it knows nothing is said.
 func TestALaterProtocolIsNegotiatedOnce(t *testing.T) {
-	p := pipe(t, door(t))
-	p.send(packet(version3|2, "user\x00trusting\x00_pq_.a\x001\x00_pq_.b\x001\x00\x00"))
-	p.want("version 3.0, and the options that we do not know",
-		"v\x00\x00\x00\x1a\x00\x03\x00\x00\x00\x00\x00\x02_pq_.a\x00_pq_.b\x00")
-	if c := p.wantClient("authentication follows, without another word (B master #1460)"); c.Minor != 2 {
-		t.Errorf("minor version %d", c.Minor)
+	for _, c := range []struct {
+		name           string
+		asked, answers uint32
+		options, told  string
+	}{
+		{"what was always there", 0, 0, "", ""},
+		{"a version that was skipped", 1, 1, "", ""},
+		{"the newest", 2, 2, "", ""},
+		{"one of the future", 3, 2, "", "v\x00\x00\x00\x0c\x00\x03\x00\x02\x00\x00\x00\x00"},
+		{"one that nobody will have, as grease", 9999, 2, "", "v\x00\x00\x00\x0c\x00\x03\x00\x02\x00\x00\x00\x00"},
+		{"options with 3.0", 0, 0, "_pq_.a\x001\x00", "v\x00\x00\x00\x13\x00\x03\x00\x00\x00\x00\x00\x01_pq_.a\x00"},
+		{"options with 3.2", 2, 2, "_pq_.a\x001\x00_pq_.b\x001\x00",
+			"v\x00\x00\x00\x1a\x00\x03\x00\x02\x00\x00\x00\x02_pq_.a\x00_pq_.b\x00"},
+	} {
+		p := pipe(t, door(t))
+		p.send(packet(version3|c.asked, "user\x00trusting\x00"+c.options+"\x00"))
+		p.want(c.name, c.told)
+		if who := p.wantClient("authentication follows, without another word (B master #1460)"); who.Minor != int(c.answers) {
+			t.Errorf("%s: minor version %d", c.name, who.Minor)
+		}
 	}
 }
 
 func TestNegotiationComesBeforeTheNextErrorAsInPostgres(t *testing.T) {
 	p := pipe(t, door(t))
-	p.send(packet(version3|1, "\x00"))
-	p.want("negotiation", "v\x00\x00\x00\x0c\x00\x03\x00\x00\x00\x00\x00\x00")
+	p.send(packet(version3|3, "\x00"))
+	p.want("negotiation", "v\x00\x00\x00\x0c\x00\x03\x00\x02\x00\x00\x00\x00")
 	p.wantFatal("the error", "28000", "no PostgreSQL user name specified in startup packet")
 }
 
@@ -125,7 +140,7 @@ func TestDamagedStartupPacketsEndInFatalErrors(t *testing.T) {
 		{"a TLS handshake", "08P01", "invalid length of startup packet", []byte{0x16, 3, 1, 0}},
 		{"no terminator", "08P01", "invalid startup packet layout: expected terminator as last byte", packet(version3, "user\x00u\x00")},
 		{"no user", "28000", "no PostgreSQL user name specified in startup packet", startup("database", "d")},
-		{"version 2", "0A000", "unsupported frontend protocol 2.0: server supports 3.0 to 3.0", packet(2<<16, "")},
+		{"version 2", "0A000", "unsupported frontend protocol 2.0: server supports 3.0 to 3.2", packet(2<<16, "")},
 		{"an option", "42601", "invalid command-line argument for server process: -x", startup("user", "u", "options", "-x")},
 		{"a password packet (CVE-2015-4054)", "08P01", "invalid length of startup packet", []byte("p\x00\x00\x00")},
 	} {
