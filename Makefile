@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint sim differential compat fuzz clean
+.PHONY: help build run test lint versions sim differential compat fuzz clean
 
 SEEDS    ?= 10000
 FUZZTIME ?= 10s
@@ -18,12 +18,18 @@ run: ## start a throw-away PostgreSQL and lockproxy before it (Ctrl-C ends both)
 test: ## run all checks and tests, installing what they need
 	@test/install.sh postgres compiler node
 	@$(MAKE) --no-print-directory test/node_modules lint
+	@$(MAKE) --no-print-directory versions
 	go test -race -timeout 11m ./...
 
 lint: ## check format, go vet and staticcheck
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
+
+versions: ## run a core of the tests against PostgreSQL 13 and 18, where npm has them
+	@test/install.sh node postgres-versions
+	@$(MAKE) --no-print-directory test/node_modules
+	@test/versions.sh
 
 sim: ## run the simulation with SEEDS=n seeds
 	SIM_SEEDS=$(SEEDS) go test ./test/sim -count=1 -timeout 0 -v

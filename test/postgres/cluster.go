@@ -14,11 +14,12 @@ import (
 	"sync"
 )
 
-// template is the cluster as initdb makes it, kept in memory (some 25 MB): initdb takes a second, a copy a tenth of it,
-// and a template on disk would have nobody to remove it when the process ends.
+// template is the cluster as the last initdb made it, kept in memory (some 25 MB): initdb takes a second, a copy a tenth
+// of it, and a template on disk would have nobody to remove it when the process ends.
 var template struct {
 	sync.Mutex
-	files []templateFile
+	programs string // whose
+	files    []templateFile
 }
 
 type templateFile struct {
@@ -31,7 +32,7 @@ type templateFile struct {
 func (s *Server) createCluster(ctx context.Context) error {
 	template.Lock()
 	defer template.Unlock()
-	if template.files != nil {
+	if template.programs == s.programs {
 		return s.copyTemplate()
 	}
 	if err := s.initdb(ctx); err != nil {
@@ -41,7 +42,7 @@ func (s *Server) createCluster(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the new cluster: %w", err)
 	}
-	template.files = files
+	template.programs, template.files = s.programs, files
 	return nil
 }
 

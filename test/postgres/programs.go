@@ -15,8 +15,16 @@ var ErrNotInstalled = errors.New("PostgreSQL's server programs (initdb, postgres
 	"/usr/lib/postgresql: install them (Debian and Ubuntu: apt-get install postgresql; Fedora: dnf install " +
 	"postgresql-server; macOS: brew install postgresql)")
 
-// Programs returns the folder that holds initdb and postgres: the one in PATH, else the newest version's.
+// Variable names the environment variable that may name the folder of initdb and postgres, so that tests run against
+// another version than the installed one.
+const Variable = "POSTGRES_PROGRAMS"
+
+// Programs returns the folder that holds initdb and postgres: the one that Variable names, the one in PATH, else the newest
+// version's.
 func Programs() (string, error) {
+	if folder := os.Getenv(Variable); folder != "" {
+		return firstComplete([]string{folder})
+	}
 	var folders []string
 	if initdb, err := exec.LookPath("initdb"); err == nil {
 		if real, err := filepath.EvalSymlinks(initdb); err == nil {
@@ -33,6 +41,13 @@ func Programs() (string, error) {
 		folders = append(folders, newestFirst(found)...)
 	}
 	return firstComplete(folders)
+}
+
+func (c *Config) programs() (string, error) {
+	if c.Programs != "" {
+		return firstComplete([]string{c.Programs})
+	}
+	return Programs()
 }
 
 func firstComplete(folders []string) (string, error) {

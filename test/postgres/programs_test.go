@@ -32,6 +32,22 @@ func TestProgramsInPathWin(t *testing.T) {
 	}
 }
 
+func TestTheVariableNamesTheFolderAlone(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv(Variable, dir)
+	if got, err := Programs(); err == nil {
+		t.Errorf("an empty folder is taken, or another: %s", got)
+	}
+	for _, name := range []string{"initdb", "postgres"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := Programs(); err != nil || got != dir {
+		t.Errorf("got %q, %v, want %q", got, err, dir)
+	}
+}
+
 func TestClientOnlyInstallationDoesNotCount(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "initdb"), nil, 0o755); err != nil {

@@ -21,6 +21,8 @@ const Superuser = "postgres"
 
 // Config says what kind of server to start. Its zero value is a good one for tests.
 type Config struct {
+	// Programs is the folder of initdb and postgres; empty: the one that Programs finds.
+	Programs string
 	// MaxConnections is max_connections of postgresql.conf; 0 means 100.
 	MaxConnections int
 	// Settings are more lines of postgresql.conf; they win over the package's own.
@@ -107,7 +109,7 @@ const startTimeout = 60 * time.Second
 func Run(ctx context.Context, config Config) (*Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	programs, err := Programs()
+	programs, err := config.programs()
 	if err != nil {
 		return nil, err
 	}

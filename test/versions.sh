@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Runs a core of the tests (what statements do, drivers, settings, prepared statements, locks, cancel, replication) against
+# the oldest and the newest PostgreSQL that install.sh has fetched into the cache. `versions.sh cache` says where that is.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+# The server does not run as root, so every account must be able to read its programs.
+if [ "$(id -u)" = 0 ]; then
+	cache=/var/cache/lockproxy
+else
+	cache=${XDG_CACHE_HOME:-$HOME/.cache}/lockproxy
+fi
+if [ "${1:-}" = cache ]; then
+	echo "$cache"
+	exit
+fi
+
+core='StatementTable|DriversSee|TransactionsOfAPool|ListenerHears|SettingsAreSeen|FeaturesOfNode|QueryModes|Batches'
+core+='|CopyOfPgx|FunctionLeaves|Conversations|StartupSettings|SettingsAndRoles|SessionLocksBehave|OneKey|Cancel'
+core+='|StatementWhoseResult|BeyondTheBoundComeBack|TransactionThatLocksLater|Vanishes|NoSessionHolds|DroppedDatabase'
+core+='|RestartOfTheServer|DriverStreams|EitherEnd|InTheServersWords|Failover|Defaults'
+
+go test -c -o "${binary:=$(mktemp)}" .
+trap 'rm -f "$binary"' EXIT
+for version in 13 18; do
+	folder=$cache/postgres-$version/native/bin
+	if [ ! -x "$folder/postgres" ]; then
+		echo "PostgreSQL $version is not in $cache: left out"
+		continue
+	fi
+	echo "$("$folder/postgres" --version): a core of the tests"
+	CANCELS=${CANCELS:-400} POSTGRES_PROGRAMS=$folder "$binary" -test.run "$core" -test.timeout 3m
+done
