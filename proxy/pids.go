@@ -4,10 +4,10 @@ package proxy
 type pids struct{ server *Server }
 
 // ServerOf gives the process that serves the client now; 0: none.
-func (p pids) ServerOf(client uint32) uint32 {
+func (p pids) ServerOf(pid uint32) uint32 {
 	p.server.mu.Lock()
 	defer p.server.mu.Unlock()
-	if c := p.server.clients[client]; c != nil {
+	if c, ok := p.server.clients[pid].(*client); ok {
 		return c.serving.Load()
 	}
 	return 0
