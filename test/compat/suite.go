@@ -14,10 +14,12 @@ import (
 
 // suite is one line of the table.
 type suite struct {
-	name        string   // a word or two, for the table and for -only
-	needs       []string // for test/install.sh
-	admin, lock int      // pool sizes; 0 means 4 and 2, more only where the suite keeps more transactions open at once
-	session     bool     // pool_mode = "session"; nearly all run in transaction mode
+	name        string            // a word or two, for the table and for -only
+	needs       []string          // for test/install.sh
+	admin, lock int               // pool sizes; 0 means 4 and 2, more only where the suite keeps more transactions open at once
+	session     bool              // pool_mode = "session"; nearly all run in transaction mode
+	database    string            // the database's name, where it matters
+	settings    map[string]string // more lines of postgresql.conf
 
 	// run runs the suite on a stage of its own and tells how it went. Every error is a red line.
 	run func(ctx context.Context, s *stage) (result, error)
@@ -35,7 +37,7 @@ func (r result) red() bool { return len(r.failed) > 0 || r.passed == 0 }
 // suites are all of them, in the order of the table.
 func suites() []suite {
 	var all []suite
-	for _, some := range [][]suite{programSuites()} {
+	for _, some := range [][]suite{programSuites(), regressSuites()} {
 		all = append(all, some...)
 	}
 	return all
