@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +15,7 @@ import (
 	"github.com/lockproxy/lockproxy/test/postgres"
 )
 
-// regressSuites are PostgreSQL's own: its regression tests and those with interleaved sessions.
+// regressSuites are PostgreSQL's own: its regression tests, and those with interleaved sessions.
 func regressSuites() []suite {
 	return []suite{regression.suite("regression"), isolation.suite("isolation")}
 }
@@ -26,19 +26,19 @@ type ownSuite struct {
 	folder      string // below the source's src/test
 	driver      string
 	schedule    string
-	connections int    // how many tests run at once; each keeps at most one transaction open
 	database    string // what the expected output calls it
+	connections int    // how many tests run at once
 	admin, lock int
 }
 
 var (
 	regression = ownSuite{
-		folder: "regress", driver: "pg_regress", schedule: "parallel_schedule", connections: 4, database: "regression",
+		folder: "regress", driver: "pg_regress", schedule: "parallel_schedule", database: "regression", connections: 4,
 	}
 	// A test has up to eight sessions in transactions, and one more asks whom they wait for.
 	isolation = ownSuite{
-		folder: "isolation", driver: "pg_isolation_regress", schedule: "isolation_schedule", connections: 1,
-		database: "isolation_regression", admin: 9, lock: 4,
+		folder: "isolation", driver: "pg_isolation_regress", schedule: "isolation_schedule", database: "isolation_regression",
+		connections: 1, admin: 9, lock: 4,
 	}
 )
 
@@ -56,127 +56,103 @@ func (o ownSuite) settings() map[string]string {
 
 // run compares how the tests go through lockproxy with how they go directly.
 func (o ownSuite) run(ctx context.Context, s *stage) (r result, err error) {
-	bin, err := postgres.Programs()
+	d := ownDriver{ownSuite: o, stage: s, source: filepath.Join(filepath.Dir(s.cache), "postgresql")}
+	if d.programs, err = postgres.Programs(); err != nil {
+		return r, err
+	}
+	if _, err := s.command(ctx, root(), nil, "nice", "test/compat/regress/get-suites", d.programs, d.source); err != nil {
+		return r, err
+	}
+	listed, err := readList(filepath.Join(root(), "test/compat/regress", o.folder+".txt"))
 	if err != nil {
 		return r, err
 	}
-	// All suites of the source share a folder.
-	source := filepath.Join(filepath.Dir(s.cache), "postgresql")
-	if _, err := s.command(ctx, root(), nil, "nice", "test/compat/regress/get-suites", bin, source); err != nil {
-		return r, err
-	}
-	direct, err := o.baseline(ctx, s, bin, source)
+	direct, err := d.baseline(ctx)
 	if err != nil {
 		return r, err
 	}
-	through, err := o.drive(ctx, s, bin, source, "through", nil)
-	if err != nil {
-		return r, err
-	}
-	listed, err := o.listed()
+	through, err := d.drive(ctx, "through", nil)
 	if err != nil {
 		return r, err
 	}
 	return compare(direct, through, listed), nil
 }
 
-// compare counts the tests that pass directly by what became of them. Of the others nothing is expected.
-func compare(direct, through, listed map[string]string) (r result) {
-	for _, name := range slices.Sorted(maps.Keys(direct)) {
-		_, known := listed[name]
-		switch passed := through[name] == "ok"; {
-		case passed && known:
-			r.failed = append(r.failed, name+": passes, though it is listed")
-		case passed:
-			r.passed++
-		case direct[name] != "ok":
-		case known:
-			r.listed++
-		default:
-			r.failed = append(r.failed, name+": passes directly")
-		}
-	}
-	return r
+// ownDriver runs a suite of PostgreSQL's own.
+type ownDriver struct {
+	ownSuite
+	stage    *stage
+	programs string // the folder of the server's programs
+	source   string // what get-suites unpacked, for all suites
 }
 
 // baseline tells how the tests go on a server like the stage's, without lockproxy. It is kept for as long as the server's
-// version is the same.
-func (o ownSuite) baseline(ctx context.Context, s *stage, bin, source string) (map[string]string, error) {
-	version, err := exec.CommandContext(ctx, filepath.Join(bin, "postgres"), "--version").Output()
+// version stays.
+func (d *ownDriver) baseline(ctx context.Context) (map[string]outcome, error) {
+	version, err := exec.CommandContext(ctx, filepath.Join(d.programs, "postgres"), "--version").Output()
 	if err != nil {
 		return nil, err
 	}
-	kept := filepath.Join(s.cache, "direct.txt")
+	kept := filepath.Join(d.stage.cache, "direct.txt")
 	if text, err := os.ReadFile(kept); err == nil && strings.HasPrefix(string(text), string(version)) {
-		return outcomes(string(text)), nil
+		return readOutcomes(string(text), ""), nil
 	}
-	server, err := postgres.Run(ctx, postgres.Config{MaxConnections: 100, Settings: o.settings()})
-	if err != nil {
-		return nil, err
-	}
-	defer server.Close()
-	if _, err := createDatabase(server, o.database); err != nil {
-		return nil, err
-	}
-	all, err := o.drive(ctx, s, bin, source, "direct", []string{"PGPORT=" + strconv.Itoa(server.Port)})
+	all, err := d.direct(ctx)
 	if err != nil {
 		return nil, err
 	}
 	text := string(version)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		text += fmt.Sprintf("test %s ... %s\n", name, all[name])
+		word := "FAILED"
+		if all[name].passed {
+			word = "ok"
+		}
+		text += fmt.Sprintf("test %s ... %s\n", name, word)
 	}
 	return all, os.WriteFile(kept, []byte(text), 0o644)
 }
 
+// direct runs the suite on a server of its own.
+func (d *ownDriver) direct(ctx context.Context) (all map[string]outcome, err error) {
+	server, err := postgres.Run(ctx, postgres.Config{MaxConnections: 100, Settings: d.settings()})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, server.Close()) }()
+	if _, err := createDatabase(server, d.database); err != nil {
+		return nil, err
+	}
+	return d.drive(ctx, "direct", []string{"PGPORT=" + strconv.Itoa(server.Port)})
+}
+
 // drive runs the suite and gives each test's outcome. What the tests printed stays in a folder of the cache.
-func (o ownSuite) drive(ctx context.Context, s *stage, bin, source, folder string, env []string) (map[string]string, error) {
-	out := filepath.Join(s.cache, folder)
-	if err := os.RemoveAll(out); err != nil {
+func (d *ownDriver) drive(ctx context.Context, folder string, env []string) (map[string]outcome, error) {
+	out := filepath.Join(d.stage.cache, folder)
+	if err := makeOutput(out); err != nil {
 		return nil, err
 	}
-	// The server, which runs as another user, writes there too (COPY TO).
-	results := filepath.Join(out, "results")
-	if err := os.MkdirAll(results, 0o755); err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(results, 0o777); err != nil {
-		return nil, err
-	}
-	input := filepath.Join(source, "src/test", o.folder)
-	text, err := s.command(ctx, out, env, "nice", filepath.Join(bin, "../lib/pgxs/src/test", o.folder, o.driver),
-		"--bindir="+bin, "--dlpath="+filepath.Join(source, "lib"), "--inputdir="+input, "--outputdir="+out,
-		"--schedule="+filepath.Join(input, o.schedule), "--max-connections="+strconv.Itoa(o.connections),
-		"--use-existing", "--dbname="+o.database)
-	all := outcomes(text)
-	if len(all) == 0 {
-		return nil, fmt.Errorf("no test ran: %w", err)
+	input := filepath.Join(d.source, "src/test", d.folder)
+	printed, err := d.stage.command(ctx, out, env, "nice", filepath.Join(d.programs, "../lib/pgxs/src/test", d.folder, d.driver),
+		"--bindir="+d.programs, "--dlpath="+filepath.Join(d.source, "lib"), "--inputdir="+input, "--outputdir="+out,
+		"--schedule="+filepath.Join(input, d.schedule), "--max-connections="+strconv.Itoa(d.connections),
+		"--use-existing", "--dbname="+d.database)
+	diffs, _ := os.ReadFile(filepath.Join(out, "regression.diffs")) // there is none where all pass
+	all := readOutcomes(printed, string(diffs))
+	if ctx.Err() != nil || len(all) == 0 {
+		return nil, fmt.Errorf("not all tests ran: %w", err)
 	}
 	return all, nil // that some failed is no error here
 }
 
-// outcome is a line of pg_regress about a test: "ok", "FAILED", or "failed (ignored)".
-var outcome = regexp.MustCompile(`(?m)^(?:test | +)(\S+) +\.\.\. (ok|FAILED|failed \(ignored\))`)
-
-func outcomes(text string) map[string]string {
-	all := make(map[string]string)
-	for _, m := range outcome.FindAllStringSubmatch(text, -1) {
-		all[m[1]] = m[2]
+// makeOutput makes an empty folder for output, where the server, which runs as another user, may write results as well
+// (COPY TO).
+func makeOutput(dir string) error {
+	results := filepath.Join(dir, "results")
+	if err := os.RemoveAll(dir); err != nil {
+		return err
 	}
-	return all
-}
-
-// listed gives the tests that must differ through lockproxy, with the reasons: lines "test: reason".
-func (o ownSuite) listed() (map[string]string, error) {
-	text, err := os.ReadFile(filepath.Join(root(), "test/compat/regress", o.folder+".txt"))
-	if err != nil {
-		return nil, err
+	if err := os.MkdirAll(results, 0o755); err != nil {
+		return err
 	}
-	all := make(map[string]string)
-	for line := range strings.Lines(string(text)) {
-		if name, reason, ok := strings.Cut(strings.TrimSpace(line), ": "); ok && !strings.HasPrefix(line, "#") {
-			all[name] = reason
-		}
-	}
-	return all, nil
+	return os.Chmod(results, 0o777)
 }
