@@ -41,11 +41,14 @@ func TestOutcomesOfPostgresOwnTests(t *testing.T) {
 
 func TestListOfTestsThatMustDiffer(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "list")
-	if err := os.WriteFile(file, []byte("# What they are.\n\nguc 1: its reason\nstats: another: reason\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("# What they are.\n\nguc 1: its reason\nstats: another: reason\nrandom? 3: chance\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	got, err := readList(file)
-	want := map[string]expected{"guc": {places: 1, reason: "its reason"}, "stats": {reason: "another: reason"}}
+	want := map[string]expected{
+		"guc": {places: 1, reason: "its reason"}, "stats": {reason: "another: reason"},
+		"random": {places: 3, chance: true, reason: "chance"},
+	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %v, %v\nwant %v", got, err, want)
 	}
@@ -59,13 +62,15 @@ func TestListOfTestsThatMustDiffer(t *testing.T) {
 func TestCompareWithTheDirectConnection(t *testing.T) {
 	direct := map[string]outcome{
 		"same": {passed: true}, "never": {}, "differs": {passed: true}, "listed": {passed: true}, "more": {passed: true},
-		"mended": {passed: true}, "missing": {passed: true},
+		"mended": {passed: true}, "missing": {passed: true}, "lucky": {passed: true},
 	}
 	through := map[string]outcome{
-		"same": {passed: true}, "never": {}, "differs": {places: 3}, "listed": {places: 1}, "more": {places: 2}, "mended": {passed: true},
+		"same": {passed: true}, "never": {}, "differs": {places: 3}, "listed": {places: 1}, "more": {places: 2}, "mended": {passed: true}, "lucky": {passed: true},
 	}
-	r := compare(direct, through, map[string]expected{"listed": {places: 1, reason: "why"}, "more": {places: 1}, "mended": {reason: "why"}})
-	want := result{passed: 1, listed: 1, failed: []string{
+	r := compare(direct, through, map[string]expected{
+		"listed": {places: 1, reason: "why"}, "more": {places: 1}, "mended": {reason: "why"}, "lucky": {chance: true},
+	})
+	want := result{passed: 2, listed: 1, failed: []string{
 		"differs: passes directly, differs in 3 places, 0 of them listed",
 		"mended: passes, though it is listed: why",
 		"missing: passes directly, differs in 0 places, 0 of them listed",
