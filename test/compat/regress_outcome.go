@@ -81,7 +81,9 @@ func readList(file string) (map[string]expected, error) {
 func compare(direct, through map[string]outcome, listed map[string]expected) (r result) {
 	for _, name := range slices.Sorted(maps.Keys(direct)) {
 		list, known := listed[name]
-		switch t := through[name]; {
+		switch t, ran := through[name]; {
+		case !ran:
+			r.failed = append(r.failed, name+": did not run")
 		case t.passed && known && !list.chance:
 			r.failed = append(r.failed, name+": passes, though it is listed: "+list.reason)
 		case t.passed:
