@@ -267,6 +267,9 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 			s.touchAgain()
 		}
 	}
+	if bytes.HasPrefix(frame[protocol.HeadSize:], []byte("ROLLBACK")) {
+		s.state.maybeReset = true
+	}
 	if head.touches.Has(sql.TouchDiscardOther) && bytes.HasPrefix(frame[protocol.HeadSize:], []byte("DISCARD SEQUENCES")) {
 		s.sequencesDiscarded()
 	}
@@ -386,7 +389,7 @@ func (s *Session) failure(frame []byte) (visible bool) {
 		return true
 	}
 	head := flight.front()
-	s.state.unclear = true
+	s.state.unclear, s.state.maybeReset = true, true
 	s.copyIn = false
 	if head.lock != 0 {
 		s.held.doubt(head.lock)

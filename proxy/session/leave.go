@@ -86,7 +86,7 @@ func (s *Session) putStartup() bool {
 // release gives the server back, clean.
 func (s *Session) release() {
 	s.showHold()
-	s.state.unclear = false
+	s.state.unclear, s.state.maybeReset = false, false
 	s.do(Action{Op: Release})
 	s.letGo()
 }

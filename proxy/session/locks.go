@@ -228,7 +228,7 @@ func (s *Session) askSettings(text []byte) []byte {
 	login, _ := s.srv.born.Get(authorization)
 	for _, name := range st.touched {
 		if !s.heard.every || hidden(name) {
-			text = appendAskSetting(text, name, st.wasReset, login)
+			text = appendAskSetting(text, name, st.maybeReset, login)
 		}
 	}
 	return text
@@ -358,7 +358,7 @@ func (s *Session) settingsHeard(h *heard) {
 			continue
 		}
 		st.settings = st.settings.take(one)
-		if value, own := s.client.Settings.Get(name); own && (!one.set || st.wasReset && one.Value == "" && custom(name)) {
+		if value, own := s.client.Settings.Get(name); own && (!one.set || st.maybeReset && one.Value == "" && custom(name)) {
 			st.settings = st.settings.With(name, value)
 		}
 	}

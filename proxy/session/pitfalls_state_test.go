@@ -27,6 +27,15 @@ func (c *conversation) tellsSetting(name, value string) {
 	c.answers(row("s", name, value), selected, ready('I'))
 }
 
+// tellsDefault answers the same question for a setting that may be back at its default, and is.
+func (c *conversation) tellsDefault(name string) {
+	c.t.Helper()
+	c.wantServer("is it set now?", query("SELECT 's', E'"+name+"',(SELECT setting FROM pg_catalog.pg_settings WHERE source "+
+		"OPERATOR(pg_catalog.=) 'session' AND pg_catalog.lower(name) OPERATOR(pg_catalog.=) E'"+name+"');"))
+	null := string(row("s", name)) + "\xff\xff\xff\xff"
+	c.answers(message(protocol.DataRow, "\x00\x03"+null[protocol.HeadSize+2:]), selected, ready('I'))
+}
+
 // putting is what puts one setting in place.
 func putting(name, literal string) []byte {
 	return query("BEGIN;SELECT pg_catalog.set_config( E'" + name + "', E'" + literal + "',false);COMMIT")
@@ -62,7 +71,7 @@ func TestARejectedSetIsNotRemembered(t *testing.T) {
 	c.server = nil
 	c.answers(bad, ready('I'))
 	c.wantClient("rejected", bad, ready('I'))
-	c.tellsSetting("work_mem", "4MB")
+	c.tellsDefault("work_mem")
 	c.wantRelease("free")
 	c.exchange()
 }
@@ -74,7 +83,7 @@ func TestASetThatWasRolledBackIsAskedFor(t *testing.T) {
 	c.granted(pools.Admin)
 	c.server, c.client = nil, nil
 	c.answers(complete("BEGIN"), ready('T'), complete("SET"), ready('T'), complete("ROLLBACK"), ready('I'))
-	c.tellsSetting("work_mem", "4MB")
+	c.tellsDefault("work_mem")
 	c.client = nil
 	c.wantRelease("free")
 	c.exchange()

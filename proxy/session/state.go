@@ -29,7 +29,7 @@ type serverState struct {
 	resetting  []string // startup parameters that RESET or DISCARD ALL gave their defaults back, in this unit
 	resetAll   bool
 	unasked    bool // the client was told that they have, outside a transaction or by its COMMIT
-	wasReset   bool // RESET was among it
+	maybeReset bool // by RESET, or since it was rolled back: the default need not be a value that can be set
 	advanced   bool // sequences may have been moved, in the transaction at hand
 	unclear    bool // something failed meanwhile, or was rolled back
 	everything bool // names that the text did not tell: all settings are to be asked
@@ -132,7 +132,7 @@ func (s *Session) touch(r *request) {
 		return
 	}
 	for _, one := range r.unit.Settings {
-		s.state.wasReset = s.state.wasReset || isReset(one)
+		s.state.maybeReset = s.state.maybeReset || isReset(one)
 		switch {
 		case one.Local:
 			s.touchLocal(one.Name)
@@ -339,7 +339,7 @@ func (s *Session) settingsAgreed() {
 	st := &s.state
 	st.touched, st.resetAll, st.unclear, st.everything, st.opaque = st.touched[:0], false, false, false, false
 	st.unasked = false
-	st.ownLock, st.ownIdle, st.wasReset = false, false, false
+	st.ownLock, st.ownIdle, st.maybeReset = false, false, false
 	st.dialect = dialectOf(st.settings)
 }
 
