@@ -34,6 +34,10 @@ type pool struct {
 	rereading bool // the catalog is about to be read again
 }
 
+// lingerFor is how long a server connection waits for a client that may ask what nextval left: longer than it takes an
+// application to come from an INSERT to that question.
+const lingerFor = 50 * time.Millisecond
+
 // maxWelcomes bounds the sets of startup settings for which a pool remembers what a server reports.
 const maxWelcomes = 256
 
@@ -46,7 +50,7 @@ func newPool(s *Server, name poolName, db Database, target *backend.Target) (*po
 	p.sessions = &session.Config{
 		Catalog: p.catalog.Load, LockTimeout: db.LockTimeout, IdleTimeout: db.IdleTransactionTimeout,
 		MaxStatement: s.config.MaxStatement, MaxBuffer: s.config.MaxBuffer, SessionMode: db.SessionMode,
-		SequencesRead: p.readsSeq.Load, Pids: pids{s},
+		SequencesRead: p.readsSeq.Load, Pids: pids{s}, Linger: lingerFor,
 	}
 	catalog, err := newCatalog(db.Functions, nil)
 	if err != nil {

@@ -321,6 +321,7 @@ func (s *Session) undo(r *request) {
 	if s.srv == nil {
 		return
 	}
+	s.srv.leftover = s.srv.leftover || r.has(flagOnce)
 	if r.kind == protocol.Parse && r.stmt != nil && s.srv.unnamed.of == r.stmt {
 		s.srv.unnamed.of = nil
 	}

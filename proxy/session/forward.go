@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"strconv"
+	"time"
 
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/protocol"
@@ -218,7 +219,7 @@ func (s *Session) promote() {
 
 // send sends the message at the head of ahead.
 func (s *Session) send() {
-	s.begun = true
+	s.begun, s.linger.until = true, time.Time{}
 	r := s.ahead.front()
 	switch {
 	case r.has(flagTooLong):

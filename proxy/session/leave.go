@@ -48,7 +48,7 @@ func (s *Session) settled() bool {
 	if s.held.any() || s.state.pins != 0 {
 		return s.restore() || s.move()
 	}
-	if s.ask() {
+	if s.ask() || s.lingers() {
 		return false
 	}
 	s.release()
@@ -87,6 +87,7 @@ func (s *Session) putStartup() bool {
 // release gives the server back, clean.
 func (s *Session) release() {
 	s.showHold()
+	s.linger.until = time.Time{}
 	s.state.unclear, s.state.maybeReset = false, false
 	s.do(Action{Op: Release})
 	s.letGo()

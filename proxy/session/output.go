@@ -125,4 +125,9 @@ func (s *Session) tellComplete(tag string) {
 }
 
 // Deadline gives the time at which Tick is due; zero: never.
-func (s *Session) Deadline() time.Time { return s.deadline }
+func (s *Session) Deadline() time.Time {
+	if until := s.linger.until; s.deadline.IsZero() || !until.IsZero() && until.Before(s.deadline) {
+		return until
+	}
+	return s.deadline
+}

@@ -315,3 +315,25 @@ func TestAStatementWhoseResultChangedIsPreparedAnew(t *testing.T) {
 		t.Errorf("%d statements are known to be on the server, which has 2", n)
 	}
 }
+
+// The regression suite's plancache.sql: a statement of ours that failed between its Parse and its Close was in the way of all
+// that came after it, for every client.
+func TestAStatementForOnceThatFailedIsInNobodysWay(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("prepare p as select * from t"))
+	c.granted(pools.Admin)
+	c.answers(complete("PREPARE"), ready('I'))
+	c.client, c.server, c.actions = nil, nil, nil
+	c.sends(query("execute p"))
+	c.granted(pools.Admin)
+	once := join([][]byte{parse("lockproxy_once", "prepare p as select * from t"), bind("lockproxy_once", "lockproxy_once"), execute("lockproxy_once"),
+		message(protocol.Close, "Plockproxy_once\x00"), closing('S', "lockproxy_once"), sync()})
+	c.wantServer("another server is told first", once, query("execute p"))
+	gone := failed("42P01", `relation "t" does not exist`)
+	c.answers(message('1', ""), message('2', ""), gone, ready('I'), failed("26000", "unknown"), ready('I'))
+	c.wantClient("the client hears why", gone, ready('I'))
+	c.actions = nil
+	c.sends(query("execute p"))
+	c.again(pools.Admin)
+	c.wantServer("what was left is closed first", closing('S', "p"), closing('S', "lockproxy_once"), once, query("execute p"))
+}

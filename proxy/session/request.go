@@ -58,6 +58,7 @@ const (
 	flagTwice                        // it prepares a name that is taken
 	flagDiscardAll                   // nothing but DISCARD ALL
 	flagResets                       // gives settings their defaults back
+	flagOnce                         // makes, runs or closes a statement of ours that is for once
 )
 
 func (r *request) has(f flags) bool { return r.flags&f != 0 }

@@ -1,16 +1,57 @@
 package session
 
-import "github.com/lockproxy/lockproxy/protocol/sql"
+import (
+	"time"
+
+	"github.com/lockproxy/lockproxy/protocol/sql"
+)
 
 // What nextval left in a server session (currval, lastval) cannot be moved to another, and nearly no application asks for
 // it once its transaction is over: to keep a server for everyone who inserts a row would be session pooling. So a session
-// keeps its server for that only in a database some of whose clients were seen to ask. Until then whoever asks has the
-// right answer if nobody else moved a sequence on that server meanwhile, else "not yet defined in this session"; never
+// keeps its server for that only in a database some of whose clients were seen to ask. Until then a server waits a moment for
+// the client's next unit, a few times; and whoever asks has the right answer if nobody else moved a sequence on that server meanwhile, else "not yet defined in this session"; never
 // the value of somebody else.
+
+// linger is how long a session's server waits for the client's next unit, which may ask for what nextval left: applications
+// that do ask do so at once (PDO::lastInsertId). The first few times that a session moves a sequence show what sort it is.
+type linger struct {
+	due   bool      // the transaction that ended moved sequences
+	until time.Time // zero: it does not wait
+	times int
+}
+
+// maxLingers is how often a session that does not ask makes its server wait.
+const maxLingers = 3
+
+// lingers tells whether the server stays a moment longer.
+func (s *Session) lingers() bool {
+	l := &s.linger
+	if l.due && l.times < maxLingers && !s.draining && s.cfg.Linger > 0 {
+		l.until = s.now.Add(s.cfg.Linger)
+		l.times++
+	}
+	l.due = false
+	return s.now.Before(l.until) && (len(s.view) == 0 || s.asksSequences())
+}
+
+// asksSequences tells whether the client's next unit asks for what nextval left, as far as it is here. Any other unit goes
+// its own way, which may be another pool's.
+func (s *Session) asksSequences() bool {
+	for i := 0; i < s.ahead.len() || s.look(); i++ {
+		r := s.ahead.at(i)
+		if r.touches.Has(sql.TouchSequence) || r.stmt != nil && r.stmt.unit.Touches.Has(sql.TouchSequence) {
+			return true
+		}
+		if r.ends() || s.phase != attached {
+			return false
+		}
+	}
+	return s.ahead.len() == 0 // there is but a part of a message
+}
 
 // advances notes that a statement may move sequences.
 func (s *Session) advances() {
-	s.state.advanced = true
+	s.state.advanced, s.linger.due = true, true
 	s.srv.advanced = s.client
 	if s.cfg.SequencesRead != nil && s.cfg.SequencesRead() {
 		s.pin(sql.TouchSequence)

@@ -23,6 +23,7 @@ type Server struct {
 		making
 		of *statement // nil: not known
 	}
+	leftover bool      // a statement of ours that was for once may be there: an error came before its Close
 	advanced *Client   // whose statements moved sequences last; nil: nobody's, as far as is known
 	audited  time.Time // when it was last seen to hold no lock that it should not
 	dirty    bool      // used since then

@@ -20,7 +20,8 @@ type Config struct {
 	MaxBuffer    int             // bytes that a client may send ahead of what its server took
 	SessionMode  bool            // one server for the client's life
 
-	Pids Pids // nil: nobody knows
+	Pids   Pids          // nil: nobody knows
+	Linger time.Duration // how long a server is kept for a client that may ask what nextval left; 0: not at all
 
 	// SequencesRead tells whether clients of this database ask for what nextval left in their sessions; nil: none does.
 	// Read by every session, and true for good once it is.
@@ -48,6 +49,7 @@ type Session struct {
 	draining bool       // the client is to go as soon as it is idle
 	goodbye  bool       // the client is gone, or leaves in good order: nothing more is said to it
 	deadline time.Time  // for cleaning up behind it
+	linger   linger
 
 	strayCancels int // cancel requests under way to servers that it no longer has
 
@@ -248,7 +250,7 @@ func (s *Session) refuseWaiting(e *protocol.Error) {
 func (s *Session) Tick(o *Output, now time.Time) {
 	defer s.step(o, now)()
 	if s.deadline.IsZero() || now.Before(s.deadline) {
-		return
+		return // a server that was kept is released, if that was it
 	}
 	s.deadline = time.Time{}
 	s.giveUpCleaning()

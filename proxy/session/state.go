@@ -319,6 +319,11 @@ func (s *Session) localTimeouts(locks bool) {
 func (s *Session) runInBatch(text []byte, why purpose) {
 	const ours = ourNames + "once"
 	at := len(s.o.scratch)
+	if s.srv.leftover {
+		s.srv.leftover = false
+		s.closeOwn(ours, why)
+		at = len(s.o.scratch)
+	}
 	b := appendParse(s.o.scratch, ours, string(text)+"\x00\x00\x00")
 	b = appendHead(b, protocol.Bind, 2*(len(ours)+1)+6)
 	b = append(b, ours+"\x00"+ours+"\x00\x00\x00\x00\x00\x00\x00"...)
@@ -329,7 +334,7 @@ func (s *Session) runInBatch(text []byte, why purpose) {
 	s.o.scratch = appendCloseStatement(b, ours)
 	s.toServer(s.o.since(at))
 	for _, kind := range []byte{protocol.Parse, protocol.Bind, protocol.Execute, protocol.Close, protocol.Close} {
-		s.pushed(request{kind: kind, purpose: why})
+		s.pushed(request{kind: kind, purpose: why, flags: flagOnce})
 	}
 }
 
