@@ -38,6 +38,7 @@ var touchingFunctions = map[string]Touch{
 	"nextval":          TouchAdvance,
 	"setval":           TouchAdvance,
 	"pg_notify":        TouchNotify,
+	"pg_backend_pid":   TouchPid,
 	"dblink_connect":   TouchLinks,
 	"dblink_connect_u": TouchLinks,
 }

@@ -48,6 +48,9 @@ func (s *scan) statement() bool {
 		s.shown = verb == Select && s.on("select")
 	}
 	s.dispatch(verb)
+	if verb == Select {
+		s.touches &^= TouchPid // to look at it is not to count on it
+	}
 	s.unit.Lock |= s.effects
 	s.unit.Touches |= s.touches
 	return true

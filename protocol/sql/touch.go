@@ -1,7 +1,7 @@
 package sql
 
 // Touch is a set of parts of the server session that statements may change.
-type Touch uint32
+type Touch uint64
 
 // What a text may touch.
 const (
@@ -23,6 +23,7 @@ const (
 	TouchSeed                            // the seed of random()
 	TouchNotify                          // NOTIFY, or pg_notify
 	TouchPids                            // a question about server processes, by their ids
+	TouchPid                             // pg_backend_pid in a statement that may store it
 	TouchDiscardAll                      // DISCARD ALL
 	TouchDiscardOther                    // any other DISCARD
 	TouchDrop                            // DROP, of a temporary table for one

@@ -51,13 +51,13 @@ const (
 // pinSession is the pin of pool mode "session", pinSetting that of a setting whose name the text does not tell; the
 // others are what was touched.
 const (
-	pinSession sql.Touch = 1 << 31
-	pinSetting sql.Touch = 1 << 30
+	pinSession sql.Touch = 1 << 63
+	pinSetting sql.Touch = 1 << 62
 )
 
 // pinning is what lives in the server session and cannot be moved.
 const pinning = sql.TouchTemp | sql.TouchListen | sql.TouchHold | sql.TouchLoad |
-	sql.TouchSeed | sql.TouchLinks | sql.TouchFunction
+	sql.TouchSeed | sql.TouchLinks | sql.TouchFunction | sql.TouchPid
 
 // askable are the pins whose state the server can be asked for; mayUnpin is what may end one.
 const (
@@ -72,7 +72,7 @@ var pinWords = []struct {
 	{pinSession, "session mode"}, {pinSetting, "setting named by a value"},
 	{sql.TouchTemp, "temporary table"}, {sql.TouchListen, "listen"}, {sql.TouchHold, "cursor with hold"},
 	{sql.TouchLoad, "loaded library"}, {sql.TouchSequence, "sequence value"}, {sql.TouchSeed, "random seed"},
-	{sql.TouchLinks, "connections of the server's"}, {sql.TouchFunction, "function that leaves state"},
+	{sql.TouchLinks, "connections of the server's"}, {sql.TouchFunction, "function that leaves state"}, {sql.TouchPid, "process id stored"},
 }
 
 func pinNames(pins sql.Touch) (names []string) {
