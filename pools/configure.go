@@ -24,10 +24,16 @@ func (p *Pair) Configure(now time.Time, admin, lock Config) {
 // Drain replaces all backends, as RECONNECT asks for: idle ones are closed now, active ones at their
 // release, and those that are being dialled as soon as they are there. It also ends the delay after
 // failed dials.
-func (p *Pair) Drain(now time.Time) {
+func (p *Pair) Drain(now time.Time) { p.replaceAll(now, false) }
+
+// Vacate is Drain that leaves the pools empty: MinIdle opens nothing until somebody asks for a backend. It is for a
+// database that is about to be dropped, or copied, which waits until nobody is connected.
+func (p *Pair) Vacate(now time.Time) { p.replaceAll(now, true) }
+
+func (p *Pair) replaceAll(now time.Time, vacant bool) {
 	now = p.enter(now)
 	p.generation++
-	p.failures = 0
+	p.failures, p.vacant = 0, vacant
 	p.closeAllIdle(Drained)
 	p.settle(now)
 }

@@ -12,6 +12,8 @@ const (
 	// firstRetry and lastRetry bound the growing delay between attempts while dialling fails.
 	firstRetry = 50 * time.Millisecond
 	lastRetry  = 5 * time.Second
+	// lastPatientRetry is lastRetry where somebody waits for the server that takes over.
+	lastPatientRetry = time.Second
 )
 
 // Dial is one attempt to open a server connection, from DialWanted until Dialed or DialFailed.
@@ -51,6 +53,8 @@ func (p *Pair) DialFailed(now time.Time, d *Dial, err error, permanent bool) {
 	p.endDial(d)
 	// A dial begun before a Drain says nothing about the server after it.
 	if d.generation == p.generation {
+		p.vacant = p.vacant || permanent // only somebody who asks can find out when that is over
+		p.failure = err
 		p.backOff(now, d)
 		p.refuseHopeless(now, err, permanent)
 	}
@@ -63,7 +67,11 @@ func (p *Pair) backOff(now time.Time, d *Dial) {
 	if d.round == p.failures {
 		p.failures++
 	}
-	p.retryAt = now.Add(retryDelay(p.failures))
+	delay := retryDelay(p.failures)
+	if p.Patient {
+		delay = min(delay, lastPatientRetry)
+	}
+	p.retryAt = now.Add(delay)
 }
 
 // retryDelay doubles from firstRetry to lastRetry.
@@ -82,7 +90,9 @@ func (p *Pair) refuseHopeless(now time.Time, err error, permanent bool) {
 		return
 	}
 	for i := range p.pools {
-		if pl := &p.pools[i]; pl.live() == 0 {
+		pl := &p.pools[i]
+		waits := p.Patient && pl.CheckoutTimeout > 0 && !permanent
+		if pl.live() == 0 && !waits {
 			p.refuseAll(now, &pl.waiting, DialFailed, err)
 		}
 	}
@@ -121,7 +131,7 @@ func (p *Pair) dialer() *pool {
 	first := uint64(math.MaxUint64)
 	for i := range p.pools {
 		pl := &p.pools[i]
-		if !pl.wantsDial() {
+		if !p.wantsDial(pl) {
 			continue
 		}
 		seq := uint64(math.MaxUint64)
@@ -136,8 +146,11 @@ func (p *Pair) dialer() *pool {
 }
 
 // wantsDial reports whether the pool needs more backends than are under way, and has a slot.
-func (pl *pool) wantsDial() bool {
-	need := pl.waiting.n + max(0, pl.MinIdle-pl.idle.n)
+func (p *Pair) wantsDial(pl *pool) bool {
+	need := pl.waiting.n
+	if !p.vacant {
+		need += max(0, pl.MinIdle-pl.idle.n)
+	}
 	return need > pl.dials.n && pl.free() > 0
 }
 

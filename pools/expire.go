@@ -48,7 +48,11 @@ func queueDue(queue *list[Waiter], pl *pool) time.Time {
 // expireQueue refuses those at the front of a queue to pl whose time is over.
 func (p *Pair) expireQueue(now time.Time, queue *list[Waiter], pl *pool) {
 	for due := queueDue(queue, pl); !due.IsZero() && !now.Before(due); due = queueDue(queue, pl) {
-		p.refuse(now, queue.front(), Timeout, nil)
+		if p.Patient && p.failures > 0 && pl.live() == 0 {
+			p.refuse(now, queue.front(), DialFailed, p.failure)
+		} else {
+			p.refuse(now, queue.front(), Timeout, nil)
+		}
 	}
 }
 

@@ -26,6 +26,7 @@ type model struct {
 	failing   bool
 	failedAt  time.Time
 	closed    bool
+	vacant    bool // nobody has asked since the pair was vacated, or since a dial failed for good
 	verb      string
 }
 
@@ -42,7 +43,11 @@ func (m *model) free(k Kind) int { return m.cfg[k].Max - m.used(k) }
 
 // need is how many more backends pool k could use than are being dialled.
 func (m *model) need(k Kind) int {
-	return len(m.waiting[k]) + max(0, m.cfg[k].MinIdle-len(m.idle[k])) - len(m.dials[k])
+	ready := max(0, m.cfg[k].MinIdle-len(m.idle[k]))
+	if m.vacant {
+		ready = 0
+	}
+	return len(m.waiting[k]) + ready - len(m.dials[k])
 }
 
 func (m *model) adminStarves() bool {

@@ -19,6 +19,10 @@ import (
 // Pair is the two pools of one (database, user). Not for concurrent use: the caller serializes calls, and
 // delivers Events after it has unlocked. Times that run backwards count as the latest time seen.
 type Pair struct {
+	// Patient has checkouts wait for their whole CheckoutTimeout while no server can be reached: another is about to take
+	// over. Set before the first call.
+	Patient bool
+
 	pools      [2]pool
 	promoting  list[Waiter] // promotions that wait for a lock slot, first come first
 	now        time.Time    // the latest time seen
@@ -26,7 +30,9 @@ type Pair struct {
 	generation uint64       // raised by Drain
 	failures   int          // failed rounds of dialling since the last success; 0: dial freely
 	retryAt    time.Time    // when failures > 0: no dial before
+	failure    error        // when failures > 0: the last
 	closed     bool
+	vacant     bool // MinIdle counts for nothing until somebody asks for a backend
 	events     []Event
 }
 
@@ -72,6 +78,7 @@ func (p *Pair) Checkout(now time.Time, w *Waiter, k Kind) {
 	if w.backend != nil {
 		panic("pools: Checkout by a waiter that holds a backend")
 	}
+	p.vacant = false
 	p.enqueue(now, w, &p.pools[k].waiting)
 	p.settle(now)
 	p.refuseExcess(now, w, &p.pools[k])

@@ -166,6 +166,7 @@ func (w *walk) checkout() {
 	}
 	k := Kind(w.rng.Intn(2))
 	w.note("checkout", s.Owner, k)
+	w.m.vacant = false
 	w.m.enqueue(s, &w.m.waiting[k])
 	w.p.Checkout(w.m.now, s, k)
 }
@@ -241,10 +242,12 @@ func (w *walk) endDial(fails bool) {
 	k := w.m.endDial(d)
 	if fails {
 		w.note("fail", k)
+		permanent := w.rng.Intn(3) == 0
 		if !w.m.old[d] {
 			w.m.failing, w.m.failedAt = true, w.m.now
+			w.m.vacant = w.m.vacant || permanent
 		}
-		w.p.DialFailed(w.m.now, d, errors.New("no"), w.rng.Intn(3) == 0)
+		w.p.DialFailed(w.m.now, d, errors.New("no"), permanent)
 		return
 	}
 	w.note("dialed", k)
@@ -272,8 +275,8 @@ func (w *walk) configure() {
 }
 
 func (w *walk) drain() {
-	w.note("drain")
-	w.m.failing = false
+	w.m.failing, w.m.vacant = false, w.rng.Intn(2) == 0
+	w.note("drain", w.m.vacant)
 	for k := range w.m.idle {
 		for _, b := range slices.Concat(w.m.idle[k], w.m.active[k]) {
 			w.m.old[b] = true
@@ -282,7 +285,11 @@ func (w *walk) drain() {
 			w.m.old[d] = true
 		}
 	}
-	w.p.Drain(w.m.now)
+	if w.m.vacant {
+		w.p.Vacate(w.m.now)
+	} else {
+		w.p.Drain(w.m.now)
+	}
 }
 
 // end closes the pair and gives everything back: nothing may be left.

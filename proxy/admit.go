@@ -175,13 +175,7 @@ func (s *Server) cancel(request *login.Cancel) {
 
 // audit asks idle backends that were used lately whether they hold locks that no session holds.
 func (s *Server) audit(now time.Time) {
-	s.mu.Lock()
-	all := make([]*pool, 0, len(s.pools))
-	for _, p := range s.pools {
-		all = append(all, p)
-	}
-	s.mu.Unlock()
-	for _, p := range all {
+	for _, p := range s.allPools() {
 		p.deliver(p.do(nil, func(pair *pools.Pair) { p.auditIdle(pair, now) }))
 	}
 }

@@ -100,6 +100,7 @@ func (p *pool) reread() {
 	if err == nil {
 		conn.Close()
 		p.learn(probes)
+		p.heed(conn)
 	} else {
 		p.server.log.Warn("the functions that take locks could not be read again", "database", p.name.database, "error", err)
 	}

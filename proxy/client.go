@@ -29,6 +29,9 @@ type client struct {
 	serving atomic.Uint32 // the process id of that, for those who ask without the mutex; 0: none
 	timer   *time.Timer   // for the session's deadline
 
+	pinnedSince time.Time  // when its session was pinned to the server that it has; zero: it was not
+	wants       pools.Kind // the pool that was asked last
+
 	late   bool        // an answer of the pools that nobody waits for is under way
 	wanted *pools.Kind // what is to be asked for once it has come
 
@@ -157,19 +160,27 @@ func (c *client) act(events []pools.Event, a *session.Action, now time.Time) []p
 		c.wanted = nil
 		return c.pool.do(events, func(p *pools.Pair) { c.late = !p.Leave(now, &c.waiter) || c.late })
 	case session.Release:
+		if c.server.changedSides() {
+			return c.remove(events, now, "its server was promoted", "")
+		}
 		return c.letGo(events, func(p *pools.Pair, b *pools.Backend) { p.Release(now, b) })
 	case session.Remove:
-		sc := c.server
-		c.logger().Info("a backend is closed", "pid", sc.conn.Pid, "reason", a.Reason.String(), "detail", a.Text)
-		events = c.letGo(events, func(p *pools.Pair, b *pools.Backend) { p.Remove(now, b) })
-		sc.link.Close()
-		return events
+		return c.remove(events, now, a.Reason.String(), a.Text)
 	case session.Hold:
 		return c.pool.do(events, func(p *pools.Pair) { p.Hold(c.server.slot, a.On) })
 	default:
 		c.note(a)
 		return events
 	}
+}
+
+// remove has the session's server closed, which nobody else is to have.
+func (c *client) remove(events []pools.Event, now time.Time, why, detail string) []pools.Event {
+	sc := c.server
+	c.logger().Info("a backend is closed", "pid", sc.conn.Pid, "reason", why, "detail", detail)
+	events = c.letGo(events, func(p *pools.Pair, b *pools.Backend) { p.Remove(now, b) })
+	sc.link.Close()
+	return events
 }
 
 // note does what needs no pool.
@@ -186,6 +197,9 @@ func (c *client) note(a *session.Action) {
 			c.link.CloseAfterFlush(flushWithin)
 		}
 	case session.Pinned:
+		if c.pinnedSince.IsZero() {
+			c.pinnedSince = time.Now()
+		}
 		c.logger().Debug("a session is pinned to its backend", "reason", a.Text)
 	case session.Welcomed:
 		c.pool.learnWelcome(c.startup, c.session.Told())
@@ -197,6 +211,8 @@ func (c *client) note(a *session.Action) {
 		c.server.notifier.Store(c.about.pid)
 	case session.Redefined:
 		c.pool.redefined()
+	case session.Vacate, session.Redefault:
+		c.hearOf(a)
 	}
 }
 
@@ -205,7 +221,7 @@ const flushWithin = 2 * time.Second
 
 // checkout asks for a server, once no older answer is under way.
 func (c *client) checkout(events []pools.Event, kind pools.Kind, now time.Time) []pools.Event {
-	if c.late {
+	if c.wants = kind; c.late {
 		c.wanted = &kind
 		return events
 	}
@@ -217,7 +233,7 @@ func (c *client) letGo(events []pools.Event, how func(*pools.Pair, *pools.Backen
 	sc := c.server
 	c.resumeServer()
 	c.flow.serverFull = false
-	c.server = nil
+	c.server, c.pinnedSince = nil, time.Time{}
 	c.serving.Store(0)
 	sc.holder.Store(nil)
 	return c.pool.do(events, func(p *pools.Pair) {

@@ -23,6 +23,7 @@ type pool struct {
 	catalog  atomic.Pointer[session.Catalog]
 	readsSeq atomic.Bool // clients ask for what nextval left in their sessions
 	known    time.Time   // when the catalog was read; under mu
+	newest   beginning   // of the last connection made; under mu
 
 	mu        sync.Mutex // guards the rest; nothing is called under it that takes another
 	pair      *pools.Pair
@@ -47,6 +48,7 @@ func newPool(s *Server, name poolName, db Database, target *backend.Target) (*po
 		pair: pools.NewPair(db.Admin, db.Lock), welcomes: make(map[string]*session.Settings),
 		done: make(chan struct{}),
 	}
+	p.pair.Patient = target.SeveralServers()
 	p.sessions = &session.Config{
 		Catalog: p.catalog.Load, LockTimeout: db.LockTimeout, IdleTimeout: db.IdleTransactionTimeout,
 		MaxStatement: s.config.MaxStatement, MaxBuffer: s.config.MaxBuffer, SessionMode: db.SessionMode,
@@ -121,6 +123,7 @@ func (p *pool) dial(d *pools.Dial) {
 		return
 	}
 	p.learn(probes)
+	p.heed(conn)
 	sc := newServerConn(p, conn)
 	sc.starting.Lock()
 	sc.link, err = p.server.connect(conn.Net, sc)
@@ -155,7 +158,12 @@ func (c closing) Err() error {
 
 func (p *pool) dialFailed(d *pools.Dial, err error) {
 	p.server.log.Warn("a connection to the server failed", "database", p.name.database, "user", p.name.user, "error", err)
-	p.deliver(p.do(nil, func(pair *pools.Pair) { pair.DialFailed(time.Now(), d, err, isPermanent(err)) }))
+	p.deliver(p.do(nil, func(pair *pools.Pair) {
+		if isPermanent(err) {
+			clear(p.welcomes) // the next client is to hear it at once, as from the server
+		}
+		pair.DialFailed(time.Now(), d, err, isPermanent(err))
+	}))
 }
 
 // close refuses who waits, closes what is idle and has the rest closed at its release.

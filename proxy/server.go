@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -138,6 +140,9 @@ func (s *Server) Serve(ctx context.Context) error {
 		select {
 		case now := <-ticker.C:
 			s.audit(now)
+			for _, p := range s.allPools() {
+				p.refresh()
+			}
 		case <-ctx.Done():
 			s.shutdown()
 			return nil
@@ -213,16 +218,17 @@ func (s *Server) shutdown() {
 		s.each(guest.stop)
 		<-s.gone
 	}
-	s.mu.Lock()
-	all := make([]*pool, 0, len(s.pools))
-	for _, p := range s.pools {
-		all = append(all, p)
-	}
-	s.mu.Unlock()
-	for _, p := range all {
+	for _, p := range s.allPools() {
 		p.close()
 	}
 	s.work.Wait()
+}
+
+// allPools gives the pools that there are, for use without the server's mutex.
+func (s *Server) allPools() []*pool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.pools))
 }
 
 // checkGone tells shutdown when the last client is gone. Called with the mutex held.

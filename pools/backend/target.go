@@ -92,6 +92,26 @@ func (t *Target) Database() string { return t.config.Database }
 // Password is what User logs in with, if it is known: for a caller whose clients are to know it too.
 func (t *Target) Password() string { return t.config.Password }
 
+// SameServer tells whether both are the same server, or the same group of servers, by what the URLs say.
+func (t *Target) SameServer(other *Target) bool {
+	a, b := t.config, other.config
+	same := a.Host == b.Host && a.Port == b.Port && len(a.Fallbacks) == len(b.Fallbacks)
+	for i := 0; same && i < len(a.Fallbacks); i++ {
+		same = a.Fallbacks[i].Host == b.Fallbacks[i].Host && a.Fallbacks[i].Port == b.Fallbacks[i].Port
+	}
+	return same
+}
+
+// SeveralServers tells whether the URL names several servers, of which one is to be found that suits.
+func (t *Target) SeveralServers() bool {
+	for _, f := range t.config.Fallbacks {
+		if f.Host != t.config.Host || f.Port != t.config.Port {
+			return true
+		}
+	}
+	return false
+}
+
 // ForcesUser tells whether the URL names the user, so that it is the same for every client.
 func (t *Target) ForcesUser() bool { return t.ownUser }
 

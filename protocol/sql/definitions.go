@@ -20,6 +20,7 @@ func (s *scan) create() {
 	case s.on("function"), s.on("procedure"):
 		s.createRoutine()
 	default:
+		s.administer(Create)
 		s.skip()
 	}
 }
@@ -94,6 +95,7 @@ func (s *scan) alter() {
 	s.next()
 	s.define()
 	if !s.on("table") && !s.on("domain") {
+		s.administer(Alter)
 		s.skip()
 		return
 	}

@@ -98,6 +98,7 @@ func (s *scan) dispatch(verb Verb) {
 		s.touches |= TouchDrop
 		s.next()
 		s.define()
+		s.administer(Drop)
 		s.skip()
 	default:
 		s.touches |= simpleTouches[verb]

@@ -41,6 +41,8 @@ type Unit struct {
 	Settings []Setting
 	// Prepared are the SQL-level PREPARE, EXECUTE and DEALLOCATE in the order of the text; nil for most.
 	Prepared []PreparedOp
+	// Cluster are the statements about databases as such, and about the settings that sessions begin with; nil for most.
+	Cluster []ClusterOp
 }
 
 // Span is a part of a text: the bytes from From up to, not including, To.

@@ -146,6 +146,8 @@ func (s *Session) readQuery(r *request, body []byte) bool {
 		kept := unit
 		r.unit = &kept
 		s.useNames(r, &unit, text, true)
+	} else if unit.Cluster != nil {
+		r.unit = &sql.Unit{Cluster: unit.Cluster}
 	}
 	return true
 }

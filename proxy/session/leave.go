@@ -32,7 +32,6 @@ func (s *Session) settled() bool {
 	}
 	s.showHold()
 	if s.tx != 'I' {
-		s.putBack()
 		return false
 	}
 	if s.held.unsure && s.ask() {

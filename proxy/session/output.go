@@ -43,6 +43,8 @@ type Action struct {
 	On     bool       // of Hold: it holds advisory locks now
 	Reason Reason
 	Text   string // for the log: of Pinned what pins, of Remove and CloseClient what happened
+
+	Database, Role string // of Vacate and Redefault; "": any
 }
 
 // Op says what an Action is.
@@ -63,6 +65,8 @@ const (
 	ReadsSequences               // the client asked for what nextval left in its session, in an earlier transaction
 	Notifies                     // the client sends a notification
 	Redefined                    // a statement ran that may have changed which functions take locks
+	Vacate                       // a statement is on its way that waits until nobody else is connected to Database
+	Redefault                    // a statement is on its way that changes the settings that sessions of Role in Database begin with
 )
 
 // Reason says why a server or a client is closed.

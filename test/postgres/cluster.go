@@ -154,5 +154,6 @@ func (s *Server) hba() string {
 	} {
 		lines = append(lines, "local all "+rule.who+" "+rule.method, "host all "+rule.who+" 127.0.0.1/32 "+rule.method)
 	}
+	lines = append(lines, "local replication "+Superuser+" trust", "host replication "+Superuser+" 127.0.0.1/32 trust")
 	return strings.Join(lines, "\n") + "\n"
 }

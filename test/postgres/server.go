@@ -109,6 +109,11 @@ const startTimeout = 60 * time.Second
 func Run(ctx context.Context, config Config) (*Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	return run(ctx, config, (*Server).createCluster)
+}
+
+// run starts a server whose data folder is filled by a function.
+func run(ctx context.Context, config Config, fill func(*Server, context.Context) error) (*Server, error) {
 	programs, err := config.programs()
 	if err != nil {
 		return nil, err
@@ -125,6 +130,9 @@ func Run(ctx context.Context, config Config) (*Server, error) {
 		SocketDir: folder.path, config: config, programs: programs, user: user, folder: folder,
 		data: filepath.Join(folder.path, "data"),
 	}
+	if err := fill(s, ctx); err != nil {
+		return nil, closeAfter(s, err)
+	}
 	if err := s.firstStart(ctx); err != nil {
 		return nil, closeAfter(s, err)
 	}
@@ -138,12 +146,9 @@ func closeAfter(s *Server, err error) error {
 	return err
 }
 
-// firstStart creates the cluster and starts it on a free port. Another program may take the port between the choice and
+// firstStart starts the new cluster on a free port. Another program may take the port between the choice and
 // postgres' own bind; then another one is tried.
 func (s *Server) firstStart(ctx context.Context) error {
-	if err := s.createCluster(ctx); err != nil {
-		return err
-	}
 	const attempts = 10
 	var err error
 	for range attempts {

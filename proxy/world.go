@@ -1,0 +1,93 @@
+package proxy
+
+import (
+	"slices"
+	"time"
+
+	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/pools/backend"
+	"github.com/lockproxy/lockproxy/proxy/session"
+)
+
+// What changes in the server while its connections stay open: databases that are dropped, settings that sessions begin
+// with, the server itself. An idle connection must neither be in the way nor be older than what it stands for.
+
+// hearOf takes a client's statement that concerns others, which is on its way: the pools are seen to before it is answered.
+// What they want is carried out by a goroutine of its own, since the client's mutex is held here.
+func (c *client) hearOf(a *session.Action) {
+	s := c.pool.server
+	for _, p := range s.allPools() {
+		concerned := p.target.SameServer(c.pool.target) && (a.Database == "" || p.target.Database() == a.Database) &&
+			(a.Role == "" || p.target.User() == a.Role)
+		if !concerned {
+			continue
+		}
+		var events []pools.Event
+		if a.Op == session.Vacate {
+			events = p.replace("somebody needs the database to be empty", (*pools.Pair).Vacate)
+		} else {
+			events = p.replace("settings that sessions begin with change", (*pools.Pair).Drain)
+			p.redefined() // a connection made before the change was committed is found out then
+		}
+		s.work.Go(func() { p.deliver(events) })
+	}
+}
+
+// replace has the pool's server connections closed that are open now, those in use at their release, once the events are
+// delivered.
+func (p *pool) replace(why string, how func(*pools.Pair, time.Time)) []pools.Event {
+	p.server.log.Info("the pool's backends are replaced", "database", p.name.database, "user", p.name.user, "reason", why)
+	return p.do(nil, func(pair *pools.Pair) {
+		clear(p.welcomes)
+		how(pair, time.Now())
+	})
+}
+
+// beginning is what a server connection was like when it was made.
+type beginning struct {
+	parameters []backend.Parameter
+	defaults   string
+}
+
+// heed compares a new connection with the last one. If its session began with other settings, the others are replaced; if
+// it only reports something else, such as the version of another server, what new clients were to be told is forgotten.
+func (p *pool) heed(conn *backend.Conn) {
+	p.mu.Lock()
+	last, first := p.newest, p.newest.parameters == nil
+	p.newest = beginning{conn.Parameters, conn.Defaults}
+	if !slices.Equal(last.parameters, conn.Parameters) {
+		clear(p.welcomes)
+	}
+	p.mu.Unlock()
+	if !first && last.defaults != conn.Defaults {
+		p.deliver(p.replace("settings that sessions begin with have changed", (*pools.Pair).Drain))
+	}
+}
+
+// refresh looks for what was changed elsewhere, now and then, with a connection that it makes for this. It does so only
+// where it takes no slot from anybody: while all of them are in use there is nobody who could be given an old one.
+func (p *pool) refresh() {
+	p.mu.Lock()
+	due := !p.known.IsZero() && time.Since(p.known) > refreshEvery && !p.rereading && !p.closed
+	live, room := 0, false
+	for _, kind := range []pools.Kind{pools.Admin, pools.Lock} {
+		c := p.pair.Counts(kind)
+		live += c.Idle + c.Active
+		room = room || c.Idle+c.Active+c.Dialing < c.Max
+	}
+	p.mu.Unlock()
+	if due && live > 0 && room {
+		p.redefined()
+	}
+}
+
+// changedSides tells whether the server was promoted while the connection was open. Who has one that is in use keeps it; the
+// next is given one to whatever server it is to be now.
+func (sc *serverConn) changedSides() bool {
+	const side = "in_hot_standby"
+	now, reported := sc.facts.Reported.Get(side)
+	return reported && !slices.Contains(sc.conn.Parameters, backend.Parameter{Name: side, Value: now})
+}
+
+// refreshEvery is how long it takes at most until ALTER ROLE ... SET on another connection is noticed.
+const refreshEvery = 30 * time.Second
