@@ -47,6 +47,7 @@ type Server struct {
 // guest is a client as the server knows it: one with a session, or one with a server connection of its own.
 type guest interface {
 	known() *about
+	info() SessionInfo
 	cancel() // for a cancel request with the right key
 	drain()  // the client is to go as soon as it has come to an end of its work
 	stop()   // the client is to go now
