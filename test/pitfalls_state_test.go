@@ -93,7 +93,14 @@ func TestStartupSettingsAreInPlaceAsDirectly(t *testing.T) {
 				}
 				told[i] += s.asks("Z", text("SELECT coalesce(current_setting('app.x', true), '')"))
 				told[i] += s.asks("Z", text("SET work_mem = '9MB'")) + s.asks("Z", text("RESET work_mem")) + s.value("SHOW work_mem")
+				for _, sql := range []string{"BEGIN", "RESET work_mem", "SHOW work_mem", "SAVEPOINT s", "RESET ALL", "SHOW application_name", "ROLLBACK TO s",
+					"SHOW work_mem", "COMMIT", "SHOW work_mem"} {
+					told[i] += s.asks("Z", text(sql))
+				}
 				s.asks("", leaving)
+				if other := logIn(t, address); other.value("SHOW work_mem") != "4MB" || other.value("SHOW application_name") != "" {
+					t.Errorf("the next client of %s has work_mem %s and application_name %s", address, other.value("SHOW work_mem"), other.value("SHOW application_name"))
+				}
 			}
 			if told[0] != told[1] {
 				t.Errorf("\nlockproxy  %s\nPostgreSQL %s", told[1], told[0])

@@ -550,6 +550,11 @@ func (s *Session) ready(frame []byte) (visible bool) {
 }
 
 func (s *Session) readyForClient(head *request, status byte) (visible bool) {
+	if status == 'T' {
+		s.state.putBack = append(s.state.putBack, s.state.resetting...)
+	} else {
+		s.state.putBack = nil
+	}
 	s.state.resetting, s.erred = nil, false
 	if s.syncError != nil {
 		// The server stands in the failed block that put the settings in place.

@@ -32,6 +32,7 @@ func (s *Session) settled() bool {
 	}
 	s.showHold()
 	if s.tx != 'I' {
+		s.putBack()
 		return false
 	}
 	if s.held.unsure && s.ask() {

@@ -27,6 +27,7 @@ type serverState struct {
 	// before the server could be given back: a rollback, a savepoint or a function may have undone it.
 	touched    []string
 	resetting  []string // startup parameters that RESET or DISCARD ALL gave their defaults back, in this unit
+	putBack    []string // those of them that are to be put in place again in the transaction at hand
 	resetAll   bool
 	unasked    bool // the client was told that they have, outside a transaction or by its COMMIT
 	maybeReset bool // by RESET, or since it was rolled back: the default need not be a value that can be set
@@ -258,6 +259,22 @@ func (s *Session) putSettings(locks bool) {
 	text = change(text, s.srv.settings, want)
 	s.sendQuery(forSettings, string(append(text, "COMMIT"...)))
 	s.srv.settings = want
+}
+
+// putBack puts startup parameters in place again that were reset in the transaction at hand: their values are the session's
+// defaults.
+func (s *Session) putBack() {
+	names := s.state.putBack
+	if s.state.putBack = nil; len(names) == 0 {
+		return
+	}
+	for _, name := range names {
+		value, _ := s.client.Settings.Get(name)
+		s.runInBatch(appendSet(nil, name, value, false), forTimeouts)
+		s.touchName(name)
+	}
+	s.state.unclear = true // the rest of the transaction may undo it
+	s.syncOurs(forTimeouts)
 }
 
 // needsTimeouts tells whether the lock pool's timeouts must be switched for the next unit.
