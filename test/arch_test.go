@@ -32,6 +32,9 @@ var arrows = map[string][]string{
 	"protocol/sql":  {},
 	"test/postgres": {},
 	"test/compat":   {"proxy", "pools", "test/postgres"},
+
+	"test/compat/drivers/pgx": {},
+	"test/compat/drivers/pq":  {},
 }
 
 // kindsAndRefusals is what proxy/session may use of pools: it asks for backends, but has none and runs no pool.

@@ -80,6 +80,11 @@ has_suites() {
 	{ command -v cc && command -v bzip2 && command -v xz; } >/dev/null && [ -n "$(apt-cache madison postgresql)" ]
 }
 
+# debian installs packages by name unless all of them are there.
+debian() {
+	dpkg --status "$@" >/dev/null 2>&1 || apt "$@"
+}
+
 for need in "$@"; do
 	case $need in
 	postgres) has_postgres || install_postgres ;;
@@ -87,6 +92,15 @@ for need in "$@"; do
 	postgres-versions) install_versions ;;
 	suites) has_suites || apt gcc libc6-dev bzip2 xz-utils ;;
 	node) { command -v node && command -v npm; } >/dev/null || apt nodejs npm ;;
+	psycopg) debian python3-psycopg2 python3-psycopg python3-psycopg-pool ;;
+	asyncpg) debian python3-asyncpg ;;
+	perl) debian libdbd-pg-perl ;;
+	php) debian php-cli php-pgsql ;;
+	ruby) debian ruby ruby-pg ;;
+	java)
+		command -v javac >/dev/null || apt default-jdk-headless
+		debian libpostgresql-jdbc-java
+		;;
 	*)
 		echo "unknown need: $need" >&2
 		exit 2

@@ -29,6 +29,7 @@ func run(ctx context.Context, args []string) error {
 	set := flag.NewFlagSet("compat", flag.ContinueOnError)
 	only := set.String("only", "", "run the suites whose names match this regular expression")
 	list := set.Bool("list", false, "list the suites and run none")
+	direct := set.Bool("direct", false, "have the programs connect to PostgreSQL itself, to see whether a failure is lockproxy's")
 	cache := set.String("cache", defaultCache(), "where what is fetched and built stays")
 	if err := set.Parse(args); err != nil {
 		return err
@@ -40,6 +41,7 @@ func run(ctx context.Context, args []string) error {
 	var chosen []suite
 	for _, s := range suites() {
 		if wanted.MatchString(s.name) {
+			s.direct = *direct
 			chosen = append(chosen, s)
 		}
 	}

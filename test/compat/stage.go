@@ -64,6 +64,9 @@ func newStage(ctx context.Context, one *suite, cache string) (s *stage, err erro
 	if err := s.startProxy(one); err != nil {
 		return s, err
 	}
+	if one.direct {
+		s.port = s.server.Port
+	}
 	return s, s.makeNoise(ctx)
 }
 

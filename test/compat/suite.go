@@ -21,6 +21,8 @@ type suite struct {
 	database    string            // the database's name, where it matters
 	settings    map[string]string // more lines of postgresql.conf
 
+	direct bool // its programs connect to the server itself, to see whether a failure is lockproxy's
+
 	// run runs the suite on a stage of its own and tells how it went. Every error is a red line.
 	run func(ctx context.Context, s *stage) (result, error)
 }
@@ -37,7 +39,7 @@ func (r result) red() bool { return len(r.failed) > 0 || r.passed == 0 }
 // suites are all of them, in the order of the table.
 func suites() []suite {
 	var all []suite
-	for _, some := range [][]suite{programSuites(), regressSuites()} {
+	for _, some := range [][]suite{programSuites(), regressSuites(), driverSuites()} {
 		all = append(all, some...)
 	}
 	return all
