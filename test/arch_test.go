@@ -33,8 +33,8 @@ var arrows = map[string][]string{
 	"test/postgres": {},
 	"test/compat":   {"proxy", "pools", "test/postgres"},
 
-	"test/compat/drivers/pgx": {},
-	"test/compat/drivers/pq":  {},
+	"test/compat/drivers/go/pgx": {},
+	"test/compat/drivers/go/pq":  {},
 }
 
 // kindsAndRefusals is what proxy/session may use of pools: it asks for backends, but has none and runs no pool.

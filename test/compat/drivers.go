@@ -28,7 +28,7 @@ const driverTime = 5 * time.Minute
 // driverSuites has one line of the table for each driver, or each mode of one.
 func driverSuites() []suite {
 	python := func(name, script, pkg string) driver {
-		return driver{name: name, needs: []string{pkg}, program: []string{"/usr/bin/python3", "python/" + script}}
+		return driver{name: name, needs: []string{pkg}, program: []string{"/usr/bin/python3", "-B", "python/" + script}}
 	}
 	node := func(name, script string) driver {
 		return driver{name: name, needs: []string{"node"}, prepare: fetchNode, program: []string{"node", "node/" + script},
@@ -113,7 +113,7 @@ func checks(output string) (r result, plan int) {
 // buildGo builds the program in a folder of scripts, which may be a module of its own.
 func buildGo(folder string) func(context.Context, *stage) error {
 	return func(ctx context.Context, s *stage) error {
-		_, err := s.command(ctx, filepath.Join(scripts(), folder), nil, "go", "build", "-o", filepath.Join(s.cache, folder), ".")
+		_, err := s.command(ctx, filepath.Join(scripts(), "go", folder), nil, "go", "build", "-o", filepath.Join(s.cache, folder), ".")
 		return err
 	}
 }
