@@ -31,7 +31,7 @@ func driverSuites() []suite {
 		return driver{name: name, needs: []string{pkg}, program: []string{"/usr/bin/python3", "-B", "python/" + script}}
 	}
 	node := func(name, script string) driver {
-		return driver{name: name, needs: []string{"node"}, prepare: fetchNode, program: []string{"node", "node/" + script},
+		return driver{name: name, needs: []string{"node"}, prepare: fetchNode, program: []string{"node", "--no-deprecation", "node/" + script},
 			env: []string{"NODE_PATH=@/node_modules"}}
 	}
 	java := func(mode string) driver {

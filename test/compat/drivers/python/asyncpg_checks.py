@@ -74,7 +74,7 @@ async def codecs_of_the_application():
 @check
 async def introspection_leaves_the_settings_alone():
     async with connect() as c:
-        await c.execute("CREATE TYPE ap_jit AS (a int)")
+        await c.execute("SET jit = on; CREATE TYPE ap_jit AS (a int)")
         await c.fetchval("SELECT NULL::ap_jit")
         equal(await c.fetchval("SHOW jit"), "on")
 
@@ -97,7 +97,7 @@ async def a_prepared_statement_tells_its_types():
             equal(tuple(await statement.fetchrow(n, "x")), (n, "x"))
             await c.execute("SELECT 1")
         await fails(asyncpg.UndefinedTableError, c.prepare("SELECT * FROM ap_nowhere"))
-        equal((await statement.explain())[0]["Plan"]["Node Type"], "Result")
+        equal((await statement.explain(1, "x"))[0]["Plan"]["Node Type"], "Result")
 
 
 @check
