@@ -65,9 +65,10 @@ check 'type maps in text and in binary' do
     c.type_map_for_results = PG::BasicTypeMapForResults.new(c)
     c.type_map_for_queries = PG::BasicTypeMapForQueries.new(c)
     [0, 1].each do |format|
-      row = c.exec_params('SELECT $1::int8, $2::float8, $3::bool, $4::int[]', [7, 1.5, true, [1, 2]], format).values[0]
-      equal(row, [7, 1.5, true, [1, 2]])
+      row = c.exec_params('SELECT $1::int8, $2::float8, $3::bool, $4::text', [7, 1.5, true, 'ä'], format).values[0]
+      equal(row, [7, 1.5, true, 'ä'])
     end
+    equal(c.exec_params('SELECT $1::int[]', [[1, 2]]).getvalue(0, 0), [1, 2])
     equal(c.exec("SELECT '2020-02-29 12:00'::timestamp").getvalue(0, 0).year, 2020)
   end
 end
