@@ -25,6 +25,9 @@ type driver struct {
 // driverTime is more than a script takes: a check that hangs has a shorter bound of its own.
 const driverTime = 5 * time.Minute
 
+// twoPhase allows PREPARE TRANSACTION.
+var twoPhase = map[string]string{"max_prepared_transactions": "10"}
+
 // driverSuites has one line of the table for each driver, or each mode of one.
 func driverSuites() []suite {
 	python := func(name, script, pkg string) driver {
@@ -58,7 +61,7 @@ func driverSuites() []suite {
 	}
 	var all []suite
 	for _, d := range drivers {
-		all = append(all, suite{name: d.name, needs: d.needs, run: d.run})
+		all = append(all, suite{name: d.name, needs: d.needs, settings: twoPhase, run: d.run})
 	}
 	return all
 }
