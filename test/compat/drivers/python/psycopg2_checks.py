@@ -395,10 +395,18 @@ def a_notification_reaches_an_idle_listener():
 
 
 @check
-def a_notification_has_the_pid_of_its_sender():
+def a_notification_of_ones_own_has_the_pid_of_the_connection():
+    with connect(autocommit=True) as c, connect(autocommit=True) as sender:
+        do(c, "LISTEN p2_self; NOTIFY p2_self")
+        equal(notified(c).pid, c.get_backend_pid())
+        do(sender, "NOTIFY p2_self")
+        equal(notified(c).pid, sender.get_backend_pid())
+
+
+@check
+def a_notification_of_ones_own_has_the_pid_that_sql_tells():
     with connect(autocommit=True) as c:
-        do(c, "LISTEN p2_self")
-        do(c, "NOTIFY p2_self")
+        do(c, "LISTEN p2_self; NOTIFY p2_self")
         equal(notified(c).pid, one(c, "SELECT pg_backend_pid()"))
 
 

@@ -296,7 +296,7 @@ check 'locks are counted and released' do
       equal(one(c, 'SELECT pg_advisory_unlock($1, $2)', 11, 2), free ? 'f' : 't')
     end
     other.close
-    c.transaction { equal(one(c, 'SELECT pg_try_advisory_xact_lock($1, $2)', 11, 2), 't') }
+    c.transaction { c.exec_params('SELECT pg_advisory_xact_lock($1, $2)', [11, 2]) }
   end
 end
 

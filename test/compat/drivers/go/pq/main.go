@@ -1,5 +1,5 @@
-// Command pq uses what lib/pq is known for: database/sql over unnamed and named statements, binary parameters, COPY by
-// pq.CopyIn, its Listener, notices, and a context that ends.
+// Command pq uses what lib/pq is known for: database/sql over unnamed and named statements, binary parameters, COPY row
+// by row, its Listener, notices, and a context that ends.
 package main
 
 import (

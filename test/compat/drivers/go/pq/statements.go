@@ -129,7 +129,7 @@ var statements = []check{
 		db := open(ctx, "")
 		do(ctx, db, "CREATE TABLE pq_copy (n int, t text)")
 		tx := must(db.BeginTx(ctx, nil))
-		copying := must(tx.PrepareContext(ctx, pq.CopyIn("pq_copy", "n", "t")))
+		copying := must(tx.PrepareContext(ctx, "COPY pq_copy (n, t) FROM STDIN"))
 		for n := range 20000 {
 			must(copying.ExecContext(ctx, n, fmt.Sprint("row\t", n)))
 		}
@@ -142,7 +142,7 @@ var statements = []check{
 		db := open(ctx, "")
 		do(ctx, db, "CREATE TABLE pq_abort (n int)")
 		tx := must(db.BeginTx(ctx, nil))
-		copying := must(tx.PrepareContext(ctx, pq.CopyIn("pq_abort", "n")))
+		copying := must(tx.PrepareContext(ctx, "COPY pq_abort (n) FROM STDIN"))
 		var err error
 		for n := 0; err == nil && n < 100000; n++ {
 			_, err = copying.ExecContext(ctx, strings.Repeat("x", 20))
@@ -154,7 +154,7 @@ var statements = []check{
 		copying.Close()
 		fine(tx.Rollback())
 		tx = must(db.BeginTx(ctx, nil))
-		copying = must(tx.PrepareContext(ctx, pq.CopyIn("pq_abort", "n")))
+		copying = must(tx.PrepareContext(ctx, "COPY pq_abort (n) FROM STDIN"))
 		must(copying.ExecContext(ctx, 1))
 		copying.Close()
 		fine(tx.Rollback())
