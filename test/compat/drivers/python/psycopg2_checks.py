@@ -686,7 +686,10 @@ def an_asynchronous_connection_is_polled():
     wait(c)
     equal(len(cursor.fetchone()[0]), 3000000)
     equal([n.payload for n in c.notifies], ["x"])
-    cursor.execute("SELECT pg_sleep(20)")
+    cursor.execute("SELECT pg_sleep(20) -- p2 async")
+    with connect(autocommit=True) as watch:
+        while not one(watch, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%-- p2 async' AND state = 'active'"):
+            continue
     c.cancel()
     raises(psycopg2.errors.QueryCanceled, wait, c)
     c.close()
