@@ -91,6 +91,8 @@ for need in "$@"; do
 	compiler) command -v cc >/dev/null || apt gcc libc6-dev ;;
 	postgres-versions) install_versions ;;
 	suites) has_suites || apt gcc libc6-dev bzip2 xz-utils ;;
+	django) /usr/bin/python3 -c 'import django, psycopg2' 2>/dev/null || apt python3-django python3-psycopg2 ;;
+	alembic) /usr/bin/python3 -c 'import alembic, psycopg2' 2>/dev/null || apt python3-alembic python3-psycopg2 ;;
 	node) { command -v node && command -v npm; } >/dev/null || apt nodejs npm ;;
 	psycopg) debian python3-psycopg2 python3-psycopg python3-psycopg-pool ;;
 	asyncpg) debian python3-asyncpg ;;

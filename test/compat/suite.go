@@ -40,6 +40,7 @@ func (r result) red() bool { return len(r.failed) > 0 || r.passed == 0 }
 func suites() []suite {
 	var all []suite
 	for _, some := range [][]suite{programSuites(), regressSuites(), driverSuites()} {
+	for _, some := range [][]suite{programSuites(), regressSuites(), migrationSuites(), queueSuites()} {
 		all = append(all, some...)
 	}
 	return all
