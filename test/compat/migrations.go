@@ -99,15 +99,7 @@ func (s *stage) same(ctx context.Context, one, other, but string) error {
 	if err != nil {
 		return err
 	}
-	for i := range min(len(want), len(got)) {
-		if want[i] != got[i] {
-			return fmt.Errorf("%q, want %q", got[i], want[i])
-		}
-	}
-	if len(want) != len(got) {
-		return fmt.Errorf("%d lines of schema and rows, want %d", len(got), len(want))
-	}
-	return nil
+	return sameLines(want, got)
 }
 
 // contents are the lines of a database's schema, and all rows of its tables and states of its sequences.
@@ -116,10 +108,7 @@ func (s *stage) contents(ctx context.Context, database, but string) ([]string, e
 	if err != nil {
 		return nil, err
 	}
-	// These lines have a random word for psql.
-	lines := slices.DeleteFunc(strings.Split(schema, "\n"), func(line string) bool {
-		return strings.HasPrefix(line, `\restrict`) || strings.HasPrefix(line, `\unrestrict`)
-	})
+	lines := strings.Split(comparable(schema), "\n")
 	tables, err := s.server.Query(database, `
 		SELECT c.oid::regclass::text, relname, CASE relkind WHEN 'S' THEN 'row(last_value, is_called)' ELSE 'row(t.*)' END
 		FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace

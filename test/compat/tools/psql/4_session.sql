@@ -1,0 +1,70 @@
+-- What belongs to a session: settings, prepared statements, cursors, temporary tables, roles, locks; and a new one.
+SET search_path TO pg_catalog, public;
+SET TIME ZONE 'Asia/Tokyo';
+SET DateStyle = 'German, DMY';
+SELECT current_setting('search_path'), timestamptz '2020-02-03 04:05:06Z';
+SELECT set_config('app.user_id', '42', false);
+SELECT current_setting('app.user_id');
+BEGIN;
+SET app.user_id = '43';
+ROLLBACK;
+SHOW app.user_id;
+SET no_such_setting = 1;
+SET work_mem = 'much';
+PREPARE sum (int, int) AS SELECT $1 + $2 AS sum;
+EXECUTE sum(1, 2);
+SELECT name, statement FROM pg_prepared_statements;
+DEALLOCATE sum;
+EXECUTE sum(1, 2);
+CREATE TEMP TABLE mine AS SELECT n FROM generate_series(1, 5) n;
+SELECT sum(n) FROM mine;
+DROP TABLE mine;
+BEGIN;
+DECLARE held CURSOR WITH HOLD FOR SELECT n FROM generate_series(1, 10) n;
+FETCH 2 FROM held;
+COMMIT;
+FETCH 2 FROM held;
+MOVE 3 IN held;
+FETCH 1 FROM held;
+CLOSE held;
+\set FETCH_COUNT 100
+SELECT n, repeat('x', n % 7) FROM generate_series(1, 1050) n;
+SELECT n / (3 - n) FROM generate_series(1, 5) n;
+SELECT 'still here';
+\unset FETCH_COUNT
+SELECT pg_advisory_lock(7), pg_try_advisory_lock_shared(8);
+SELECT classid, objid, mode FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() ORDER BY objid;
+SELECT pg_advisory_unlock(7), pg_advisory_unlock(7), pg_advisory_unlock_shared(8);
+CREATE ROLE :"role";
+SET ROLE :"role";
+SELECT current_user = :'role' AS other, session_user;
+RESET ROLE;
+DROP ROLE :"role";
+SELECT current_user;
+LISTEN news;
+NOTIFY news, 'first';
+BEGIN;
+NOTIFY news, 'second';
+NOTIFY news;
+COMMIT;
+SELECT pg_notify('news', 'third');
+SELECT * FROM pg_listening_channels();
+UNLISTEN news;
+NOTIFY news, 'nobody hears it';
+CREATE SEQUENCE counter;
+SELECT nextval('counter'), currval('counter'), lastval();
+SELECT setval('counter', 10);
+SELECT nextval('counter');
+SELECT setseed(0.5);
+SELECT random() = random();
+DISCARD ALL;
+SHOW search_path;
+SHOW app.user_id;
+SELECT currval('counter');
+SET application_name = 'before';
+\c
+SHOW application_name;
+SHOW app.user_id;
+\c - - - -
+SELECT 'connected again';
+\c no_such_database
