@@ -58,10 +58,11 @@ func runPgbench(ctx context.Context, s *stage) (r result, err error) {
 	return r, nil
 }
 
-// pgbench runs one script in one mode; every transaction has to succeed.
+// pgbench runs one script in one mode; every transaction has to succeed. Each client is a thread of its own: pgbench waits
+// for the answer to a Parse message without a look at the other clients of a thread, who may hold all slots.
 func (s *stage) pgbench(ctx context.Context, mode string, perClient int, args []string) error {
-	args = append([]string{"--protocol=" + mode, "--no-vacuum", "--client=" + strconv.Itoa(benchClients), "--jobs=2",
-		"--transactions=" + strconv.Itoa(perClient)}, args...)
+	args = append([]string{"--protocol=" + mode, "--no-vacuum", "--client=" + strconv.Itoa(benchClients),
+		"--jobs=" + strconv.Itoa(benchClients), "--transactions=" + strconv.Itoa(perClient)}, args...)
 	out, err := s.command(ctx, filepath.Join(root(), "test/compat/tools/pgbench"), nil, "pgbench", args...)
 	if err != nil {
 		return err

@@ -18,13 +18,13 @@ CREATE TABLE people (
 	EXCLUDE USING gist (int4range(number, number, '[]') WITH &&)
 );
 INSERT INTO people (name, mood, pair, photo, tags, extra)
-SELECT 'name ' || n, (enum_range(NULL::mood))[1 + n % 3], ROW(n, E'tab\tnew\nline\\'), decode(md5(n::text), 'hex'),
+SELECT 'name ' || n, (enum_range(NULL::mood))[1 + n % 3], ROW(n, E'tab\tnew\nline\\')::pair, decode(md5(n::text), 'hex'),
 	ARRAY['a', NULL, 'with "quotes"', n::text], jsonb_build_object('n', n, 'deep', jsonb_build_array(n, null))
-FROM generate_series(1, 2000) n;
+FROM generate_series(1, 500) n;
 CREATE TABLE events (at timestamptz NOT NULL, person bigint REFERENCES people ON DELETE CASCADE, what text) PARTITION BY RANGE (at);
 CREATE TABLE events_2020 PARTITION OF events FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
 CREATE TABLE events_rest PARTITION OF events DEFAULT;
-INSERT INTO events SELECT timestamptz '2020-06-01Z' + n * interval '1 hour', n % 2000 + 1, repeat('x', n % 50) FROM generate_series(1, 20000) n;
+INSERT INTO events SELECT timestamptz '2020-06-01Z' + n * interval '1 hour', n % 500 + 1, repeat('x', n % 50) FROM generate_series(1, 4000) n;
 CREATE INDEX ON events (at) INCLUDE (person);
 CREATE UNIQUE INDEX people_lower ON people (lower(name)) WHERE mood <> 'sad';
 CREATE STATISTICS people_stats (dependencies) ON name, number FROM people;
@@ -41,5 +41,5 @@ COMMENT ON TABLE people IS 'it''s a "comment"';
 GRANT SELECT (name) ON people TO PUBLIC;
 SELECT lo_from_bytea(4711, decode(repeat('00ff', 50000), 'hex'));
 COMMENT ON LARGE OBJECT 4711 IS 'large';
-SELECT format('CREATE TABLE %I AS SELECT n, md5(n::text) AS h FROM generate_series(1, 500) n', 'table ' || i) FROM generate_series(1, 20) i \gexec
-SELECT format('CREATE INDEX ON %I (h)', 'table ' || i) FROM generate_series(1, 20) i \gexec
+SELECT format('CREATE TABLE %I AS SELECT n, md5(n::text) AS h FROM generate_series(1, 500) n', 'table ' || i) FROM generate_series(1, 12) i \gexec
+SELECT format('CREATE INDEX ON %I (h)', 'table ' || i) FROM generate_series(1, 12) i \gexec

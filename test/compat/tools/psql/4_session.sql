@@ -64,7 +64,7 @@ SELECT currval('counter');
 SET application_name = 'before';
 \c
 SHOW application_name;
-SHOW app.user_id;
+SHOW search_path;
 \c - - - -
 SELECT 'connected again';
 \c no_such_database
