@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -51,8 +52,9 @@ func (m migrator) run(ctx context.Context, s *stage) (r result, err error) {
 func (m migrator) migrate(ctx context.Context, s *stage, p program, env []string) (err error) {
 	const processes = 8
 	failed := make(chan error, processes)
+	var turn sync.Mutex
 	for range processes {
-		go func() { failed <- m.migrateOnce(ctx, s, p, env) }()
+		go func() { failed <- m.migrateOnce(ctx, s, p, env, &turn) }()
 	}
 	for range processes {
 		if e := <-failed; e != nil {
@@ -62,14 +64,19 @@ func (m migrator) migrate(ctx context.Context, s *stage, p program, env []string
 	return err
 }
 
-// migrateOnce is one of the eight.
-func (m migrator) migrateOnce(ctx context.Context, s *stage, p program, env []string) error {
-	for {
-		out, err := s.exec(ctx, p, env)
-		if err == nil || m.busy == "" || !strings.Contains(out, m.busy) || ctx.Err() != nil {
-			return err
-		}
+// migrateOnce is one of the eight. Those that find another one at it try again, one of them at a time.
+func (m migrator) migrateOnce(ctx context.Context, s *stage, p program, env []string, turn *sync.Mutex) error {
+	busy := func(out string, err error) bool { return err != nil && m.busy != "" && strings.Contains(out, m.busy) }
+	out, err := s.exec(ctx, p, env)
+	if !busy(out, err) {
+		return err
 	}
+	turn.Lock()
+	defer turn.Unlock()
+	for ctx.Err() == nil && busy(out, err) {
+		out, err = s.exec(ctx, p, env)
+	}
+	return err
 }
 
 // once is an error unless each migration left its name once, and the tool knows of each once.
