@@ -32,6 +32,7 @@ type result struct {
 	passed int
 	failed []string // each by name, with a word on why
 	listed int      // failed as expected: by a list in the project that says why they must differ
+	notes  []string // what else there is to know
 }
 
 func (r result) red() bool { return len(r.failed) > 0 || r.passed == 0 }
@@ -41,6 +42,7 @@ func suites() []suite {
 	var all []suite
 	for _, some := range [][]suite{programSuites(), regressSuites(), driverSuites()} {
 	for _, some := range [][]suite{programSuites(), regressSuites(), migrationSuites(), queueSuites()} {
+	for _, some := range [][]suite{programSuites(), regressSuites(), upstreamSuites()} {
 		all = append(all, some...)
 	}
 	return all
@@ -65,7 +67,7 @@ func runAll(ctx context.Context, chosen []suite, cache string) error {
 			red++
 		}
 		fmt.Printf("%s%-26s %8d %8d %8d %8.0f   %s\n", mark, one.name, r.passed, len(r.failed), r.listed, time.Since(began).Seconds(), pins)
-		for _, f := range r.failed {
+		for _, f := range append(r.failed, r.notes...) {
 			fmt.Println("      " + strings.ReplaceAll(strings.TrimSpace(f), "\n", "\n      "))
 		}
 	}
