@@ -58,6 +58,11 @@ func (p place) conninfo() string { return conninfo("127.0.0.1", p.port, p.databa
 // socket is the same by the unix socket.
 func (p place) socket() string { return conninfo(p.socketDir, p.socketPort, p.database) }
 
+// url is the same as a URL, for what is too old to know more of them.
+func (p place) url() string {
+	return fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s", postgres.Superuser, p.port, p.database)
+}
+
 func conninfo(host string, port int, database string) string {
 	return fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable", host, port, postgres.Superuser, database)
 }
@@ -135,7 +140,7 @@ type judge struct {
 	through, again, direct outcomes
 }
 
-// lists are the tests that must differ: a name and the reason on each line, and comments.
+// lists are the tests that must differ: a name -- and the reason on each line, and comments.
 //
 //go:embed upstream/*.txt
 var lists embed.FS
@@ -151,11 +156,11 @@ func newJudge(list string) (*judge, error) {
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		name, reason, _ := strings.Cut(line, " ")
+		name, reason, _ := strings.Cut(line, " -- ")
 		if reason == "" {
 			return nil, fmt.Errorf("%s: %s is there without a reason", list, name)
 		}
-		j.expected[name] = strings.TrimSpace(reason)
+		j.expected[name] = reason
 	}
 	return j, nil
 }

@@ -57,9 +57,12 @@ type goTests struct {
 	dir string // the module
 }
 
+// binaries is the folder of the compiled tests.
+func (g *goTests) binaries() string { return g.dir + ".tests" }
+
 // binary is the compiled tests of a package.
 func (g *goTests) binary(pkg string) string {
-	return filepath.Join(g.dir+".tests", strings.ReplaceAll(pkg, "/", "-"))
+	return filepath.Join(g.binaries(), strings.ReplaceAll(g.prefix(pkg), "/", "-")+"test")
 }
 
 // build fetches the module and compiles its tests.
@@ -68,7 +71,7 @@ func (g *goTests) build(ctx context.Context) error {
 	if err := install(g.dir, func(dir string) error { return g.fetch(ctx, dir) }); err != nil {
 		return err
 	}
-	return install(filepath.Dir(g.binary(".")), func(dir string) error {
+	return install(g.binaries(), func(dir string) error {
 		for _, pkg := range g.packages {
 			target := filepath.Join(dir, filepath.Base(g.binary(pkg)))
 			if _, err := g.stage.command(ctx, g.dir, nil, "go", "test", "-c", "-o", target, "./"+pkg); err != nil {
