@@ -40,9 +40,9 @@ func (r result) red() bool { return len(r.failed) > 0 || r.passed == 0 }
 // suites are all of them, in the order of the table.
 func suites() []suite {
 	var all []suite
-	for _, some := range [][]suite{programSuites(), regressSuites(), driverSuites()} {
-	for _, some := range [][]suite{programSuites(), regressSuites(), migrationSuites(), queueSuites()} {
-	for _, some := range [][]suite{programSuites(), regressSuites(), upstreamSuites()} {
+	for _, some := range [][]suite{
+		driverSuites(), upstreamSuites(), programSuites(), migrationSuites(), queueSuites(), regressSuites(),
+	} {
 		all = append(all, some...)
 	}
 	return all
