@@ -158,7 +158,7 @@ func TestOnlyWhatNeedsNoServerIsAPlainBegin(t *testing.T) {
 		{"BEGIN ISOLATION LEVEL SERIALIZABLE", BeginPlain, EndNone},
 		{"BEGIN ISOLATION LEVEL READ UNCOMMITTED READ ONLY, NOT DEFERRABLE", BeginPlain, EndNone},
 		{"START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY, DEFERRABLE", BeginPlain, EndNone},
-		{"BEGIN READ WRITE", BeginOther, EndNone}, {"BEGIN READ ONLY,", BeginOther, EndNone}, {"BEGIN , READ ONLY", BeginOther, EndNone},
+		{"BEGIN READ WRITE", BeginReadWrite, EndNone}, {"BEGIN READ WRITE, ISOLATION LEVEL SERIALIZABLE", BeginReadWrite, EndNone}, {"BEGIN READ WRITE x", BeginOther, EndNone}, {"BEGIN READ ONLY,", BeginOther, EndNone}, {"BEGIN , READ ONLY", BeginOther, EndNone},
 		{"BEGIN ISOLATION LEVEL READ", BeginOther, EndNone}, {"BEGIN NOT", BeginOther, EndNone}, {"BEGIN 1", BeginOther, EndNone},
 		{"BEGIN WORK WORK", BeginOther, EndNone}, {"BEGIN ISOLATION SERIALIZABLE", BeginOther, EndNone},
 		{"BEGIN; BEGIN", BeginNone, EndNone}, {"SELECT 1", BeginNone, EndNone},

@@ -16,9 +16,11 @@ func (s *scan) beginTransaction() {
 			s.next()
 		}
 	}
-	s.unit.Begin = BeginPlain
-	if !ok {
+	switch {
+	case !ok:
 		s.unit.Begin = BeginOther
+	case s.unit.Begin != BeginReadWrite:
+		s.unit.Begin = BeginPlain
 	}
 	s.skip()
 }
@@ -42,6 +44,10 @@ func (s *scan) mode() bool {
 		}
 		return take("serializable") || take("read") && (take("committed") || take("uncommitted"))
 	case take("read"):
+		if take("write") {
+			s.unit.Begin = BeginReadWrite
+			return true
+		}
 		return take("only")
 	case take("not"):
 		return take("deferrable")

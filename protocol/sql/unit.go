@@ -53,9 +53,10 @@ type BeginKind uint8
 
 // What a text that is one statement begins.
 const (
-	BeginNone  BeginKind = iota
-	BeginPlain           // can be answered without the server: it cannot fail there
-	BeginOther           // READ WRITE, which a standby refuses, or something that is not valid
+	BeginNone      BeginKind = iota
+	BeginPlain               // can be answered without the server: it cannot fail there
+	BeginReadWrite           // the same, but that a standby refuses it
+	BeginOther               // something that is not valid
 )
 
 // EndKind says how a transaction ends.

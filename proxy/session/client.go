@@ -166,7 +166,7 @@ func (s *Session) classify(r *request, u *sql.Unit) {
 		r.flags |= flagResets
 	}
 	switch {
-	case u.Begin == sql.BeginPlain && u.Statements == 1:
+	case (u.Begin == sql.BeginPlain || u.Begin == sql.BeginReadWrite && s.onPrimary()) && u.Statements == 1:
 		r.flags |= flagBegin
 	case u.End != sql.EndNone && u.Statements == 1:
 		r.flags |= flagEnd
@@ -178,6 +178,12 @@ func (s *Session) classify(r *request, u *sql.Unit) {
 	case u.Touches.Has(sql.TouchDiscardAll) && u.Statements == 1:
 		r.flags |= flagDiscardAll
 	}
+}
+
+// onPrimary tells whether the client was told that its server is no standby (PostgreSQL 14 and later say so).
+func (s *Session) onPrimary() bool {
+	standby, told := s.state.told.Get("in_hot_standby")
+	return told && standby == "off"
 }
 
 func isReset(one sql.Setting) bool { return one.Op != sql.OpSet }

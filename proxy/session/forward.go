@@ -77,6 +77,11 @@ func (s *Session) forward() bool {
 	if !s.open && !s.copyIn && !needsNothing(r) && !s.mayBegin() {
 		return false
 	}
+	if s.cancelNext && r.kind != protocol.Sync && r.kind != protocol.Terminate {
+		s.cancelNext = false
+		s.refuseNext(canceled())
+		return true
+	}
 	if s.open && s.takesLocks(r) && !s.lockInBatch() {
 		return false
 	}

@@ -317,3 +317,36 @@ func TestCancelReachesAStatementThatIsPreparedAgainInItsBatch(t *testing.T) {
 	c.answers(message('1', ""), message('2', ""), failed("57014", "canceling statement due to user request"), ready('I'))
 	c.wantClient("and is the answer", message('2', ""), failed("57014", "canceling statement due to user request"), ready('I'))
 }
+
+// The next statement waits until the cancel request before it has reached the server; a cancel request for it came meanwhile,
+// and did nothing.
+func TestCancelOfWhatIsHeldBackBehindACancelEndsIt(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("select pg_sleep(9)"))
+	c.granted(pools.Admin)
+	c.cancels()
+	c.answers(failed("57014", "canceling statement due to user request"), ready('I'))
+	c.sends(query("select pg_sleep(8)"))
+	c.cancels()
+	c.client, c.server, c.actions = nil, nil, nil
+	c.cancelDone()
+	c.wantAction("the server is free", Action{Op: Release})
+	c.wantClient("and the statement is answered as one that ran", failed("57014", "canceling statement due to user request"), ready('I'))
+	c.sends(query("select 1"))
+	c.again(pools.Admin)
+	c.wantServer("the one after it runs", query("select 1"))
+}
+
+// lib/pq begins so; a lock statement that follows must find the lock pool.
+func TestBeginReadWriteWaitsForTheNextUnitOnAPrimary(t *testing.T) {
+	c := newConversation(t)
+	c.s.state.told = NewSettings([]Setting{{"in_hot_standby", "off"}})
+	c.sends(query("BEGIN READ WRITE"))
+	c.wantClient("answered at once", complete("BEGIN"), ready('T'))
+	c.sends(query("select pg_advisory_xact_lock(1)"))
+	c.wantAction("the next unit decides", Action{Op: Checkout, Kind: pools.Lock})
+	c = newConversation(t)
+	c.s.state.told = NewSettings([]Setting{{"in_hot_standby", "on"}})
+	c.sends(query("BEGIN READ WRITE"))
+	c.wantAction("a standby refuses it itself", Action{Op: Checkout, Kind: pools.Admin})
+}

@@ -300,10 +300,15 @@ func (s *Session) Cancel(o *Output, now time.Time) {
 		s.do(Action{Op: Leave})
 		s.phase = attached
 		s.refuseWaiting(canceled())
+	case s.phase == attached && !s.runsForClient() && s.waits():
+		s.cancelNext = true
 	case s.phase == attached:
 		s.cancelRunning()
 	}
 }
+
+// waits tells whether the client has sent something that is held back, because of an earlier cancel request for one.
+func (s *Session) waits() bool { return len(s.kept) > 0 || len(s.view) > 0 || s.ahead.len() > 0 }
 
 func canceled() *protocol.Error {
 	return &protocol.Error{Severity: "ERROR", Code: protocol.QueryCanceled,

@@ -51,7 +51,8 @@ type Session struct {
 	deadline time.Time  // for cleaning up behind it
 	linger   linger
 
-	strayCancels int // cancel requests under way to servers that it no longer has
+	cancelNext   bool // a cancel request came for a unit that is held back
+	strayCancels int  // cancel requests under way to servers that it no longer has
 
 	clientSide
 	serverSide

@@ -56,6 +56,9 @@ func (s *Session) decide() {
 	switch {
 	case s.skip:
 		s.skipped()
+	case s.cancelNext:
+		s.cancelNext = false
+		s.answerUnit(canceled())
 	case s.owed != nil && !s.endsHere():
 		s.answerOwed()
 	case s.answersHere():
