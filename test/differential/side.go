@@ -1,0 +1,143 @@
+package differential
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// side is one of the two places where a conversation is held: PostgreSQL itself, or lockproxy before another one.
+type side struct {
+	address  string // where clients connect
+	database string
+	watch    *peer // a connection of our own to its server
+	peers    []*peer
+	lines    []string // the transcript
+}
+
+// newSide gives the side of a server that is new, or was used by a side before.
+func newSide(server, address, database string) (*side, error) {
+	watch, answers, err := dial(server, "user", "postgres", "database", database, "application_name", "watch")
+	if err != nil || watch.closed {
+		return nil, fmt.Errorf("log in: %v %v", spellAll(answers), err)
+	}
+	return &side{address: address, database: database, watch: watch}, nil
+}
+
+// run runs statements on the server and gives the first column of their rows.
+func (s *side) run(text string) (column []string, err error) {
+	s.watch.send([]message{query(text)}, nil)
+	for !s.watch.complete() {
+		f, err := s.watch.take(answerWithin)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", text, err)
+		}
+		switch f[0] {
+		case 'E':
+			return nil, fmt.Errorf("%s: %s", text, spellServer(f))
+		case 'D':
+			_, rest, _ := number(f[5:], 2)
+			word, _, _ := value(rest)
+			if text, err := strconv.Unquote(word); err == nil {
+				word = text
+			}
+			column = append(column, word)
+		}
+	}
+	return column, nil
+}
+
+// reset brings the database to where each conversation begins, once the one before is over.
+func (s *side) reset() error {
+	s.peers, s.lines = nil, nil
+	for deadline := time.Now().Add(answerWithin); time.Now().Before(deadline); {
+		busy, err := s.run("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name !~ '^(watch|noise)' AND state <> 'idle'")
+		if err != nil {
+			return err
+		}
+		if busy[0] == "0" {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	prepared, err := s.run("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()")
+	if err != nil {
+		return err
+	}
+	for _, gid := range prepared {
+		if _, err := s.run("ROLLBACK PREPARED '" + gid + "'"); err != nil {
+			return err
+		}
+	}
+	_, err = s.run(resetTables)
+	return err
+}
+
+// connect has a client log in, and gives what it was told.
+func (s *side) connect(client int, parameters []string) (answers [][]byte, err error) {
+	for len(s.peers) <= client {
+		s.peers = append(s.peers, nil)
+	}
+	p, answers, err := dial(s.address, append([]string{"database", s.database}, parameters...)...)
+	s.peers[client] = p
+	return answers, err
+}
+
+// hear collects a client's answers, until there are all or the client waits for a lock.
+func (s *side) hear(client int) (waits bool, err error) {
+	p := s.peers[client]
+	for began := time.Now(); !p.complete() && !p.closed; {
+		f, err := p.take(10 * time.Millisecond)
+		switch {
+		case err == nil:
+			p.got = append(p.got, f)
+		case p.closed:
+		case err != errSilent:
+			p.got = append(p.got, f)
+			return false, err
+		case s.allWait():
+			return true, nil
+		case time.Since(began) > answerWithin:
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// allWait tells whether each client that has not all its answers waits for a lock.
+func (s *side) allWait() bool {
+	owed := 0
+	for _, p := range s.peers {
+		if p != nil && !p.closed && !p.complete() {
+			owed++
+		}
+	}
+	waiting, err := s.run("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted")
+	return err == nil && waiting[0] == strconv.Itoa(owed)
+}
+
+// leave ends the conversation: some clients say goodbye, some do not.
+func (s *side) leave() {
+	for i, p := range s.peers {
+		if p == nil {
+			continue
+		}
+		if i%2 == 0 {
+			p.write(frame('X'))
+		}
+		p.close()
+	}
+}
+
+func (s *side) note(format string, args ...any) {
+	s.lines = append(s.lines, fmt.Sprintf(format, args...))
+}
+
+func spellAll(frames [][]byte) string {
+	var all []string
+	for _, f := range frames {
+		all = append(all, spellServer(f))
+	}
+	return strings.Join(all, "\n")
+}
