@@ -19,6 +19,10 @@ func (s *scan) candidate() {
 	if !s.live {
 		return
 	}
+	if string(name) == "pg_settings" {
+		s.view()
+		return
+	}
 	if touch := touchingNames[string(name)]; touch != 0 {
 		s.touches |= touch
 		return
@@ -51,6 +55,14 @@ func (s *scan) candidate() {
 	}
 	if locks {
 		s.call(Unknown, name)
+	}
+}
+
+// view looks whether pg_settings is updated: a rule has set_config run then, for names that the text need not tell.
+func (s *scan) view() {
+	var b nameBuffer
+	if _, before := s.qualifier(&b); s.is(before, "update") || s.is(before, "only") {
+		s.touches |= TouchDynamic
 	}
 }
 

@@ -136,6 +136,8 @@ func TestTouchesAreThoseOfTheStatement(t *testing.T) {
 		{"ALTER FUNCTION a() RENAME TO b", TouchDefinition}, {"DROP FUNCTION a", TouchDefinition | TouchDrop},
 		{"ALTER ROLE a SET lock_timeout = 1", TouchDefinition}, {"ALTER DATABASE a RESET ALL", TouchDefinition},
 		{"CREATE EXTENSION a", TouchDefinition}, {"DROP SCHEMA a CASCADE", TouchDefinition | TouchDrop}, {"DROP TABLE a", TouchDrop},
+		{"UPDATE pg_settings SET setting = '1' WHERE name = 'work_mem'", TouchDynamic}, {"UPDATE pg_catalog.pg_settings SET setting = a", TouchDynamic},
+		{"SELECT setting FROM pg_settings", 0},
 		{"SELECT name FROM pg_prepared_statements", TouchNames}, {"SELECT * FROM pg_catalog.pg_prepared_statement()", TouchNames},
 		{"SELECT dblink_connect('a', 'b')", TouchLinks}, {"SELECT public.dblink_connect_u('a')", TouchLinks},
 		{"ROLLBACK TO a", TouchRollbackTo}, {"ROLLBACK WORK TO SAVEPOINT a", TouchRollbackTo}, {"ROLLBACK", 0},

@@ -16,6 +16,7 @@ type serverSide struct {
 	batch      int  // the number of the batch at hand
 	begun      bool // the client's first unit is on its way
 	open       bool // messages of a batch are sent, and its Sync is not
+	flushed    bool // its answers are asked for, so that it is known whether it stands
 	unitsAhead int  // ReadyForQuery messages to come
 	copyIn     bool // the server takes COPY data
 	erred      bool // the unit at hand has had its error
@@ -319,11 +320,14 @@ func (s *Session) reported(frame []byte) (visible bool) {
 	return true
 }
 
+// superuserStatus is a setting that nobody sets: it follows from who the session acts as.
+const superuserStatus = "is_superuser"
+
 // touchReported notes a setting that changed without a text that says so. Some are reported and cannot be set: they follow
 // from who the session acts as, or are the server's (guc_tables.c, GUC_REPORT).
 func (s *Session) touchReported(name string) {
 	switch name {
-	case "is_superuser", authorization:
+	case superuserStatus, authorization:
 		s.touchName(authorization)
 		s.touchName(roleSetting)
 	case "server_version", "server_encoding", "integer_datetimes", "in_hot_standby":
@@ -341,8 +345,11 @@ const saysSettings = sql.TouchSettings | sql.TouchLocalSettings | sql.TouchDynam
 // them with its ReadyForQuery.
 func (s *Session) noteResets(r *request) {
 	for _, one := range s.client.Settings.All() {
-		if s.resetsOne(r, one.Name) {
-			s.state.resetting = append(s.state.resetting, one.Name)
+		if !s.resetsOne(r, one.Name) {
+			continue
+		}
+		if s.state.resetting = append(s.state.resetting, one.Name); slices.Contains(identity, one.Name) {
+			s.state.resetting = append(s.state.resetting, superuserStatus)
 		}
 	}
 }
@@ -456,7 +463,7 @@ func (s *Session) unreplaced(head *request, frame []byte) bool {
 		s.tellError(head.instead)
 	case s.syncError != nil:
 		s.tellError(s.syncError)
-	case bytes.Contains(frame, []byte(ourNames)) && head.stmt != nil && head.stmt.name != "":
+	case bytes.Contains(frame, []byte(ourNames)) && head.stmt != nil:
 		at := len(s.o.scratch)
 		s.o.scratch = renamed(s.o.scratch, frame, head.stmt.name)
 		s.toClient(s.o.since(at))
@@ -472,7 +479,7 @@ func renamed(dst, frame []byte, name string) []byte {
 	return append(appendHead(dst, protocol.ErrorResponse, len(body)), body...)
 }
 
-var ourName = regexp.MustCompile(`"` + ourNames + `\d+"`)
+var ourName = regexp.MustCompile(`"` + ourNames + `(\d+|pids)"`)
 
 // skipBatch follows a server that skips all messages up to the next Sync after an error (manual, "Extended Query"):
 // what they did to names is undone, latest first.
@@ -515,9 +522,19 @@ func (s *Session) copyBegins(head *request) {
 			s.open = true
 		default:
 			s.copyIn = false // it ends the COPY with an error, and Sync messages behind it count again
+			if flight.at(i).reply != replyNone {
+				s.failCopy()
+			}
 			return
 		}
 	}
+}
+
+// failCopy sends what fails a COPY, in place of a message that was to be answered without the server.
+func (s *Session) failCopy() {
+	at := len(s.o.scratch)
+	s.o.scratch = appendCloseStatement(s.o.scratch, nobody)
+	s.toServer(s.o.since(at))
 }
 
 // ready takes ReadyForQuery.
@@ -550,7 +567,7 @@ func (s *Session) ready(frame []byte) (visible bool) {
 }
 
 func (s *Session) readyForClient(head *request, status byte) (visible bool) {
-	if status == 'T' {
+	if status == 'T' || s.state.everything {
 		s.state.putBack = append(s.state.putBack, s.state.resetting...)
 	} else {
 		s.state.putBack = nil

@@ -139,7 +139,7 @@ func (s *Session) readQuery(r *request, body []byte) bool {
 	if s.skip {
 		return true
 	}
-	s.unnamed = nil // a simple query destroys it (manual, "Extended Query")
+	r.prev, s.unnamed = s.unnamed, nil // a simple query destroys it (manual, "Extended Query")
 	unit := s.readText(text)
 	s.classify(r, &unit)
 	if r.lock != 0 || unit.Settings != nil || unit.Prepared != nil {
@@ -242,6 +242,9 @@ func (s *Session) readBind(r *request, body []byte, whole bool) bool {
 	}
 	r.lock = s.effects(&r.stmt.unit)
 	s.useNames(r, &r.stmt.unit, nil, false)
+	if bindsNothing(body[len(portal)+1+len(name)+1:]) {
+		r.flags |= flagPlain
+	}
 	if len(portal) == 0 {
 		s.portal = r.stmt
 		return true
@@ -251,6 +254,23 @@ func (s *Session) readBind(r *request, body []byte, whole bool) bool {
 	}
 	s.portals[string(portal)] = r.stmt
 	return true
+}
+
+// bindsNothing tells whether the rest of a Bind message, behind its names, has no values, and formats for none or for all:
+// what a statement without parameters and results is bound with.
+func bindsNothing(p []byte) bool {
+	formats := func() bool {
+		if len(p) < 2 || p[0] != 0 || p[1] > 1 {
+			return false
+		}
+		p = p[min(len(p), 2+2*int(p[1])):]
+		return true
+	}
+	if !formats() || len(p) < 2 || p[0] != 0 || p[1] != 0 {
+		return false
+	}
+	p = p[2:]
+	return formats() && len(p) == 0
 }
 
 // lookup finds the prepared statement of a name, or nil.
@@ -323,7 +343,7 @@ func (s *Session) undo(r *request) {
 	case r.kind == protocol.Parse && r.stmt != nil && r.purpose == theirs && !r.has(flagTwice):
 		r.stmt.gone = true
 		s.rename(r.stmt.name, r.stmt, r.prev)
-	case r.kind == protocol.Close && r.prev != nil:
+	case (r.kind == protocol.Close || r.kind == protocol.Query) && r.prev != nil:
 		s.rename(r.prev.name, nil, r.prev)
 	}
 	if s.srv == nil {
@@ -377,6 +397,9 @@ func (s *Session) rename(name string, from, to *statement) {
 	}
 }
 
+// setConfig is the oid of set_config (pg_proc.dat).
+const setConfig = 2078
+
 func (s *Session) readFunctionCall(r *request, body []byte, whole bool) bool {
 	if len(body) < 4 {
 		if whole {
@@ -388,6 +411,10 @@ func (s *Session) readFunctionCall(r *request, body []byte, whole bool) bool {
 	catalog := s.cfg.Catalog()
 	if r.lock = catalog.locks[oid]; catalog.leaves[oid] {
 		r.touches = sql.TouchFunction
+	}
+	if oid == setConfig {
+		r.touches = sql.TouchSettings
+		r.unit = &sql.Unit{Touches: r.touches, Settings: []sql.Setting{{}}} // which, its arguments would tell
 	}
 	if r.lock != 0 {
 		u := sql.Unit{Lock: r.lock, Simple: r.lock&sql.Unknown == 0}

@@ -82,6 +82,9 @@ func (s *Session) forward() bool {
 		s.refuseNext(canceled())
 		return true
 	}
+	if s.open && !s.copyIn && (r.kind == protocol.Query || r.kind == protocol.FunctionCall) && !s.batchStands() {
+		return false
+	}
 	if s.open && s.takesLocks(r) && !s.lockInBatch() {
 		return false
 	}
@@ -92,6 +95,22 @@ func (s *Session) forward() bool {
 		s.send()
 	}
 	return s.phase == attached
+}
+
+// batchStands tells whether nothing of the batch at hand has failed, once it is known. A server takes a query in the middle
+// of a batch for the batch's end, unless an error came before: then it skips it, as it does everything up to Sync.
+func (s *Session) batchStands() bool {
+	if s.srv.flight.len() == 0 {
+		s.flushed = false
+		return true
+	}
+	if !s.flushed {
+		at := len(s.o.scratch)
+		s.o.scratch = appendHead(s.o.scratch, protocol.Flush, 0)
+		s.toServer(s.o.since(at))
+		s.flushed = true
+	}
+	return false
 }
 
 // named tells whether it is known what a statement's name in the message means, here and on the server: not while an
@@ -235,6 +254,10 @@ func (s *Session) send() {
 	case r.has(flagUnknown) && r.kind != protocol.Close && s.unknownStatement():
 		return
 	}
+	if s.copyIn && !belongsToCopy(r.kind) {
+		s.sendAsIs(false) // the COPY takes it for its error
+		return
+	}
 	switch r.kind {
 	case protocol.Query:
 		s.sendText()
@@ -265,6 +288,11 @@ func (s *Session) send() {
 	}
 }
 
+// belongsToCopy tells the messages that a COPY takes; any other fails it (copyfromparse.c, CopyGetData).
+func belongsToCopy(kind byte) bool {
+	return kind == protocol.CopyData || isCopyEnd(kind) || kind == protocol.Flush || kind == protocol.Sync || kind == protocol.Terminate
+}
+
 // sendAsIs sends the next message unchanged; answered tells whether the server will answer it.
 func (s *Session) sendAsIs(answered bool) {
 	r, p := s.take(false)
@@ -292,7 +320,7 @@ func isCopyEnd(kind byte) bool { return kind == protocol.CopyDone || kind == pro
 
 // sendSync ends a batch. In the middle of a COPY a server ignores it (manual, "COPY Operations").
 func (s *Session) sendSync() {
-	s.skip = false
+	s.skip, s.flushed = false, false
 	s.batch++
 	s.sendAsIs(!s.copyIn)
 }

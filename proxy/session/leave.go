@@ -60,7 +60,8 @@ func (s *Session) settled() bool {
 func (s *Session) restore() bool {
 	st := &s.state
 	if st.everything {
-		return false
+		s.putBack()
+		return s.srv.flight.len() > 0
 	}
 	if len(st.touched) == 0 && !st.resetAll {
 		return s.putStartup()

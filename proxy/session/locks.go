@@ -139,6 +139,9 @@ const askPins = `SELECT 'p', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_depe
 	` pg_catalog.concat((SELECT pg_catalog.count(*) FROM pg_catalog.pg_listening_channels()), ' ',` +
 	` (SELECT pg_catalog.count(*) FROM pg_catalog.pg_cursors WHERE is_holdable));`
 
+// askNames asks for the prepared statements that clients named.
+const askNames = `SELECT 'n', name, statement FROM pg_catalog.pg_prepared_statements WHERE name OPERATOR(pg_catalog.!~) '^` + ourNames + `';`
+
 // appendAskSetting asks for one setting: for its value, or, where it may be back at its default, for the value that was
 // set. Settings of extensions' (those with a dot) are in no view; they have no default to be back at. Login is the user
 // that the server session began as.
@@ -183,8 +186,11 @@ func (s *Session) ask() bool {
 		s.heard.asked = true
 		s.heard.audit = !s.held.unsure && !s.state.opaque
 	}
-	if s.state.pins&askable != 0 && s.state.pinsUnsure {
+	if s.state.pins&askable != 0 && s.state.pinsUnsure || s.state.opaque {
 		text = append(text, askPins...)
+	}
+	if s.heard.named = s.state.opaque; s.heard.named {
+		text = append(text, askNames...)
 	}
 	text = s.askSettings(text)
 	if text == nil {
@@ -276,6 +282,9 @@ type heard struct {
 	audit    bool      // and that because it was due, not because of anything that this session did
 	every    bool      // all settings are told that the server session has
 	gone     sql.Touch // pins whose state is not there any more
+	here     sql.Touch // pins whose state is there
+	named    bool      // all prepared statements with names of clients' are told
+	names    []Setting // the statements' names and texts
 	settings []told
 }
 
@@ -296,6 +305,8 @@ func (s *Session) hear(frame []byte) {
 		s.heard.locks, _ = strconv.Atoi(string(first))
 	case "p":
 		s.heard.pins(string(first), string(second))
+	case "n":
+		s.heard.names = append(s.heard.names, Setting{string(first), string(second)})
 	case "s":
 		s.heard.settings = append(s.heard.settings, told{Setting{string(first), string(second)}, second != nil})
 	}
@@ -307,6 +318,8 @@ func (h *heard) pins(objects, others string) {
 	for pin, count := range map[sql.Touch]string{sql.TouchTemp: objects, sql.TouchListen: channels, sql.TouchHold: cursors} {
 		if count == "0" {
 			h.gone |= pin
+		} else {
+			h.here |= pin
 		}
 	}
 }
@@ -329,8 +342,14 @@ func (s *Session) answered() {
 		s.held.told(h.locks)
 	}
 	s.state.pins &^= h.gone
+	if h.named { // by then nothing of it need be in a text
+		s.pin(h.here)
+	}
 	s.state.pinsUnsure = false
 	s.settingsHeard(&h)
+	if h.named {
+		s.namesHeard(h.names)
+	}
 	s.settingsAgreed()
 }
 
@@ -352,6 +371,9 @@ func (s *Session) settingsHeard(h *heard) {
 		st.settings, s.srv.settings = s.client.Settings, nil
 	}
 	for _, one := range h.settings {
+		if ofTransaction[one.Name] {
+			continue
+		}
 		s.srv.settings = s.srv.settings.take(one)
 		name := strings.ToLower(one.Name)
 		if one.set && s.ours(name, one.Value) {
@@ -363,6 +385,9 @@ func (s *Session) settingsHeard(h *heard) {
 		}
 	}
 }
+
+// ofTransaction are the settings that belong to a transaction, though views may name the session as their source.
+var ofTransaction = map[string]bool{"transaction_isolation": true, "transaction_read_only": true, "transaction_deferrable": true}
 
 func (s *Settings) take(t told) *Settings {
 	if !t.set {

@@ -245,8 +245,42 @@ func (s *Session) closeOwn(name string, why purpose) {
 	at := len(s.o.scratch)
 	s.o.scratch = appendCloseStatement(s.o.scratch, name)
 	s.toServer(s.o.since(at))
-	s.pushed(request{kind: protocol.Close, purpose: why})
+	s.pushed(request{kind: protocol.Close, purpose: why, names: []nameUse{{op: sql.OpDeallocate, name: name}}, sent: true})
 	s.srv.own.drop(name)
+}
+
+// namesHeard takes over the names that the server knows, after a statement that may have made and forgotten some.
+func (s *Session) namesHeard(list []Setting) {
+	s.lookAgain()
+	for _, name := range s.srv.own.names() {
+		if slices.ContainsFunc(list, func(one Setting) bool { return one.Name == name }) {
+			continue
+		}
+		if st := s.statements[name]; st != nil && s.srv.own.find(name).key == st.sharedKey(s.state.settings) {
+			delete(s.statements, name)
+		}
+		s.srv.own.drop(name)
+	}
+	for _, one := range list {
+		if s.srv.own.find(one.Name) == nil {
+			s.nameHeard(one.Name, []byte(one.Value))
+		}
+	}
+}
+
+// nameHeard takes over a statement that was prepared where no text showed it.
+func (s *Session) nameHeard(name string, text []byte) {
+	own := ownName{name: name}
+	unit := s.readText(text)
+	for _, op := range unit.Prepared {
+		if op.Op == sql.OpPrepare && op.Name == name {
+			st := preparedBySQL(&op, text, unit.Statements)
+			st.there = true
+			s.setName(name, st)
+			own.key = st.sharedKey(s.state.settings)
+		}
+	}
+	s.srv.own.add(own)
 }
 
 // namesSent notes what a message on its way will do to the server's names.
@@ -295,7 +329,7 @@ func (s *Session) showNames(inBatch bool) {
 		at := len(s.o.scratch)
 		s.o.scratch = appendCloseStatement(s.o.scratch, sh.name)
 		s.toServer(s.o.since(at))
-		s.pushed(request{kind: protocol.Close, purpose: why})
+		s.pushed(request{kind: protocol.Close, purpose: why, shared: sh})
 		s.srv.prepared.drop(sh)
 	}
 	for _, name := range s.srv.own.names() {

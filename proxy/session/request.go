@@ -59,6 +59,7 @@ const (
 	flagDiscardAll                   // nothing but DISCARD ALL
 	flagResets                       // gives settings their defaults back
 	flagOnce                         // makes, runs or closes a statement of ours that is for once
+	flagPlain                        // a Bind message without values
 )
 
 func (r *request) has(f flags) bool { return r.flags&f != 0 }

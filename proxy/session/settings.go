@@ -142,6 +142,9 @@ func change(dst []byte, inPlace, wanted *Settings) []byte {
 	}
 	for _, one := range wanted.All() {
 		if now, ok := inPlace.Get(one.Name); (!ok || now != one.Value) && !slices.Contains(identity, one.Name) {
+			if one.Name == "datestyle" && ok {
+				dst = appendReset(dst, one.Name, false) // a value may be half of it, and leaves the other half as it was
+			}
 			dst = appendSet(dst, one.Name, one.Value, false)
 		}
 	}

@@ -261,17 +261,18 @@ func (s *Session) putSettings(locks bool) {
 	s.srv.settings = want
 }
 
-// putBack puts startup parameters in place again that were reset in the transaction at hand: their values are the session's
-// defaults.
+// putBack puts startup parameters in place again that were reset in the transaction at hand, or where the settings of a server
+// that stays are not asked for: their values are the session's defaults.
 func (s *Session) putBack() {
 	names := s.state.putBack
 	if s.state.putBack = nil; len(names) == 0 {
 		return
 	}
 	for _, name := range names {
-		value, _ := s.client.Settings.Get(name)
-		s.runInBatch(appendSet(nil, name, value, false), forTimeouts)
-		s.touchName(name)
+		if value, own := s.client.Settings.Get(name); own {
+			s.runInBatch(appendSet(nil, name, value, false), forTimeouts)
+			s.touchName(name)
+		}
 	}
 	s.state.unclear = true // the rest of the transaction may undo it
 	s.syncOurs(forTimeouts)

@@ -135,7 +135,7 @@ func (s *Session) answersHere() bool {
 	if r.kind == protocol.Query {
 		return s.runsHere(r) || s.resetsNothing(r)
 	}
-	executes := 0
+	executes, bound := 0, false
 	for i := range s.ahead.len() {
 		switch r := s.ahead.at(i); r.kind {
 		case protocol.Sync:
@@ -145,14 +145,15 @@ func (s *Session) answersHere() bool {
 				return false
 			}
 		case protocol.Bind, protocol.Describe:
-			if r.stmt == nil && r.kind == protocol.Bind || r.stmt != nil && !s.textRunsHere(r.stmt) {
+			if r.kind == protocol.Bind && (r.stmt == nil || !r.has(flagPlain)) || r.stmt != nil && !s.textRunsHere(r.stmt) {
 				return false
 			}
-			if r.stmt == nil && (s.portal == nil || !s.textRunsHere(s.portal)) {
+			if r.stmt == nil && (!bound || s.portal == nil || !s.textRunsHere(s.portal)) {
 				return false
 			}
+			bound = bound || r.kind == protocol.Bind
 		case protocol.Execute:
-			if executes++; executes > 1 || !s.runsHere(r) {
+			if executes++; executes > 1 || !bound || !s.runsHere(r) {
 				return false
 			}
 		case protocol.Close:

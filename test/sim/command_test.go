@@ -2,7 +2,10 @@ package sim
 
 import (
 	"encoding/binary"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/lockproxy/lockproxy/protocol"
 )
@@ -223,6 +226,12 @@ func (x *execution) asks(e *engine) (tag string, err *protocol.Error) {
 	case vAskPins:
 		channels := map[bool]string{true: "1", false: "0"}[e.listening]
 		rows = append(rows, []*string{yes("p"), yes("0"), yes(channels + " 0")})
+	case vAskNames: // what was prepared where no text showed it, which nothing here does, would need its text
+		for _, name := range slices.Sorted(maps.Keys(e.prepared)) {
+			if name != "" && !strings.HasPrefix(name, "lockproxy_") {
+				rows = append(rows, []*string{yes("n"), yes(name), yes("")})
+			}
+		}
 	default:
 		e.strange("statement " + x.st.text)
 	}

@@ -38,6 +38,7 @@ const (
 	vAskSetting
 	vAskActing
 	vAskPins
+	vAskNames
 )
 
 // statement is one statement of a text.
@@ -77,7 +78,7 @@ func (s *statement) exits() bool {
 // hasRows tells whether the statement gives rows.
 func (s *statement) hasRows() bool {
 	switch s.verb {
-	case vSelect, vShow, vAskLocks, vAskSettings, vAskSetting, vAskActing, vAskPins:
+	case vSelect, vShow, vAskLocks, vAskSettings, vAskSetting, vAskActing, vAskPins, vAskNames:
 		return true
 	}
 	return false
@@ -354,6 +355,7 @@ const (
 		" and pg_catalog . lower ( name ) operator ( pg_catalog . = ) %s )"
 	questionActing   = "s , %s , case when pg_catalog . current_setting ( %s ) operator ( pg_catalog . < > ) "
 	questionPins     = "p , ( select pg_catalog . count ( * ) from pg_catalog . pg_depend where refclassid operator ( pg_catalog . = ) "
+	questionNames    = "n , name , statement from pg_catalog . pg_prepared_statements where name operator ( pg_catalog . ! ~ ) ^lockproxy_"
 	questionSettings = "s , name , setting from pg_catalog . pg_settings where source operator ( pg_catalog . = ) session"
 )
 
@@ -371,6 +373,8 @@ func (r *reader) question() *statement {
 		s.verb, s.name = vAskActing, r.words[2].text
 	case strings.HasPrefix(text, questionPins):
 		s.verb = vAskPins
+	case text == questionNames:
+		s.verb = vAskNames
 	case text == strings.ReplaceAll(questionSetting, "%s", r.words[2].text):
 		s.verb, s.name = vAskSetting, r.words[2].text
 	case text == questionLocks:
