@@ -13,6 +13,7 @@ var (
 	firstSeed     = flag.Int64("seed", 0, "the first conversation's seed; 0: by the clock")
 	length        = flag.Int("steps", 24, "roughly how many steps each has")
 	shrinkFor     = flag.Duration("shrink", 20*time.Second, "how long a difference may be made shorter")
+	within        = flag.Duration("within", 80*time.Second, "no conversation begins later; 0: whenever")
 	differences   = flag.Int("differences", 3, "stop after so many; 0: never")
 )
 
@@ -22,7 +23,7 @@ func TestConversationsThroughLockproxyAreThoseWithTheServer(t *testing.T) {
 		seed = time.Now().UnixNano() % 1_000_000_000
 	}
 	t.Logf("%d conversations from seed %d", *conversations, seed)
-	same, different, err := Run(t.Context(), Config{Conversations: *conversations, Seed: seed, Length: *length, Stop: *differences, ShrinkFor: *shrinkFor,
+	same, different, err := Run(t.Context(), Config{Conversations: *conversations, Seed: seed, Length: *length, Stop: *differences, Within: *within, ShrinkFor: *shrinkFor,
 		Report: func(text string) { t.Error(text) }})
 	if err != nil {
 		t.Fatal(err)

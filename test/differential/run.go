@@ -19,7 +19,8 @@ type Config struct {
 	Server        *postgres.Server // the one behind Proxy; nil: one is started
 	Proxy         string           // lockproxy's address; "": one is started
 	Report        func(text string)
-	Stop          int // after so many differences; 0: after the last conversation
+	Stop          int           // after so many differences; 0: after the last conversation
+	Within        time.Duration // no conversation begins later; 0: whenever
 	ShrinkFor     time.Duration
 }
 
@@ -49,8 +50,9 @@ func Run(ctx context.Context, cfg Config) (same, different int, err error) {
 		return 0, 0, err
 	}
 	defer t.close()
+	began := time.Now()
 	for i := range cfg.Conversations {
-		if ctx.Err() != nil || cfg.Stop > 0 && different >= cfg.Stop {
+		if ctx.Err() != nil || cfg.Stop > 0 && different >= cfg.Stop || cfg.Within > 0 && time.Since(began) > cfg.Within {
 			break
 		}
 		seed := cfg.Seed + int64(i)
