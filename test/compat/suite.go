@@ -41,7 +41,7 @@ func (r result) red() bool { return len(r.failed) > 0 || r.passed == 0 }
 func suites() []suite {
 	var all []suite
 	for _, some := range [][]suite{
-		driverSuites(), upstreamSuites(), programSuites(), migrationSuites(), queueSuites(), regressSuites(), differentialSuites(),
+		driverSuites(), upstreamSuites(), programSuites(), migrationSuites(), queueSuites(), regressSuites(), cancelSuites(), differentialSuites(),
 	} {
 		all = append(all, some...)
 	}
