@@ -101,8 +101,8 @@ func Start(t TB, options ...Option) *Server {
 	return s
 }
 
-// startTimeout bounds one attempt to start a server, creating its cluster included.
-const startTimeout = 60 * time.Second
+// startTimeout bounds one attempt to start a server, creating its cluster included: long, for machines that are busy.
+const startTimeout = 3 * time.Minute
 
 // Run starts a server and returns when it accepts connections. The context bounds the start only; the caller ends the
 // server with Close.
