@@ -335,7 +335,8 @@ func (s *Session) touchReported(name string) {
 	default:
 		s.touchName(name)
 	}
-	s.state.unclear = true
+	// A function set it, or a rollback undid it; or the server's configuration was read again, which is nobody's setting.
+	s.state.unclear, s.state.maybeReset = true, true
 }
 
 // saysSettings are the touches of texts that show that they change settings.

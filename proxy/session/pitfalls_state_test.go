@@ -317,3 +317,17 @@ func TestARoleThatWasRolledBackIsAskedForByItsOwnName(t *testing.T) {
 	}
 	c.answers(row("s", "role", ""), row("s", "session_authorization", ""), selected, ready('I'))
 }
+
+// A server that has read its configuration again reports it within the next statement: that is not the client's setting.
+func TestAReportedSettingMayBeTheServersOwn(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("select 1"))
+	c.granted(pools.Admin)
+	c.server = nil
+	zone := protocol.AppendParameterStatus(nil, "TimeZone", "Asia/Tokyo")
+	c.answers(row("1"), selected, zone, ready('I'))
+	c.tellsDefault("timezone")
+	c.wantClient("the client is told", row("1"), selected, zone, ready('I'))
+	c.wantRelease("and wants nothing of its own")
+	c.exchange()
+}
