@@ -12,6 +12,10 @@ type Error struct {
 	Hint     string
 	Where    string // the call stack, for PL functions
 	Position int32  // characters, from 1, into the query string; 0 where there is none
+
+	// Where in PostgreSQL's source an error arises that we say in its place: drivers look at the routine. Not read.
+	File, Routine string
+	Line          int32
 }
 
 // Fatal returns a FATAL error: the client is told, then its connection ends.

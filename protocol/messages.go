@@ -89,6 +89,9 @@ func AppendError(dst []byte, e *Error) []byte {
 		Hint:     field(e.Hint),
 		Position: e.Position,
 		Where:    field(e.Where),
+		File:     field(e.File),
+		Line:     e.Line,
+		Routine:  field(e.Routine),
 	}
 	if m.Severity == "" {
 		m.Severity = "ERROR"

@@ -207,11 +207,13 @@ func (s *scan) closeFrame() {
 	}
 }
 
-// into looks whether INTO creates a temporary table. INSERT and MERGE name a table there, which may be called temp.
+// into looks whether INTO creates a table, and a temporary one. INSERT and MERGE name a table there, which may be called
+// temp.
 func (s *scan) into() {
 	if before := s.back(1); s.is(before, "insert") || s.is(before, "merge") {
 		return
 	}
+	s.changesSchema()
 	l := s.lexer
 	if l.next(); l.on("local") || l.on("global") {
 		l.next()

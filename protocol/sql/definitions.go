@@ -3,6 +3,7 @@ package sql
 // create reads what follows CREATE. Of all definitions only CREATE TABLE AS, CREATE MATERIALIZED VIEW and the bounds
 // of a partition evaluate what stands in them.
 func (s *scan) create() {
+	s.changesSchema()
 	s.next()
 	temporary := false
 	for s.tok.kind == word && s.modifies() {
@@ -22,6 +23,13 @@ func (s *scan) create() {
 	default:
 		s.administer(Create)
 		s.skip()
+	}
+}
+
+// changesSchema notes that the statement makes or changes an object, if it runs.
+func (s *scan) changesSchema() {
+	if s.live {
+		s.touches |= TouchSchema
 	}
 }
 
@@ -92,6 +100,7 @@ func (s *scan) createRoutine() {
 // alter reads what follows ALTER. Tables and domains have rows, for which new defaults and conditions are evaluated;
 // SET DEFAULT is for rows to come.
 func (s *scan) alter() {
+	s.changesSchema()
 	s.next()
 	s.define()
 	if !s.on("table") && !s.on("domain") {

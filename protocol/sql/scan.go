@@ -95,7 +95,7 @@ func (s *scan) dispatch(verb Verb) {
 	case Alter:
 		s.alter()
 	case Drop:
-		s.touches |= TouchDrop
+		s.touches |= TouchDrop | TouchSchema
 		s.next()
 		s.define()
 		s.administer(Drop)

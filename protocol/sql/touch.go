@@ -32,6 +32,7 @@ const (
 	TouchLinks                           // connections that the server session keeps (dblink_connect)
 	TouchRollbackTo                      // ROLLBACK TO SAVEPOINT
 	TouchFunction                        // a function of the user's that leaves something in the server session
+	TouchSchema                          // what tables and other objects there are, or how they are made
 )
 
 // Has tells whether t has any of the bits.

@@ -70,6 +70,9 @@ func (s *scan) finishTransaction(verb Verb) {
 		return
 	}
 	s.control = true
+	if s.on("prepared") {
+		s.touches |= TouchSchema // as the transaction may have
+	}
 	for _, keyword := range []string{"and", "no", "chain"} {
 		if s.ended() && keyword == "and" {
 			break
