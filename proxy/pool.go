@@ -50,7 +50,7 @@ func newPool(s *Server, name poolName, db Database, target *backend.Target) (*po
 	}
 	p.pair.Patient = target.SeveralServers()
 	p.sessions = &session.Config{
-		Catalog: p.catalog.Load, LockTimeout: db.LockTimeout, IdleTimeout: db.IdleTransactionTimeout,
+		Catalog: p.catalog.Load, Schema: s.schemaOf(target.Database()), LockTimeout: db.LockTimeout, IdleTimeout: db.IdleTransactionTimeout,
 		MaxStatement: s.config.MaxStatement, MaxBuffer: s.config.MaxBuffer, SessionMode: db.SessionMode,
 		SequencesRead: p.readsSeq.Load, Pids: pids{s}, Linger: lingerFor,
 	}

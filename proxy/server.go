@@ -37,6 +37,7 @@ type Server struct {
 	listeners []net.Listener
 	clients   map[uint32]guest   // by the process id that they were given
 	pools     map[poolName]*pool // by database and user
+	schemas   map[string]*schema // by the servers' names of databases
 	asking    map[net.Conn]bool  // logging in
 	draining  bool
 	ending    chan struct{} // closed when draining begins, for dials under way
@@ -60,6 +61,7 @@ func New(config Config, log *slog.Logger) (*Server, error) {
 		log:     log,
 		clients: make(map[uint32]guest),
 		pools:   make(map[poolName]*pool),
+		schemas: make(map[string]*schema),
 		asking:  make(map[net.Conn]bool),
 		ending:  make(chan struct{}),
 		gone:    make(chan struct{}),

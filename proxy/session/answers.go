@@ -20,8 +20,12 @@ type serverSide struct {
 	unitsAhead int  // ReadyForQuery messages to come
 	copyIn     bool // the server takes COPY data
 	erred      bool // the unit at hand has had its error
-	forgets    bool // of the messages in flight some may deallocate statements
-	resets     bool // of the messages in flight some may give settings their defaults back
+	comparing  int  // descriptions to come of statements that have run ahead
+	failing    bool // the batch in flight has failed for the client
+
+	notMade *protocol.Error // why a statement could not be made for the message that comes next
+	forgets bool            // of the messages in flight some may deallocate statements
+	resets  bool            // of the messages in flight some may give settings their defaults back
 
 	passing  passing
 	rest     int  // bytes still to come of an answer whose beginning is through
@@ -139,6 +143,8 @@ func (s *Session) seenWhole(kind byte) bool {
 	case protocol.ReadyForQuery, protocol.CommandComplete, protocol.ErrorResponse, protocol.ParameterStatus,
 		protocol.FunctionCallResponse, protocol.NoticeResponse, protocol.Notification:
 		return true
+	case protocol.RowDescription:
+		return s.srv.flight.len() > 0 && s.srv.flight.front().shape != nil
 	case protocol.DataRow:
 		return s.srv.flight.len() > 0 && (s.srv.flight.front().counts() || s.srv.flight.front().purpose != theirs)
 	}
@@ -185,7 +191,11 @@ func (s *Session) answer1(kind byte, frame []byte) (visible bool) {
 		s.expect(head, protocol.Close)
 	case protocol.RowDescription, protocol.NoData:
 		if head.kind == protocol.Describe {
+			visible = visible && !head.has(flagChanged)
+			head.shape.learn(kind, frame)
+			was := *head
 			flight.pop()
+			s.described(&was)
 		}
 	case protocol.CopyInResponse:
 		s.copyBegins(head)
@@ -408,7 +418,7 @@ func (s *Session) failure(frame []byte) (visible bool) {
 	case head.purpose == forQuestion || head.purpose == forCleaning:
 		s.broken = true
 	}
-	visible = head.purpose == theirs || head.purpose == forStatement || head.purpose == forTimeouts && s.inTheirBatch()
+	visible = head.purpose == theirs && !head.has(flagFails) || head.purpose == forStatement || head.purpose == forTimeouts && s.inTheirBatch()
 	if visible {
 		s.erred = true
 		visible = s.unreplaced(head, frame)
@@ -443,6 +453,7 @@ func (s *Session) retire(r *request) {
 	}
 	if sh := s.srv.prepared.find(r.stmt.sharedKey(s.state.settings)); sh != nil {
 		s.srv.prepared.retire(sh)
+		s.cfg.Schema.Changed() // by somebody that lockproxy did not see
 	}
 }
 
@@ -499,6 +510,9 @@ func (s *Session) skipBatch() {
 		if flight.front().ends() {
 			s.unitsAhead--
 		}
+		if flight.front().has(flagCompares) {
+			s.comparing--
+		}
 		flight.pop()
 	}
 }
@@ -552,6 +566,9 @@ func (s *Session) ready(frame []byte) (visible bool) {
 	s.srvStatus = status
 	s.resets = s.resets && flight.len() > 0
 	s.forgets = s.forgets && flight.len() > 0
+	if head.kind == protocol.Sync && head.has(flagFails) && s.failTransaction(status) {
+		return false
+	}
 	switch head.purpose {
 	case theirs:
 		return s.readyForClient(&head, status)
@@ -585,6 +602,7 @@ func (s *Session) readyForClient(head *request, status byte) (visible bool) {
 	if s.tx = status; status == 'I' {
 		s.countTransaction()
 		s.transactionOver()
+		s.schemaSettled()
 		st := &s.state
 		st.unasked = st.unasked || len(st.touched) > 0 || st.resetAll || st.everything
 	}

@@ -208,7 +208,7 @@ func (s *Session) readParse(r *request, body []byte) bool {
 	if s.skip {
 		return true
 	}
-	st := &statement{name: string(name), body: string(rest), unit: s.readText(text)}
+	st := &statement{name: string(name), body: string(rest), unit: s.readText(text), dialect: s.state.dialect}
 	r.stmt = st
 	s.useNames(r, &st.unit, nil, false)
 	if st.name == "" {
@@ -281,6 +281,14 @@ func (s *Session) lookup(name []byte) *statement {
 	return s.statements[string(name)]
 }
 
+// portalOf finds the prepared statement of a portal, or nil.
+func (s *Session) portalOf(portal []byte) *statement {
+	if len(portal) == 0 {
+		return s.portal
+	}
+	return s.portals[string(portal)]
+}
+
 func (s *Session) readExecute(r *request, body []byte) bool {
 	portal, rest, ok := protocol.CString(body)
 	if !ok || len(rest) != 4 {
@@ -289,10 +297,7 @@ func (s *Session) readExecute(r *request, body []byte) bool {
 	if s.skip {
 		return true
 	}
-	st := s.portal
-	if len(portal) > 0 {
-		st = s.portals[string(portal)]
-	}
+	st := s.portalOf(portal)
 	if st == nil {
 		return true
 	}
@@ -311,7 +316,13 @@ func (s *Session) readNamed(r *request, body []byte) bool {
 	if !ok || len(rest) != 0 {
 		return false
 	}
-	if s.skip || body[0] == 'P' {
+	if s.skip {
+		return true
+	}
+	if body[0] == 'P' {
+		if st := s.portalOf(name); st != nil && r.kind == protocol.Describe {
+			s.useNames(r, &st.unit, nil, false)
+		}
 		return true
 	}
 	if r.stmt = s.lookup(name); r.stmt == nil {

@@ -22,23 +22,31 @@ type conversation struct {
 	server  []byte
 	actions []Action
 	srv     *Server
+	schema  changes
 }
+
+// changes counts those of a schema.
+type changes uint64
+
+func (c *changes) Version() uint64 { return uint64(*c) }
+func (c *changes) Changed()        { *c++ }
 
 // newConversation gives a session that has been welcomed and is idle.
 func newConversation(t *testing.T, change ...func(*Config)) *conversation {
 	t.Helper()
+	c := &conversation{t: t, now: time.Unix(1000, 0)}
 	catalog, err := NewCatalog([]string{"app.acquire"}, []Function{{OID: 2880, Schema: "pg_catalog", Name: "pg_advisory_lock"}, {OID: 9000, Schema: "app", Name: "tenant", Leaves: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := &Config{
-		Catalog: func() *Catalog { return catalog }, LockTimeout: 30 * time.Second, IdleTimeout: 30 * time.Second,
+		Catalog: func() *Catalog { return catalog }, Schema: &c.schema, LockTimeout: 30 * time.Second, IdleTimeout: 30 * time.Second,
 		MaxStatement: 1 << 20, MaxBuffer: 64 << 10,
 	}
 	for _, f := range change {
 		f(cfg)
 	}
-	c := &conversation{t: t, s: New(cfg, &Client{Pid: 7}), now: time.Unix(1000, 0)}
+	c.s = New(cfg, &Client{Pid: 7})
 	c.s.Start(&c.o, c.now, NewSettings([]Setting{{"server_version", "15"}}))
 	c.took()
 	c.client, c.actions = nil, nil
@@ -243,8 +251,8 @@ func TestNamedStatementIsPreparedUnderASharedNameAndWhereMissing(t *testing.T) {
 	c.wantAction("released", Action{Op: Release})
 	c.sends(bind("", "s1"), execute(""), sync())
 	c.granted(pools.Admin) // another one
-	c.wantServer("it is prepared where it is missing", parse("lockproxy_1", "select $1"), bind("", "lockproxy_1"), execute(""), sync())
-	c.answers(message('1', ""), message('2', ""), row("x"), complete("SELECT 1"), ready('I'))
+	c.wantServer("it is prepared where it is missing", parseOurs("lockproxy_1", "select $1"), bind("", "lockproxy_1"), execute(""), sync())
+	c.answers(parsedOurs, message('2', ""), row("x"), complete("SELECT 1"), ready('I'))
 	c.wantClient("the client sees nothing of it", message('2', ""), row("x"), complete("SELECT 1"), ready('I'))
 }
 

@@ -88,7 +88,7 @@ func (s *Session) forward() bool {
 	if s.open && s.takesLocks(r) && !s.lockInBatch() {
 		return false
 	}
-	if !s.named(r) {
+	if !s.named(r) || !s.compared(r) {
 		return false
 	}
 	if s.phase == attached {
@@ -185,7 +185,7 @@ func (s *Session) forgetsEarlier() bool {
 
 // mayBegin tells whether the next unit may go to the server now; it starts what must come first.
 func (s *Session) mayBegin() bool {
-	if s.asking || s.cancelling || s.syncError != nil || s.unitsAhead >= maxUnitsAhead {
+	if s.asking || s.cancelling || s.comparing > 0 || s.failing || s.syncError != nil || s.unitsAhead >= maxUnitsAhead {
 		return false
 	}
 	if s.resets {
@@ -253,6 +253,9 @@ func (s *Session) send() {
 		return
 	case r.has(flagUnknown) && r.kind != protocol.Close && s.unknownStatement():
 		return
+	case r.has(flagChanged):
+		s.refuseChanged()
+		return
 	}
 	if s.copyIn && !belongsToCopy(r.kind) {
 		s.sendAsIs(false) // the COPY takes it for its error
@@ -274,7 +277,9 @@ func (s *Session) send() {
 		s.sequencesFor(r, true)
 		s.namesFor(r, true)
 		s.namesSent(r)
+		names := r.names
 		s.sendAsIs(true)
+		s.describeNames(names, forStatement)
 	case protocol.Sync:
 		s.sendSync()
 	case protocol.CopyDone, protocol.CopyFail:
@@ -334,7 +339,13 @@ func (s *Session) sendText() {
 	s.namesFor(r, false)
 	s.srv.unnamed.of = nil
 	s.namesSent(r)
+	prepares := r.unit != nil && r.unit.Verb == sql.Prepare && r.unit.Statements == 1
+	names := r.names
 	s.sendAsIs(true)
+	if prepares {
+		s.describeNames(names, forColumns)
+		s.syncOurs(forColumns)
+	}
 }
 
 func queryText(frame []byte) []byte {
@@ -348,6 +359,7 @@ func (s *Session) begins(r *request) {
 	}
 	if r.touches != 0 {
 		s.touch(r)
+		s.schemaTouched(r.touches)
 	}
 	s.resets = s.resets || s.client.Settings != nil && r.has(flagResets)
 }
@@ -370,7 +382,11 @@ func (s *Session) sendParse() {
 		return
 	}
 	key := r.stmt.sharedKey(s.state.settings)
-	switch known := s.srv.prepared.find(key) != nil; {
+	sh := s.currentShared(key)
+	if sh != nil {
+		r.stmt.shape = sh.shape
+	}
+	switch known := sh != nil; {
 	case known && (s.tx == 'E' || s.tx == 'T' && s.unitsAhead > 0):
 		// The transaction has failed, or may have: then the server is to say so.
 		s.parseOnce(r)
@@ -382,6 +398,28 @@ func (s *Session) sendParse() {
 	}
 	r.shared = s.prepare(key, r.stmt)
 	s.pushed(r)
+	if next := &s.ahead; next.len() == 0 || next.front().kind != protocol.Describe || next.front().stmt != r.stmt {
+		s.describeOurs(r.shared.name, r.shared.shape, forStatement)
+	}
+}
+
+// currentShared finds what the server has prepared for a key, if that means what the text means now. Else it is closed.
+func (s *Session) currentShared(key string) *shared {
+	sh := s.srv.prepared.find(key)
+	if sh == nil || sh.version == s.cfg.Schema.Version() {
+		return sh
+	}
+	s.closeShared(sh)
+	return nil
+}
+
+// closeShared closes a shared statement on the server.
+func (s *Session) closeShared(sh *shared) {
+	at := len(s.o.scratch)
+	s.o.scratch = appendCloseStatement(s.o.scratch, sh.name)
+	s.toServer(s.o.since(at))
+	s.pushed(request{kind: protocol.Close, purpose: forStatement, shared: sh})
+	s.srv.prepared.drop(sh)
 }
 
 // parseOnce has the server parse a text that it has prepared already, for its answer.
@@ -408,7 +446,8 @@ func (s *Session) sendTwice() {
 
 // holdsUnnamed notes what the server's unnamed statement is from now on.
 func (s *Session) holdsUnnamed(st *statement) {
-	s.srv.unnamed.of, s.srv.unnamed.making = st, making{batch: s.batch}
+	v := &s.srv.unnamed
+	v.of, v.making, v.parsing = st, making{batch: s.batch}, s.parsingNow(st)
 }
 
 func (s *Session) pushed(r request) {
@@ -419,6 +458,7 @@ func (s *Session) pushed(r request) {
 // prepare has the server prepare a statement under a name of ours. The caller notes the Parse message's answer.
 func (s *Session) prepare(key string, st *statement) *shared {
 	sh, evicted := s.srv.prepared.add(key, s.batch)
+	sh.parsing = s.parsingNow(st)
 	at := len(s.o.scratch)
 	if evicted != nil {
 		s.o.scratch = appendCloseStatement(s.o.scratch, evicted.name)
@@ -443,15 +483,23 @@ func (s *Session) serverName(st *statement) string {
 			s.toServer(s.o.since(at))
 			s.holdsUnnamed(st)
 			s.pushed(request{kind: protocol.Parse, purpose: forStatement, stmt: st})
+			if h := s.srv.unnamed.shape; h != st.shape {
+				s.describeOurs("", h, forStatement)
+			}
 		}
 		return ""
 	}
 	key := st.sharedKey(s.state.settings)
-	if sh := s.srv.prepared.find(key); sh != nil {
+	sh := s.srv.prepared.find(key)
+	if sh != nil && s.fits(&sh.parsing, st) {
 		return sh.name
 	}
-	sh := s.prepare(key, st)
+	if sh != nil {
+		s.closeShared(sh)
+	}
+	sh = s.prepare(key, st)
 	s.pushed(request{kind: protocol.Parse, purpose: forStatement, shared: sh})
+	s.describeOurs(sh.name, sh.shape, forStatement)
 	return sh.name
 }
 
@@ -494,6 +542,9 @@ func (s *Session) sendDescribe() {
 	s.namesFor(s.ahead.front(), true)
 	name := s.serverName(st)
 	r, _ := s.take(false)
+	if p := s.parsedAs(st, st.source != ""); p != nil && !p.shape.known() {
+		r.shape = p.shape
+	}
 	at := len(s.o.scratch)
 	s.o.scratch = appendNamed(s.o.scratch, protocol.Describe, name)
 	s.toServer(s.o.since(at))
@@ -539,6 +590,9 @@ func (s *Session) unknownStatement() bool {
 	return false
 }
 
+// failing is a query that has any server fail, and its transaction if it has one.
+const failing = `ROLLBACK TO SAVEPOINT "lockproxy: refused"`
+
 // nobody is the name of a prepared statement that no server has: to use it is an error.
 const nobody = "lockproxy: refused"
 
@@ -551,7 +605,6 @@ func (s *Session) refuseNext(e *protocol.Error) {
 	s.sized = 0
 	at := len(s.o.scratch)
 	if r.kind == protocol.Query || r.kind == protocol.FunctionCall {
-		const failing = `ROLLBACK TO SAVEPOINT "lockproxy: refused"`
 		s.o.scratch = appendHead(s.o.scratch, protocol.Query, len(failing)+1)
 		s.o.scratch = append(append(s.o.scratch, failing...), 0)
 		s.toServer(s.o.since(at))

@@ -88,9 +88,9 @@ func TestErrorIsNotWrittenIntoAnAnswerThatBreaksOff(t *testing.T) {
 
 func TestOwnAnswersWaitForTheEndOfAMessage(t *testing.T) {
 	c := newConversation(t)
-	c.sends(parse("s1", "select 1"), describe('S', "s1"), message(protocol.Close, "Ss1\x00"), sync())
+	c.sends(parse("", "select 1"), bind("", ""), describe('P', ""), message(protocol.Close, "Ss1\x00"), sync())
 	c.granted(pools.Admin)
-	c.answers(message('1', ""), message('t', "\x00\x00"))
+	c.answers(parsed, bound)
 	c.client = nil
 	answer := message(protocol.RowDescription, "\x00\x01?column?\x00")
 	c.answers(answer[:9])
@@ -176,8 +176,8 @@ func TestDeallocateWaitsUntilItIsKnownWhatIsThere(t *testing.T) {
 	c := newConversation(t)
 	c.sends(query("begin"), parse("s1", "select 1"), sync(), query("deallocate s1"))
 	c.granted(pools.Admin)
-	c.wantServer("the batch may fail before its Parse", query("begin"), parse("lockproxy_1", "select 1"), sync())
-	c.answers(complete("BEGIN"), ready('T'), message('1', ""), ready('T'))
+	c.wantServer("the batch may fail before its Parse", query("begin"), parseOurs("lockproxy_1", "select 1"), sync())
+	c.answers(complete("BEGIN"), ready('T'), parsedOurs, ready('T'))
 	if !strings.Contains(string(c.server), "deallocate s1") {
 		t.Errorf("after the batch the server got %s", spell(c.server))
 	}
@@ -187,7 +187,7 @@ func TestWhatFollowsADeallocateFindsNoStatement(t *testing.T) {
 	c := newConversation(t)
 	c.sends(parse("s1", "select 1"), sync())
 	c.granted(pools.Admin)
-	c.answers(message('1', ""), ready('I'))
+	c.answers(parsedOurs, ready('I'))
 	c.client, c.server, c.actions = nil, nil, nil
 	c.sends(query("begin"), query("select 1"))
 	c.granted(pools.Admin)
@@ -258,7 +258,7 @@ func pipelined(t *testing.T) *conversation {
 	c := newConversation(t)
 	c.sends(query("begin"), parse("s1", "select 1"), sync())
 	c.granted(pools.Admin)
-	c.answers(complete("BEGIN"), ready('T'), message('1', ""), ready('T'))
+	c.answers(complete("BEGIN"), ready('T'), parsedOurs, ready('T'))
 	c.client, c.server, c.actions = nil, nil, nil
 	return c
 }
@@ -286,7 +286,9 @@ func TestNameThatCouldNotBeMadeForSqlIsMadeAgain(t *testing.T) {
 	c.server, c.actions = nil, nil
 	c.sends(query("execute s1"))
 	c.again(pools.Admin)
-	c.wantServer("it is made known then", parse("s1", "select 1"), sync(), query("execute s1"))
+	c.wantServer("it is made known then, and compared", parseOurs("s1", "select 1"), sync())
+	c.answers(parsedOurs, ready('I'))
+	c.wantServer("it is what it was", query("execute s1"))
 }
 
 func TestSettingsOfExtensionsAreAskedByNameWhereAnythingMayHaveChanged(t *testing.T) {
@@ -306,15 +308,15 @@ func TestSettingsOfExtensionsAreAskedByNameWhereAnythingMayHaveChanged(t *testin
 // wait for the statement that it is to end.
 func TestCancelReachesAStatementThatIsPreparedAgainInItsBatch(t *testing.T) {
 	c := newConversation(t)
-	c.prepares("a", "select pg_sleep(9)", "lockproxy_1", c.granted)
+	c.prepares("a", "select from slow", "lockproxy_1", c.granted)
 	c.actions = nil
 	c.sends(bind("", "a"), execute(""), sync())
 	c.granted(pools.Admin)
-	c.wantServer("it is made in the same round trip", parse("lockproxy_1", "select pg_sleep(9)"), bind("", "lockproxy_1"), execute(""), sync())
+	c.wantServer("it is made in the same round trip", parseOurs("lockproxy_1", "select from slow"), bind("", "lockproxy_1"), execute(""), sync())
 	c.cancels()
 	c.wantAction("the cancel goes at once", Action{Op: CancelServer})
 	c.cancelDone()
-	c.answers(message('1', ""), message('2', ""), failed("57014", "canceling statement due to user request"), ready('I'))
+	c.answers(parsedOurs, message('2', ""), failed("57014", "canceling statement due to user request"), ready('I'))
 	c.wantClient("and is the answer", message('2', ""), failed("57014", "canceling statement due to user request"), ready('I'))
 }
 

@@ -167,6 +167,9 @@ func (s *Session) theirTurn() bool {
 
 // runsForClient tells whether the server has anything of the client's under way.
 func (s *Session) runsForClient() bool {
+	if s.ahead.len() > 0 && s.ahead.front().has(flagAwaits) {
+		return true // in a moment
+	}
 	for i := range s.srv.flight.len() {
 		if s.srv.flight.at(i).purpose == theirs {
 			return true

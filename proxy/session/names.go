@@ -83,6 +83,7 @@ func (s *Session) nameFailed(e *protocol.Error) {
 			return
 		}
 	}
+	s.notMade = e
 }
 
 // executes notes what an EXECUTE does: what was prepared.
@@ -197,7 +198,7 @@ func (s *Session) tellName(name string, st *statement, inBatch bool) {
 	key := ""
 	if st != nil {
 		key = st.sharedKey(s.state.settings)
-		if known != nil && (known.of == st || known.key == key) {
+		if known != nil && known.means(st, key) && s.fits(&known.parsing, st) {
 			return
 		}
 	} else if known == nil {
@@ -210,18 +211,20 @@ func (s *Session) tellName(name string, st *statement, inBatch bool) {
 	if st == nil {
 		return
 	}
-	s.srv.own.add(ownName{name: name, key: key})
+	p := s.parsingNow(st)
+	s.srv.own.add(ownName{name: name, key: key, parsing: p})
 	making := []nameUse{{op: sql.OpPrepare, name: name, before: st, after: st}}
 	if st.source != "" {
 		s.runInBatch([]byte(st.source), why)
 		execute := s.srv.flight.at(s.srv.flight.len() - 3)
 		execute.names, execute.sent = making, true
-		return
+	} else {
+		at := len(s.o.scratch)
+		s.o.scratch = appendParse(s.o.scratch, name, st.body)
+		s.toServer(s.o.since(at))
+		s.pushed(request{kind: protocol.Parse, purpose: why, names: making, sent: true})
 	}
-	at := len(s.o.scratch)
-	s.o.scratch = appendParse(s.o.scratch, name, st.body)
-	s.toServer(s.o.since(at))
-	s.pushed(request{kind: protocol.Parse, purpose: why, names: making, sent: true})
+	s.describeOurs(name, p.shape, why)
 }
 
 // makeRoom closes names that were made known longest ago, where there are too many.
@@ -297,7 +300,17 @@ func (s *Session) namesSent(r *request) {
 			if r.kind == protocol.Execute {
 				use.after.batch = s.batch
 			}
-			s.srv.own.add(ownName{name: use.name, key: use.after.sharedKey(s.state.settings), of: use.after})
+			key := use.after.sharedKey(s.state.settings)
+			s.srv.own.add(ownName{name: use.name, key: key, of: use.after, parsing: s.parsingNow(use.after)})
+		}
+	}
+}
+
+// describeNames has the server describe to us what a message of the client's that is on its way prepares by SQL.
+func (s *Session) describeNames(uses []nameUse, why purpose) {
+	for i := range uses {
+		if use := &uses[i]; use.op == sql.OpPrepare && use.before == nil {
+			s.describeOurs(use.name, use.after.shape, why)
 		}
 	}
 }
@@ -354,7 +367,11 @@ type ownName struct {
 	name string
 	key  string     // what it means there; "" is not known, or nothing
 	of   *statement // whose making is under way
+	parsing
 }
+
+// means tells whether the name stands for a statement with that key.
+func (n *ownName) means(st *statement, key string) bool { return n.of == st || n.key == key }
 
 // maxOwnNames bounds how many a server keeps beyond those that are in use.
 const maxOwnNames = 100

@@ -44,7 +44,7 @@ func TestClientsProcessIdsAreTheirServersWhereTextsAskAboutProcesses(t *testing.
 	c.server, c.client, c.actions = nil, nil, nil
 	c.sends(parse("a", "select pg_blocking_pids($1), pg_terminate_backend(12345678)"), sync())
 	c.again(pools.Admin)
-	c.answers(message('1', ""), ready('I'))
+	c.answers(parsedOurs, ready('I'))
 	c.server, c.client, c.actions = nil, nil, nil
 	c.sends(bindOne("a", "12345678"), execute(""), sync())
 	c.again(pools.Admin)

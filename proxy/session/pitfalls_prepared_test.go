@@ -14,8 +14,8 @@ func (c *conversation) prepares(name, text, ours string, grant func(pools.Kind))
 	c.t.Helper()
 	c.sends(parse(name, text), sync())
 	grant(pools.Admin)
-	c.wantServer("prepared under a name of ours", parse(ours, text), sync())
-	c.answers(parsed, ready('I'))
+	c.wantServer("prepared under a name of ours", parseOurs(ours, text), sync())
+	c.answers(parsedOurs, ready('I'))
 	c.wantClient("done", parsed, ready('I'))
 	c.wantRelease("free")
 }
@@ -27,7 +27,7 @@ func (c *conversation) uses(name string, grant func(pools.Kind), server ...[]byt
 	grant(pools.Admin)
 	c.wantServer("the server's name takes the client's place", append(server, execute(""), sync())...)
 	if len(server) > 1 {
-		c.answers(parsed)
+		c.answers(parsedOurs)
 	}
 	c.answers(bound, row("1"), selected, ready('I'))
 	c.wantClient("and the client sees nothing of it", bound, row("1"), selected, ready('I'))
@@ -54,13 +54,13 @@ func TestTheErrorOfAParseOfOursIsTheBatchsOneError(t *testing.T) {
 	c.prepares("a", "select from t", "lockproxy_1", c.granted)
 	c.sends(bind("", "a"), execute(""), sync())
 	c.granted(pools.Admin) // another server, and the table is gone
-	c.wantServer("it is prepared there", parse("lockproxy_1", "select from t"), bind("", "lockproxy_1"), execute(""), sync())
+	c.wantServer("it is prepared there", parseOurs("lockproxy_1", "select from t"), bind("", "lockproxy_1"), execute(""), sync())
 	bad := failed("42P01", `relation "t" does not exist`)
 	c.answers(bad, ready('I'))
 	c.wantClient("one error, one ReadyForQuery", bad, ready('I'))
 	c.wantRelease("nothing is left")
 	c.exchange()
-	c.uses("a", c.again, parse("lockproxy_2", "select from t"), bind("", "lockproxy_2"))
+	c.uses("a", c.again, parseOurs("lockproxy_2", "select from t"), bind("", "lockproxy_2"))
 }
 
 // M 3.3.4: the client was gone between Parse and Sync, and the cache said prepared.
@@ -79,7 +79,7 @@ func TestAClientGoneBeforeItsSyncLeavesTheTruthAboutItsParse(t *testing.T) {
 		next := newConversation(t)
 		next.srv = c.srv
 		if works {
-			c.answers(parsed, failed("26000", "unknown"), ready('I'))
+			c.answers(parsedOurs, failed("26000", "unknown"), ready('I'))
 			c.wantRelease("free")
 			next.prepareKnown()
 		} else {
@@ -106,25 +106,25 @@ func TestEvictionAtTheBoundComesBehindWhatWasSentBefore(t *testing.T) {
 	c.sends(parse("first", "select 0"), bind("", "first"), flushNow)
 	c.granted(pools.Admin)
 	c.server = nil
-	c.answers(parsed, bound)
+	c.answers(parsedOurs, bound)
 	for i := 1; i <= maxPrepared; i++ {
 		c.sends(parse(fmt.Sprint("s", i), fmt.Sprint("select ", i)))
 		if i == maxPrepared {
 			want = append(want, closing('S', "lockproxy_1"))
 			answers = append(answers, closed)
 		}
-		want = append(want, parse(fmt.Sprint("lockproxy_", i+1), fmt.Sprint("select ", i)))
-		answers = append(answers, parsed)
+		want = append(want, parseOurs(fmt.Sprint("lockproxy_", i+1), fmt.Sprint("select ", i)))
+		answers = append(answers, parsedOurs)
 	}
 	c.sends(bind("", "first"), sync())
-	want = append(want, closing('S', "lockproxy_2"), parse("lockproxy_202", "select 0"), bind("", "lockproxy_202"), sync())
+	want = append(want, closing('S', "lockproxy_2"), parseOurs("lockproxy_202", "select 0"), bind("", "lockproxy_202"), sync())
 	c.wantServer("the one used longest ago goes when there is one too many, and comes back when it is needed", want...)
 	if n := len(c.srv.prepared.byKey); n != maxPrepared {
 		t.Errorf("%d statements are prepared, %d are the bound", n, maxPrepared)
 	}
 	c.client = nil
 	c.answers(answers...)
-	c.answers(closed, parsed, bound, ready('I'))
+	c.answers(closed, parsedOurs, bound, ready('I'))
 	var seen [][]byte
 	for range maxPrepared {
 		seen = append(seen, parsed)
@@ -146,7 +146,7 @@ func TestAnEvictionThatTheServerSkippedDidNotHappen(t *testing.T) {
 	c.sends(parse("", "select 1/0"), bind("", ""), execute(""), parse("new", "select new"), sync())
 	c.again(pools.Admin)
 	c.wantServer("one goes for the new one", parse("", "select 1/0"), bind("", ""), execute(""),
-		closing('S', "lockproxy_1"), parse("lockproxy_201", "select new"), sync())
+		closing('S', "lockproxy_1"), parseOurs("lockproxy_201", "select new"), sync())
 	zero := failed("22012", "division by zero")
 	c.answers(parsed, bound, zero, ready('I'))
 	c.wantClient("the error comes first", parsed, bound, zero, ready('I'))
@@ -201,7 +201,7 @@ func TestTheSameTextUnderOtherSettingsIsAnotherStatement(t *testing.T) {
 	other.sends(parse("a", "select from t"), sync())
 	c.takenBy(other, pools.Admin)
 	other.wantServer("it is not shared", query("BEGIN;SELECT pg_catalog.set_config( E'search_path', E'tenant',false);COMMIT"),
-		parse("lockproxy_2", "select from t"), sync())
+		parseOurs("lockproxy_2", "select from t"), sync())
 }
 
 // C#734, D#306, D#863 (lib/pq): the unnamed statement was gone when the next batch ran on another backend.
@@ -212,13 +212,13 @@ func TestTheUnnamedStatementLivesOnAcrossBatches(t *testing.T) {
 	c.server = nil
 	c.answers(parsed, noParams, columns, ready('I'))
 	c.client, c.actions = nil, nil
-	c.uses("", c.again, bind("", ""))                          // the same backend, and nobody was there meanwhile
-	c.uses("", c.granted, parse("", "select 1"), bind("", "")) // another
+	c.uses("", c.again, bind("", ""))                              // the same backend, and nobody was there meanwhile
+	c.uses("", c.granted, parseOurs("", "select 1"), bind("", "")) // another
 	other := newConversation(t)
 	other.sends(query("select 2")) // destroys it (manual, "Extended Query")
 	c.takenBy(other, pools.Admin)
 	other.answers(row("2"), selected, ready('I'))
-	c.uses("", c.again, parse("", "select 1"), bind("", ""))
+	c.uses("", c.again, parseOurs("", "select 1"), bind("", ""))
 	c.sends(query("select 3"), bind("", ""), sync())
 	c.again(pools.Admin)
 	c.wantServer("the client's own query destroys it too, and nobody else's is in its place", query("select 3"),
@@ -239,7 +239,9 @@ func TestAnUnnamedStatementThatWasSkippedIsTheOneBefore(t *testing.T) {
 	c.again(pools.Admin)
 	c.answers(failed("26000", "the server's words"), ready('I'))
 	c.client, c.server, c.actions = nil, nil, nil
-	c.uses("", c.granted, parse("", "select 1"), bind("", ""))
+	c.sends(bind("", ""), execute(""), sync())
+	c.granted(pools.Admin)
+	c.wantServer("it was never described", parse("", "select 1"), bind("", ""), execute(""), sync())
 }
 
 // A batch that got no backend, or that we refused, did nothing to names: latest first, each is what it was.
@@ -282,7 +284,7 @@ func TestANameThatPREPARETookIsTaken(t *testing.T) {
 	c := newConversation(t)
 	c.sends(query("prepare a as select 1"))
 	c.granted(pools.Admin)
-	c.answers(complete("PREPARE"), ready('I'))
+	c.answers(complete("PREPARE"), ready('I'), noParams, columns, ready('I'))
 	c.client, c.server, c.actions = nil, nil, nil
 	c.sends(parse("a", "select 2"), sync())
 	c.again(pools.Admin)
@@ -322,18 +324,20 @@ func TestAStatementForOnceThatFailedIsInNobodysWay(t *testing.T) {
 	c := newConversation(t)
 	c.sends(query("prepare p as select * from t"))
 	c.granted(pools.Admin)
-	c.answers(complete("PREPARE"), ready('I'))
+	c.answers(complete("PREPARE"), ready('I'), noParams, columns, ready('I'))
 	c.client, c.server, c.actions = nil, nil, nil
 	c.sends(query("execute p"))
 	c.granted(pools.Admin)
 	once := join([][]byte{parse("lockproxy_once", "prepare p as select * from t"), bind("lockproxy_once", "lockproxy_once"), execute("lockproxy_once"),
-		message(protocol.Close, "Plockproxy_once\x00"), closing('S', "lockproxy_once"), sync()})
-	c.wantServer("another server is told first", once, query("execute p"))
+		message(protocol.Close, "Plockproxy_once\x00"), closing('S', "lockproxy_once"), describe('S', "p"), sync()})
+	c.wantServer("another server is told first", once)
 	gone := failed("42P01", `relation "t" does not exist`)
-	c.answers(message('1', ""), message('2', ""), gone, ready('I'), failed("26000", "unknown"), ready('I'))
+	c.answers(message('1', ""), message('2', ""), gone, ready('I'))
+	c.wantServer("the transaction is to fail, if there is one", query(failing))
+	c.answers(failed("25P01", "no transaction"), ready('I'))
 	c.wantClient("the client hears why", gone, ready('I'))
 	c.actions = nil
 	c.sends(query("execute p"))
 	c.again(pools.Admin)
-	c.wantServer("what was left is closed first", closing('S', "p"), closing('S', "lockproxy_once"), once, query("execute p"))
+	c.wantServer("what was left is closed first", closing('S', "p"), closing('S', "lockproxy_once"), once)
 }

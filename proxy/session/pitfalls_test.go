@@ -29,6 +29,14 @@ var (
 	emptyResult = message(protocol.FunctionCallResponse, "\x00\x00\x00\x00")
 )
 
+// parseOurs is how a server is made to prepare a statement under a name of ours, and parsedOurs what it says to that. Its
+// columns are for us alone.
+func parseOurs(name, text string) []byte {
+	return join([][]byte{parse(name, text), describe('S', name)})
+}
+
+var parsedOurs = join([][]byte{parsed, noParams, columns})
+
 func copyData(text string) []byte { return message(protocol.CopyData, text) }
 
 func closing(what byte, name string) []byte {
@@ -148,9 +156,9 @@ func TestParseAndCloseMixedAreAnsweredInOrder(t *testing.T) {
 	c := newConversation(t)
 	c.sends(parse("a", "select 1"), closing('S', "a"), parse("a", "select 1"), closing('S', "none"), bind("", "a"), execute(""), sync())
 	c.granted(pools.Admin)
-	c.wantServer("one Parse does", parse("lockproxy_1", "select 1"), bind("", "lockproxy_1"), execute(""), sync())
+	c.wantServer("one Parse does", parseOurs("lockproxy_1", "select 1"), bind("", "lockproxy_1"), execute(""), sync())
 	c.wantNothing("nothing is answered before its turn")
-	c.answers(parsed)
+	c.answers(parsedOurs)
 	c.wantClient("what is ours follows what is the server's", parsed, closed, parsed, closed)
 	c.answers(bound, row("1"), selected, ready('I'))
 	c.wantClient("and the rest passes", bound, row("1"), selected, ready('I'))
@@ -162,7 +170,7 @@ func TestOurParseCompleteComesInItsTurnAndNeverBehindAnError(t *testing.T) {
 	c := newConversation(t)
 	c.sends(parse("a", "select 1"), sync())
 	c.granted(pools.Admin)
-	c.answers(parsed, ready('I'))
+	c.answers(parsedOurs, ready('I'))
 	c.wantAction("released", Action{Op: Release})
 	c.client, c.server = nil, nil
 	other := newConversation(t)
@@ -256,9 +264,9 @@ func TestClosingAPortalKeepsTheStatementOfThatName(t *testing.T) {
 	c := newConversation(t)
 	c.sends(parse("a", "select 1"), bind("a", "a"), closing('P', "a"), bind("", "a"), execute(""), sync())
 	c.granted(pools.Admin)
-	c.wantServer("the portal is closed, the statement used on", parse("lockproxy_1", "select 1"), bind("a", "lockproxy_1"),
+	c.wantServer("the portal is closed, the statement used on", parseOurs("lockproxy_1", "select 1"), bind("a", "lockproxy_1"),
 		closing('P', "a"), bind("", "lockproxy_1"), execute(""), sync())
-	c.answers(parsed, bound, closed, bound, row("1"), selected, ready('I'))
+	c.answers(parsedOurs, bound, closed, bound, row("1"), selected, ready('I'))
 	c.wantClient("and everything is the server's answer", parsed, bound, closed, bound, row("1"), selected, ready('I'))
 	c.wantRelease("in step")
 }
@@ -373,7 +381,7 @@ func TestAnErrorSkipsItsBatchAndNoOther(t *testing.T) {
 	c.granted(pools.Admin)
 	c.server = nil
 	zero := failed("22012", "division by zero")
-	c.answers(parsed, bound, zero, ready('I'), parsed, bound, row("2"), selected, ready('I'))
+	c.answers(parsedOurs, bound, zero, ready('I'), parsedOurs, bound, row("2"), selected, ready('I'))
 	c.wantClient("each its own", parsed, bound, zero, ready('I'), parsed, bound, row("2"), selected, ready('I'))
 	c.wantRelease("in step")
 	c.sends(bind("", "b"), sync())
@@ -384,7 +392,7 @@ func TestAnErrorSkipsItsBatchAndNoOther(t *testing.T) {
 	c.wantRelease("in step")
 	c.sends(parse("b", "select 3"), sync())
 	c.again(pools.Admin)
-	c.wantServer("so the name is free, and the server lacks the statement", parse("lockproxy_4", "select 3"), sync())
+	c.wantServer("so the name is free, and the server lacks the statement", parseOurs("lockproxy_4", "select 3"), sync())
 }
 
 // D#848: Terminate inside a transaction hung the client's task and its backend.

@@ -21,6 +21,7 @@ type request struct {
 	done    int             // how many statements of its text have ended
 	sent    bool            // what it does to names is known of the server as well
 	shared  *shared         // a statement shared by sessions that it makes (Parse) or closes (Close) on the server
+	shape   *shape          // of Describe: what its answer tells; nil: that is known
 	instead *protocol.Error // the client is told this in place of the server's error
 }
 
@@ -34,6 +35,8 @@ const (
 	forStatement         // makes a prepared statement that this server lacks
 	forName              // makes the server know a name as the client does
 	forTimeouts          // switches the lock pool's timeouts on or off
+	forColumns           // has what the client prepared by SQL described to us
+	forNobody            // the client's own, in a batch that has failed for it
 	forQuestion          // asks what the session holds, before its server could be given back
 	forCleaning          // ends and resets what a client left behind
 )
@@ -60,6 +63,10 @@ const (
 	flagResets                       // gives settings their defaults back
 	flagOnce                         // makes, runs or closes a statement of ours that is for once
 	flagPlain                        // a Bind message without values
+	flagAwaits                       // the server is to say which columns its statement has
+	flagChanged                      // its statement's columns are others by now
+	flagCompares                     // what it describes has run already, if its columns are what they were
+	flagFails                        // it ends a batch that has failed for the client, or fails its transaction
 )
 
 func (r *request) has(f flags) bool { return r.flags&f != 0 }

@@ -21,6 +21,7 @@ type Server struct {
 	own      ownNames // prepared statements that it knows by clients' own names
 	unnamed  struct {
 		making
+		parsing
 		of *statement // nil: not known
 	}
 	leftover bool      // a statement of ours that was for once may be there: an error came before its Close

@@ -14,6 +14,7 @@ import (
 // Config is what the sessions of one database have in common. Not changed once sessions use it.
 type Config struct {
 	Catalog      func() *Catalog // the newest that is known of the database's functions
+	Schema       Schema          // of the database
 	LockTimeout  time.Duration   // for waiting for an advisory lock; 0: none of ours
 	IdleTimeout  time.Duration   // for a lock transaction left idle; 0: none of ours
 	MaxStatement int             // bytes of one statement's text
@@ -81,6 +82,8 @@ type transaction struct {
 	owed    *protocol.Error // the answer to the next unit: what became of the transaction while nothing was asked
 	portals map[string]*statement
 	portal  *statement // of the unnamed portal
+
+	redefines bool // the schema may have changed in it
 }
 
 // New gives the session of a client that has logged in. Start is its first step.
@@ -342,6 +345,7 @@ func (s *Session) remove(why Reason, text string) {
 
 // letGo forgets the server, which somebody else may have now.
 func (s *Session) letGo() {
+	s.schemaSettled()
 	s.streamDrop = true // the rest of a message that was on its way there is nobody else's
 	if s.cancelling {
 		s.strayCancels++

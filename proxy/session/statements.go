@@ -27,11 +27,38 @@ type statement struct {
 	source string // of SQL's PREPARE: the whole statement; "" of a Parse message
 	unit   sql.Unit
 
+	dialect sql.Dialect // that its text is read in
+
 	making
 	// Servers share statements under names of ours by key. Another search_path, role or date style gives the same
 	// text another meaning, so the session's settings are part of it (PITFALLS, M 3.10.0).
 	key         string
 	keySettings *Settings
+
+	shape *shape // nil: no server has parsed it yet
+	own   shape  // of the unnamed statement, where a server first parsed it
+	reads reads
+}
+
+// reads is whether a statement is known to change nothing.
+type reads uint8
+
+const (
+	readsUnknown reads = iota
+	readsOnly
+	readsNot
+)
+
+// onlyReads tells whether it is.
+func (st *statement) onlyReads() bool {
+	if st.reads == readsUnknown {
+		st.reads = readsNot
+		u := &st.unit
+		if u.Lock == 0 && u.Touches == 0 && u.Settings == nil && sql.ReadsOnly([]byte(st.text()), st.dialect) {
+			st.reads = readsOnly
+		}
+	}
+	return st.reads == readsOnly
 }
 
 // sharedKey gives what sessions that share the statement have in common.
@@ -56,6 +83,7 @@ const ourNames = "lockproxy_"
 // shared is a prepared statement on one server, under a name of ours.
 type shared struct {
 	making
+	parsing
 	key        string
 	name       string
 	prev, next *shared // from the least to the most recently used

@@ -82,6 +82,12 @@ type cancel struct {
 	hit   bool
 }
 
+// schema counts what changed it.
+type schema struct{ version uint64 }
+
+func (s *schema) Version() uint64 { return s.version }
+func (s *schema) Changed()        { s.version++ }
+
 var table = crc64.MakeTable(crc64.ECMA)
 
 func newWorld(seed int64, log *trace) *world {
@@ -98,7 +104,7 @@ func newWorld(seed int64, log *trace) *world {
 		panic(err)
 	}
 	w.sessions = &session.Config{
-		Catalog: func() *session.Catalog { return catalog }, LockTimeout: w.plan.lockTimeout, IdleTimeout: w.plan.idleTimeout,
+		Catalog: func() *session.Catalog { return catalog }, Schema: new(schema), LockTimeout: w.plan.lockTimeout, IdleTimeout: w.plan.idleTimeout,
 		MaxStatement: 1 << 20, MaxBuffer: w.plan.maxBuffer, SessionMode: w.plan.sessionMode,
 	}
 	w.pair = pools.NewPair(w.plan.admin, w.plan.lock)
