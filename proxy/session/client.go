@@ -354,7 +354,7 @@ func (s *Session) undo(r *request) {
 	case r.kind == protocol.Parse && r.stmt != nil && r.purpose == theirs && !r.has(flagTwice):
 		r.stmt.gone = true
 		s.rename(r.stmt.name, r.stmt, r.prev)
-	case (r.kind == protocol.Close || r.kind == protocol.Query) && r.prev != nil:
+	case (r.kind == protocol.Close || r.kind == protocol.Query && !r.sent) && r.prev != nil:
 		s.rename(r.prev.name, nil, r.prev)
 	}
 	if s.srv == nil {
