@@ -147,7 +147,7 @@ func (p *Pair) dialer() *pool {
 
 // wantsDial reports whether the pool needs more backends than are under way, and has a slot.
 func (p *Pair) wantsDial(pl *pool) bool {
-	need := pl.waiting.n
+	need := max(0, pl.waiting.n-pl.idle.n)
 	if !p.vacant {
 		need += max(0, pl.MinIdle-pl.idle.n)
 	}

@@ -40,7 +40,7 @@ func (p *Pair) checkPool(pl *pool) error {
 		}
 	}
 	switch {
-	case pl.idle.n > 0 && pl.waiting.n > 0:
+	case pl.idle.n > 0 && pl.waiting.n > 0 && !p.withheld:
 		return fmt.Errorf("%d wait beside %d idle backends", pl.waiting.n, pl.idle.n)
 	case pl.idle.n > 0 && pl.free() < 0:
 		return fmt.Errorf("%d idle backends in a pool with %d free slots", pl.idle.n, pl.free())

@@ -25,6 +25,7 @@ type model struct {
 	now       time.Time
 	failing   bool
 	failedAt  time.Time
+	withheld  bool
 	closed    bool
 	vacant    bool // nobody has asked since the pair was vacated, or since a dial failed for good
 	verb      string
@@ -47,11 +48,11 @@ func (m *model) need(k Kind) int {
 	if m.vacant {
 		ready = 0
 	}
-	return len(m.waiting[k]) + ready - len(m.dials[k])
+	return max(0, len(m.waiting[k])-len(m.idle[k])) + ready - len(m.dials[k])
 }
 
 func (m *model) adminStarves() bool {
-	hope := len(m.dials[Admin])
+	hope := len(m.idle[Admin]) + len(m.dials[Admin])
 	if !m.failing {
 		hope += max(0, m.free(Admin))
 	}
@@ -131,6 +132,8 @@ func (m *model) judge(e Event) error {
 func (m *model) granted(w *Waiter, b *Backend) error {
 	k := m.poolOf(b)
 	switch {
+	case m.withheld:
+		return fmt.Errorf("granted while checkouts are withheld")
 	case len(m.waiting[k]) == 0 || m.waiting[k][0] != w:
 		return fmt.Errorf("granted to one who is not the first that waits for the %s pool", k)
 	case k == Lock && len(m.promoting) > 0 && slices.Index(m.order, m.promoting[0]) < slices.Index(m.order, w):
@@ -275,7 +278,7 @@ func (m *model) compare(p *Pair) error {
 
 func (m *model) undone(p *Pair) error {
 	for k := Admin; k <= Lock; k++ {
-		if len(m.idle[k]) > 0 && len(m.waiting[k]) > 0 {
+		if len(m.idle[k]) > 0 && len(m.waiting[k]) > 0 && !m.withheld {
 			return fmt.Errorf("somebody waits beside an idle backend")
 		}
 		under := len(m.dials[Admin]) + len(m.dials[Lock])

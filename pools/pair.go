@@ -31,6 +31,7 @@ type Pair struct {
 	failures   int          // failed rounds of dialling since the last success; 0: dial freely
 	retryAt    time.Time    // when failures > 0: no dial before
 	failure    error        // when failures > 0: the last
+	withheld   bool         // no checkout is served; all else goes on
 	closed     bool
 	vacant     bool // MinIdle counts for nothing until somebody asks for a backend
 	events     []Event
@@ -95,6 +96,14 @@ func (p *Pair) Leave(now time.Time, w *Waiter) bool {
 	}
 	p.settle(now) // also where nobody left: the time has passed, and a dial may be due
 	return waited
+}
+
+// Withhold says whether checkouts are to wait, whatever is idle: until something is known that whoever is served next must
+// know. Their time runs; dials, promotions and Take go on. It may be said again.
+func (p *Pair) Withhold(now time.Time, on bool) {
+	now = p.enter(now)
+	p.withheld = on
+	p.settle(now)
 }
 
 // Release gives back a clean backend: to the first who waits, or to the idle ones; or it is closed, when

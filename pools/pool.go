@@ -87,12 +87,14 @@ func (pl *pool) live() int { return pl.idle.n + pl.active.n }
 // free is how many slots are unused; below zero when the pool shrank below what is in use.
 func (pl *pool) free() int { return pl.Max - pl.live() - pl.dials.n }
 
-// uncovered returns the first waiter that no dial under way will serve, or nil.
+// uncovered returns the first waiter that neither a dial under way will serve nor, once checkouts are not withheld any
+// more, an idle backend; or nil.
 func (pl *pool) uncovered() *Waiter {
-	if pl.waiting.n <= pl.dials.n {
+	covered := pl.idle.n + pl.dials.n
+	if pl.waiting.n <= covered {
 		return nil
 	}
-	return pl.waiting.at(pl.dials.n)
+	return pl.waiting.at(covered)
 }
 
 // tooOld reports whether b has reached MaxLifetime.

@@ -88,7 +88,7 @@ func (p *Pair) giveToAdmin(now time.Time) {
 // backends that a waiting promotion's transaction keeps.
 func (p *Pair) adminStarves() bool {
 	admin := &p.pools[Admin]
-	served := admin.dials.n
+	served := admin.idle.n + admin.dials.n // where checkouts are withheld some are idle
 	if p.failures == 0 {
 		served += max(0, admin.free())
 	}

@@ -37,9 +37,9 @@ func (p *Pair) settle(now time.Time) {
 func (p *Pair) decide(now time.Time) bool {
 	admin, lock := &p.pools[Admin], &p.pools[Lock]
 	switch {
-	case admin.idle.n > 0 && admin.waiting.n > 0:
+	case admin.idle.n > 0 && admin.waiting.n > 0 && !p.withheld:
 		p.grant(now, admin)
-	case lock.idle.n > 0 && lock.waiting.n > 0 && !p.promotionCameBefore(lock.waiting.front()):
+	case lock.idle.n > 0 && lock.waiting.n > 0 && !p.withheld && !p.promotionCameBefore(lock.waiting.front()):
 		p.grant(now, lock)
 	case p.canPromote(now):
 		p.promoteFirst(now)
@@ -62,7 +62,7 @@ func (p *Pair) refuseExcess(now time.Time, w *Waiter, pl *pool) {
 
 // contenders is how many in pl's queue can be served only when somebody else releases.
 func (p *Pair) contenders(pl *pool) int {
-	n := max(0, pl.waiting.n-pl.dials.n-max(0, pl.free()))
+	n := max(0, pl.waiting.n-pl.idle.n-pl.dials.n-max(0, pl.free()))
 	if pl.kind == Lock {
 		n += p.promoting.n
 	}

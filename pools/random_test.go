@@ -120,8 +120,10 @@ func (w *walk) step() {
 		w.hold()
 	case n < 86:
 		w.endDial(w.rng.Intn(5) == 0)
-	case n < 97:
+	case n < 95:
 		w.tick()
+	case n < 97:
+		w.withhold()
 	case n < 99:
 		w.configure()
 	default:
@@ -272,6 +274,12 @@ func (w *walk) configure() {
 	w.m.cfg = [2]Config{w.config(), w.config()}
 	w.note("configure", w.m.cfg)
 	w.p.Configure(w.m.now, w.m.cfg[Admin], w.m.cfg[Lock])
+}
+
+func (w *walk) withhold() {
+	w.m.withheld = !w.m.withheld
+	w.note("withhold", w.m.withheld)
+	w.p.Withhold(w.m.now, w.m.withheld)
 }
 
 func (w *walk) drain() {

@@ -97,6 +97,8 @@ func (r *rig) apply(command, verb, x, y string, rest []string) {
 		r.p.Promote(r.now, r.waiter(x), r.backend(y))
 	case "hold":
 		r.p.Hold(r.backend(x), true)
+	case "withhold":
+		r.p.Withhold(r.now, x == "on")
 	case "unhold":
 		r.p.Hold(r.backend(x), false)
 	case "dialed":
