@@ -17,6 +17,8 @@ type Refusal struct {
 	Waiting   int           // sessions that still wait for the pool, this one not counted
 	Waited    time.Duration // from the request to the refusal
 	Err       error         // DialFailed: the server's own error
+	// Withheld says that no checkout was served, whatever was idle (Withhold).
+	Withheld bool
 	// AdminWaiting is how many sessions wait for an admin backend (PromotionBusy).
 	AdminWaiting int
 	// Holder is the Label of the waiter that has held a backend of the pool longest, since HolderSince;
@@ -86,6 +88,9 @@ func (r *Refusal) Unwrap() error { return r.Err }
 
 // state describes the pool in words.
 func (r *Refusal) state() string {
+	if r.Withheld && r.Cause == Timeout && !r.Promotion {
+		return "its backends are withheld until it is known what has changed in the database"
+	}
 	return fmt.Sprintf("%d of %d are checked out, %d of them by sessions that hold advisory locks, and %s it",
 		r.Active, r.Max, r.Holding, sessions(r.Waiting))
 }
@@ -125,7 +130,7 @@ func (p *Pair) refuseAll(now time.Time, queue *list[Waiter], cause Cause, err er
 func (p *Pair) refusal(pl *pool, cause Cause) *Refusal {
 	r := &Refusal{
 		Kind: pl.kind, Cause: cause, Max: pl.Max, Active: pl.active.n, Holding: pl.holding.n,
-		Waiting: pl.waiting.n, AdminWaiting: p.pools[Admin].waiting.n,
+		Waiting: pl.waiting.n, Withheld: p.withheld, AdminWaiting: p.pools[Admin].waiting.n,
 	}
 	if pl.kind == Lock {
 		r.Waiting += p.promoting.n

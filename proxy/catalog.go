@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"strconv"
 	"time"
 
@@ -9,99 +8,65 @@ import (
 	"github.com/lockproxy/lockproxy/proxy/session"
 )
 
-// A catalog is read when the first server connection of a pool is made, when a statement ran that may have changed the
-// functions, and with new connections once it is old.
-
 // catalogLives is how long a catalog is taken for new, when another connection is made.
 const catalogLives = 30 * time.Second
 
-// FindFunctions finds the functions whose bodies name a lock function: those of PostgreSQL by oid, for FunctionCall
-// messages, and the users' own by name. And it finds those whose bodies change settings for longer than a transaction, or
-// make temporary tables. Trigger functions cannot be called by name.
-const FindFunctions = `SELECT p.oid::pg_catalog.int8::pg_catalog.text, n.nspname::pg_catalog.text, p.proname::pg_catalog.text, f.locks, f.leaves
-FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace CROSS JOIN LATERAL (SELECT
-CASE WHEN n.nspname OPERATOR(pg_catalog.=) ANY ('{pg_catalog,information_schema}')
-THEN p.proname OPERATOR(pg_catalog.~) '^pg_(try_)?advisory_(xact_)?(un)?lock' AND n.nspname OPERATOR(pg_catalog.=) 'pg_catalog'
-WHEN p.prokind OPERATOR(pg_catalog.<>) 'a'
-THEN pg_catalog.pg_get_functiondef(p.oid) OPERATOR(pg_catalog.~*) 'pg_(try_)?advisory_' ELSE false END AS locks,
-n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}') AND
-(pg_catalog.regexp_replace(p.prosrc, 'set_config\s*\([^()]*,\s*true\s*\)', '', 'gi') OPERATOR(pg_catalog.~*) 'set_config\s*\('
-OR p.prosrc OPERATOR(pg_catalog.~*) '(^|;|''|\ybegin|\ythen|\yelse|\yloop)\s*(re)?set\s+(?!local\y|transaction\y|constraints\y)["\w]'
-OR p.prosrc OPERATOR(pg_catalog.~*) '\ycreate\s+((local|global)\s+)?temp') AS leaves) f
-WHERE p.prorettype OPERATOR(pg_catalog.<>) 'pg_catalog.trigger'::pg_catalog.regtype AND (f.locks OR f.leaves)`
+// FindFunctions gives a database's functions with what they may do to a session: PostgreSQL's own lock functions, for
+// FunctionCall messages, and all of the user's with their bodies, which session.NewCatalog reads. What calls a function
+// without naming it depends on it (pg_depend): triggers and column defaults when somebody writes, the rest at any time.
+const FindFunctions = `SELECT p.oid::pg_catalog.int8::pg_catalog.text, n.nspname::pg_catalog.text, p.proname::pg_catalog.text,
+l.lanname::pg_catalog.text, EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid OPERATOR(pg_catalog.=) p.tableoid
+AND e.objid OPERATOR(pg_catalog.=) p.oid AND e.deptype OPERATOR(pg_catalog.=) 'e'), c.callers::pg_catalog.text, c.total::pg_catalog.text,
+c.writes, v.version, v.sequences, CASE WHEN n.nspname OPERATOR(pg_catalog.=) 'pg_catalog' THEN '' ELSE pg_catalog.left(pg_catalog.concat(
+CASE WHEN p.pronargdefaults OPERATOR(pg_catalog.>) 0 THEN pg_catalog.concat(pg_catalog.pg_get_function_arguments(p.oid), ' ; ') END,
+CASE WHEN p.prosrc OPERATOR(pg_catalog.=) '' THEN pg_catalog.substring(pg_catalog.pg_get_functiondef(p.oid), '\n((BEGIN ATOMIC|RETURN ).*)$')
+ELSE p.prosrc END), 200001) END
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS callers, pg_catalog.sum(d.xmin::pg_catalog.text::pg_catalog.int8) AS total,
+pg_catalog.bool_and(d.classid OPERATOR(pg_catalog.=) ANY ('{pg_catalog.pg_trigger,pg_catalog.pg_attrdef,pg_catalog.pg_class}'::pg_catalog.regclass[])) AS writes
+FROM pg_catalog.pg_depend d WHERE d.refclassid OPERATOR(pg_catalog.=) p.tableoid AND d.refobjid OPERATOR(pg_catalog.=) p.oid) c
+CROSS JOIN (SELECT ` + session.AskVersion + ` AS version, EXISTS (SELECT FROM pg_catalog.pg_attrdef
+WHERE adbin::pg_catalog.text OPERATOR(pg_catalog.~) ':funcid (1575|2559) ') AS sequences) v
+WHERE CASE n.nspname WHEN 'pg_catalog' THEN p.proname OPERATOR(pg_catalog.~) '^pg_(try_)?advisory_(xact_)?(un)?lock'
+WHEN 'information_schema' THEN false ELSE p.prokind OPERATOR(pg_catalog.<>) 'a' END`
 
-// newCatalog makes a catalog of the functions from the configuration and of the rows that FindFunctions gave.
-func newCatalog(configured []string, rows [][]string) (*session.Catalog, error) {
-	var found []session.Function
+// maxBody is how many characters of a body are read. What goes on longer may do anything.
+const maxBody = 200000
+
+// newDefinitions reads the rows that FindFunctions gave.
+func newDefinitions(rows [][]string) (*session.Definitions, error) {
+	d := &session.Definitions{}
 	for _, row := range rows {
 		oid, err := strconv.ParseUint(row[0], 10, 32)
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, session.Function{
-			OID: uint32(oid), Schema: row[1], Name: row[2], Locks: row[3] == "t", Leaves: row[4] == "t",
-		})
-	}
-	return session.NewCatalog(configured, found)
-}
-
-// findings gives the probe for a connection about to be made, or none while the catalog is new.
-func (p *pool) findings() []*backend.Probe {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.known.IsZero() && time.Since(p.known) < catalogLives {
-		return nil
-	}
-	return []*backend.Probe{{Name: "the functions that take locks or leave state", SQL: FindFunctions}}
-}
-
-// learn takes over what the probe found.
-func (p *pool) learn(probes []*backend.Probe) {
-	for _, probe := range probes {
-		catalog, err := newCatalog(p.database.Functions, probe.Rows)
-		if err != nil {
-			p.server.log.Error("the functions that take locks cannot be used", "database", p.name.database, "error", err)
-			continue
+		r := session.Routine{OID: uint32(oid)}
+		r.Schema, r.Name, r.Language, r.Extension, r.Body = row[1], row[2], row[3], row[4] == "t", row[10]
+		r.Callers, _ = strconv.ParseInt(row[5], 10, 64)
+		r.CallersSum, _ = strconv.ParseInt(row[6], 10, 64)
+		switch {
+		case row[7] == "t":
+			r.Unseen = session.UnseenWrites
+		case row[7] == "f":
+			r.Unseen = session.UnseenAlways
 		}
-		p.catalog.Store(catalog)
-		p.mu.Lock()
-		p.known = time.Now()
-		p.mu.Unlock()
+		if len(r.Body) > maxBody {
+			r.Language = "" // as one that nobody can read
+		}
+		d.Version, d.Sequences = row[8], row[9] == "t"
+		d.Routines = append(d.Routines, r)
 	}
+	return d, nil
 }
 
-// redefined has the catalog read again, soon: when the transaction that changed it may be over, and once more later.
-func (p *pool) redefined() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.known = time.Time{}
-	if p.rereading || p.closed {
-		return
-	}
-	p.rereading = true
-	time.AfterFunc(rereadAfter, p.reread)
+// reading is one look at the functions of a database.
+type reading struct {
+	backend.Probe
+	changes uint64 // how many changes were known of when it began
 }
 
-// rereadAfter is how long a statement that changes functions may take until its change is seen.
-const rereadAfter = 200 * time.Millisecond
-
-func (p *pool) reread() {
-	p.mu.Lock()
-	p.rereading = false
-	closed := p.closed
-	p.mu.Unlock()
-	if closed {
-		return
-	}
-	ctx, cancel := context.WithTimeout(closing{p.done}, cancelWithin)
-	defer cancel()
-	probes := p.findings()
-	conn, err := backend.Dial(ctx, p.target, probes...)
-	if err == nil {
-		conn.Close()
-		p.learn(probes)
-		p.heed(conn)
-	} else {
-		p.server.log.Warn("the functions that take locks could not be read again", "database", p.name.database, "error", err)
-	}
+func newReading(changes uint64) *reading {
+	return &reading{backend.Probe{Name: "the functions that take locks or leave state", SQL: FindFunctions}, changes}
 }

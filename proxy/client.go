@@ -139,6 +139,9 @@ func (c *client) serverLost(sc *serverConn, err error) {
 
 // carryOut does what the session wants: bytes first, then the actions in order.
 func (c *client) carryOut(events []pools.Event, o *session.Output, now time.Time) []pools.Event {
+	if o.Redefined != session.NotRedefined {
+		c.pool.definitions.redefined(c.pool, o.Redefined) // before the client hears of it, and calls what is new
+	}
 	c.write(o)
 	c.pool.server.counters.add(o)
 	for i := range o.Actions {
@@ -209,8 +212,6 @@ func (c *client) note(a *session.Action) {
 		c.pool.readsSeq.Store(true)
 	case session.Notifies:
 		c.server.notifier.Store(c.about.pid)
-	case session.Redefined:
-		c.pool.redefined()
 	case session.Vacate, session.Redefault:
 		c.hearOf(a)
 	}

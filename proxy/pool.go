@@ -22,17 +22,19 @@ type pool struct {
 	sessions *session.Config
 	catalog  atomic.Pointer[session.Catalog]
 	readsSeq atomic.Bool // clients ask for what nextval left in their sessions
-	known    time.Time   // when the catalog was read; under mu
 	newest   beginning   // of the last connection made; under mu
+	heeded   time.Time   // when that was; likewise
 
-	mu        sync.Mutex // guards the rest; nothing is called under it that takes another
-	pair      *pools.Pair
-	timer     *time.Timer
-	due       time.Time // what the timer is set to; zero: it is not
-	welcomes  map[string]*session.Settings
-	done      chan struct{} // closed with the pool, for dials under way
-	closed    bool
-	rereading bool // the catalog is about to be read again
+	definitions *definitions
+
+	mu       sync.Mutex // guards the rest; nothing is called under it that takes another
+	pair     *pools.Pair
+	timer    *time.Timer
+	due      time.Time // what the timer is set to; zero: it is not
+	welcomes map[string]*session.Settings
+	done     chan struct{} // closed with the pool, for dials under way
+	closed   bool
+	looking  bool // a connection is about to be made for a look at what it begins with
 }
 
 // lingerFor is how long a server connection waits for a client that may ask what nextval left: longer than it takes an
@@ -52,16 +54,12 @@ func newPool(s *Server, name poolName, db Database, target *backend.Target) (*po
 	p.sessions = &session.Config{
 		Catalog: p.catalog.Load, Schema: s.schemaOf(target.Database()), LockTimeout: db.LockTimeout, IdleTimeout: db.IdleTransactionTimeout,
 		MaxStatement: s.config.MaxStatement, MaxBuffer: s.config.MaxBuffer, SessionMode: db.SessionMode,
-		SequencesRead: p.readsSeq.Load, Pids: pids{s}, Linger: lingerFor,
+		SequencesRead: func() bool { return p.readsSeq.Load() || p.catalog.Load().Sequences() }, Pids: pids{s}, Linger: lingerFor,
 	}
-	catalog, err := newCatalog(db.Functions, nil)
-	if err != nil {
-		return nil, err
-	}
-	p.catalog.Store(catalog)
 	p.timer = time.AfterFunc(time.Hour, p.tick)
 	p.timer.Stop()
-	return p, nil
+	p.definitions = s.definitionsOf(target)
+	return p, p.definitions.join(p)
 }
 
 // do runs f on the pair and gives what is to be delivered. The list is the caller's.
@@ -116,13 +114,11 @@ func (p *pool) dial(d *pools.Dial) {
 	stop := context.AfterFunc(closing{p.done}, cancel)
 	defer stop()
 
-	probes := p.findings()
-	conn, err := backend.Dial(ctx, p.target, probes...)
+	conn, err := p.connect(ctx)
 	if err != nil {
 		p.dialFailed(d, err)
 		return
 	}
-	p.learn(probes)
 	p.heed(conn)
 	sc := newServerConn(p, conn)
 	sc.starting.Lock()
@@ -139,6 +135,19 @@ func (p *pool) dial(d *pools.Dial) {
 			pair.Remove(time.Now(), sc.slot)
 		}
 	}))
+}
+
+// connect makes a server connection, and has a look at the functions with it where that is due.
+func (p *pool) connect(ctx context.Context) (*backend.Conn, error) {
+	look := p.definitions.reading()
+	if look == nil {
+		return backend.Dial(ctx, p.target)
+	}
+	conn, err := backend.Dial(ctx, p.target, &look.Probe)
+	if err == nil {
+		p.definitions.learn(look)
+	}
+	return conn, err
 }
 
 // closing is a context that ends when a channel is closed.

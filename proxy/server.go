@@ -22,7 +22,8 @@ import (
 
 // Server is a running lockproxy: its listeners, its clients and the pools of every database and user that they use.
 //
-// Mutexes nest in one direction: a client's, then one of a pool, a server connection's or the server's own. Nobody
+// Mutexes nest in one direction: a client's, then the server's own or a server connection's, then that of a database's
+// definitions, then a pool's. Nobody
 // holds two clients' at once, and what a pool says is delivered after its mutex is free again.
 type Server struct {
 	config Config
@@ -33,16 +34,17 @@ type Server struct {
 	backends sync.Map // of *serverConn, by the process id of the server's
 	counters counters
 
-	mu        sync.Mutex
-	listeners []net.Listener
-	clients   map[uint32]guest   // by the process id that they were given
-	pools     map[poolName]*pool // by database and user
-	schemas   map[string]*schema // by the servers' names of databases
-	asking    map[net.Conn]bool  // logging in
-	draining  bool
-	ending    chan struct{} // closed when draining begins, for dials under way
-	gone      chan struct{} // closed when draining and the last client is gone
-	work      sync.WaitGroup
+	mu          sync.Mutex
+	listeners   []net.Listener
+	clients     map[uint32]guest        // by the process id that they were given
+	pools       map[poolName]*pool      // by database and user
+	schemas     map[string]*schema      // by the servers' names of databases
+	definitions map[string]*definitions // by the server's database
+	asking      map[net.Conn]bool       // logging in
+	draining    bool
+	ending      chan struct{} // closed when draining begins, for dials under way
+	gone        chan struct{} // closed when draining and the last client is gone
+	work        sync.WaitGroup
 }
 
 // guest is a client as the server knows it: one with a session, or one with a server connection of its own.
@@ -57,14 +59,15 @@ type guest interface {
 // New makes a server of a configuration. It opens nothing yet. The error names what cannot be used.
 func New(config Config, log *slog.Logger) (*Server, error) {
 	s := &Server{
-		config:  config,
-		log:     log,
-		clients: make(map[uint32]guest),
-		pools:   make(map[poolName]*pool),
-		schemas: make(map[string]*schema),
-		asking:  make(map[net.Conn]bool),
-		ending:  make(chan struct{}),
-		gone:    make(chan struct{}),
+		config:      config,
+		log:         log,
+		clients:     make(map[uint32]guest),
+		pools:       make(map[poolName]*pool),
+		schemas:     make(map[string]*schema),
+		definitions: make(map[string]*definitions),
+		asking:      make(map[net.Conn]bool),
+		ending:      make(chan struct{}),
+		gone:        make(chan struct{}),
 	}
 	var err error
 	if s.door, err = newDoor(&config, log); err != nil {
@@ -221,6 +224,11 @@ func (s *Server) shutdown() {
 		s.each(guest.stop)
 		<-s.gone
 	}
+	s.mu.Lock()
+	for _, d := range s.definitions {
+		d.close()
+	}
+	s.mu.Unlock()
 	for _, p := range s.allPools() {
 		p.close()
 	}

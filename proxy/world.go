@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -27,7 +28,7 @@ func (c *client) hearOf(a *session.Action) {
 			events = p.replace("somebody needs the database to be empty", (*pools.Pair).Vacate)
 		} else {
 			events = p.replace("settings that sessions begin with change", (*pools.Pair).Drain)
-			p.redefined() // a connection made before the change was committed is found out then
+			p.lookSoon() // a connection made before the change was committed is found out then
 		}
 		s.work.Go(func() { p.deliver(events) })
 	}
@@ -54,7 +55,7 @@ type beginning struct {
 func (p *pool) heed(conn *backend.Conn) {
 	p.mu.Lock()
 	last, first := p.newest, p.newest.parameters == nil
-	p.newest = beginning{conn.Parameters, conn.Defaults}
+	p.newest, p.heeded = beginning{conn.Parameters, conn.Defaults}, time.Now()
 	if !slices.Equal(last.parameters, conn.Parameters) {
 		clear(p.welcomes)
 	}
@@ -68,7 +69,7 @@ func (p *pool) heed(conn *backend.Conn) {
 // where it takes no slot from anybody: while all of them are in use there is nobody who could be given an old one.
 func (p *pool) refresh() {
 	p.mu.Lock()
-	due := !p.known.IsZero() && time.Since(p.known) > refreshEvery && !p.rereading && !p.closed
+	due := !p.heeded.IsZero() && time.Since(p.heeded) > refreshEvery
 	live, room := 0, false
 	for _, kind := range []pools.Kind{pools.Admin, pools.Lock} {
 		c := p.pair.Counts(kind)
@@ -77,8 +78,40 @@ func (p *pool) refresh() {
 	}
 	p.mu.Unlock()
 	if due && live > 0 && room {
-		p.redefined()
+		p.lookSoon()
 	}
+}
+
+// lookSoon has a connection made that shows what sessions begin with: when the transaction that changed it may be over.
+func (p *pool) lookSoon() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.looking && !p.closed {
+		p.looking = true
+		time.AfterFunc(lookAfter, p.look)
+	}
+}
+
+// lookAfter is how long a statement that changes what sessions begin with may take until its change is seen.
+const lookAfter = 200 * time.Millisecond
+
+func (p *pool) look() {
+	p.mu.Lock()
+	p.looking = false
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		return
+	}
+	ctx, cancel := context.WithTimeout(closing{p.done}, cancelWithin)
+	defer cancel()
+	conn, err := p.connect(ctx)
+	if err != nil {
+		p.server.log.Warn("what sessions begin with could not be looked at", "database", p.name.database, "error", err)
+		return
+	}
+	conn.Close()
+	p.heed(conn)
 }
 
 // changedSides tells whether the server was promoted while the connection was open. Who has one that is in use keeps it; the

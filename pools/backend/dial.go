@@ -72,7 +72,7 @@ func (t *Target) connect(ctx context.Context, config *pgconn.Config, ask asking)
 	defer cancel()
 	c, err := handOver(ctx, pg, ask)
 	if err != nil {
-		_ = pg.Conn().Close()
+		abandon(pg)
 		return nil, newError(err)
 	}
 	// A copy, since pgconn may still be giving up another host's connection with the first one.

@@ -83,6 +83,15 @@ func (t *Target) In(database string) *Target {
 	return &other
 }
 
+// Place tells targets of the same database of the same server from others, whoever connects.
+func (t *Target) Place() string {
+	place := net.JoinHostPort(t.config.Host, strconv.Itoa(int(t.config.Port)))
+	for _, f := range t.config.Fallbacks {
+		place += "," + net.JoinHostPort(f.Host, strconv.Itoa(int(f.Port)))
+	}
+	return place + "/" + t.Database()
+}
+
 // User is the name that the server sees.
 func (t *Target) User() string { return t.config.User }
 

@@ -49,12 +49,29 @@ func (s *scan) candidate() {
 		s.touches |= touch
 	}
 	s.touches |= touch & TouchLinks // dblink may be in any schema
-	locks, leaves := s.reader.userFunction(schema, name)
-	if leaves {
-		s.touches |= TouchFunction
+	s.callUser(schema, name)
+}
+
+// callUser notes a call of what may be a function of the user's. One without a schema may be in any, by the search path.
+func (s *scan) callUser(schema, name []byte) {
+	locks := false
+	list := s.reader.users[string(name)]
+	for i := range list {
+		if f := &list[i]; f.Schema == "" || len(schema) == 0 || f.Schema == string(schema) {
+			locks = locks || f.Locks
+			s.does(f)
+		}
 	}
 	if locks {
 		s.call(Unknown, name)
+	}
+}
+
+// does notes what a function does besides locks.
+func (s *scan) does(f *Function) {
+	s.touches |= f.Touches
+	for _, name := range f.Settings {
+		s.setting(Setting{Name: name})
 	}
 }
 

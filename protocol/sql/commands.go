@@ -75,14 +75,12 @@ func (s *scan) do() {
 	}
 }
 
-// scanBody looks for calls, of lock functions and of set_config, in the body of a DO block. What it quotes again is not looked into.
+// scanBody looks into the body of a DO block. Lock functions in what it quotes again are not looked for.
 func (s *scan) scanBody(t token) {
 	inside, offset := s.content(t)
 	b := scan{reader: s.reader, live: true, body: true, trace: s.trace}
 	b.lexer.begin(inside, s.dialect)
-	for b.next() {
-		b.consider()
-	}
+	b.inside(maxQuoted)
 	s.effects |= b.effects
 	s.touches |= b.touches
 	s.unit.Settings = append(s.unit.Settings, b.unit.Settings...)

@@ -14,7 +14,9 @@ func (s *scan) create() {
 		s.touches |= TouchTemp
 	}
 	materialized := s.is(s.back(1), "materialized")
-	s.define()
+	if !temporary { // a temporary table's callers are its own session's
+		s.define(false)
+	}
 	switch {
 	case s.on("table"), s.on("view") && materialized:
 		s.createTable()
@@ -42,19 +44,24 @@ func (s *scan) modifies() bool {
 var createModifiers = setOf("or", "replace", "global", "local", "temp", "temporary", "unlogged", "recursive",
 	"materialized", "constraint", "unique", "trusted", "procedural", "default", "event")
 
-// define notes a definition of what the last token names the kind of.
-func (s *scan) define() {
-	if s.tok.kind != word {
+// define notes a definition of what the last token names the kind of. A caller of functions matters where there are some
+// that leave anything; fewer callers never matter.
+func (s *scan) define(drop bool) {
+	if s.tok.kind != word || !s.live {
 		return
 	}
 	var b nameBuffer
-	if s.live && definitions[string(s.name(s.tok, &b))] {
+	name := string(s.name(s.tok, &b))
+	if definitions[name] || !drop && s.reader.leaves && callers[name] {
 		s.touches |= TouchDefinition
 	}
 }
 
 var definitions = setOf("function", "procedure", "routine", "aggregate", "extension", "schema", "role", "user", "group",
 	"database", "owned")
+
+// callers are what may call functions that no text names.
+var callers = setOf("table", "view", "trigger", "rule", "policy", "domain", "operator", "cast", "index")
 
 // createTable reads CREATE TABLE from its name on, as far as an AS that is followed by a query.
 func (s *scan) createTable() {
@@ -102,7 +109,7 @@ func (s *scan) createRoutine() {
 func (s *scan) alter() {
 	s.changesSchema()
 	s.next()
-	s.define()
+	s.define(false)
 	if !s.on("table") && !s.on("domain") {
 		s.administer(Alter)
 		s.skip()

@@ -10,15 +10,12 @@ import (
 // Reader reads texts. It knows which functions take locks; it does not change after NewReader, and may be used by
 // any number of goroutines at once.
 type Reader struct {
-	// users holds the user's own functions that matter, by name.
-	users  map[string][]userFunction
+	// users holds the user's own functions that matter, by name. Without a schema one may be in any.
+	users  map[string][]Function
 	wanted wanted
-}
-
-// userFunction is what a function of the user's does, if it is in the schema; "" is any.
-type userFunction struct {
-	schema        string
-	locks, leaves bool
+	unseen [UnseenAlways + 1]Function // what functions do together that are called without being named
+	hidden bool                       // they do anything
+	leaves bool                       // some function leaves anything behind
 }
 
 // Dialect is what of a session's settings changes how its text is read.
@@ -27,11 +24,11 @@ type Dialect struct {
 	Encoding        Encoding // of client_encoding
 }
 
-// NewReader gives a Reader that takes the named functions for lock functions, besides PostgreSQL's own, and those after
-// them for functions that leave something in the server session. A name may have its schema before it, and folds unless
-// it is quoted, as in SQL: "acquire", "app.acquire", `"App".acquire`. The error names the entry that is not such a name.
-func NewReader(functions []string, leaving ...string) (*Reader, error) {
-	r := &Reader{users: make(map[string][]userFunction)}
+// NewReader gives a Reader that takes the named functions for lock functions, besides PostgreSQL's own, and knows what was
+// found out of others. A name may have its schema before it, and folds unless it is quoted, as in SQL: "acquire",
+// "app.acquire", `"App".acquire`. The error names the entry that is not such a name.
+func NewReader(locks []string, found ...Function) (*Reader, error) {
+	r := &Reader{users: make(map[string][]Function)}
 	for name := range lockFunctions {
 		r.want(name)
 	}
@@ -47,16 +44,38 @@ func NewReader(functions []string, leaving ...string) (*Reader, error) {
 	for _, name := range []string{"pg_temp", "pg_temp_1", "pg_temp_12", "pg_temp_123", "pg_temp_1234", "pg_temp_12345"} {
 		r.want(name)
 	}
-	for i, entry := range append(slices.Clone(functions), leaving...) {
+	for _, entry := range locks {
 		schema, name, ok := parseFunction(entry)
 		if !ok {
 			return nil, fmt.Errorf("%q is not the name of a function: want name or schema.name", entry)
 		}
-		leaves := i >= len(functions)
-		r.users[name] = append(r.users[name], userFunction{schema, !leaves, leaves})
-		r.want(name)
+		r.add(Function{Schema: schema, Name: name, Locks: true})
+	}
+	for _, f := range found {
+		if f.Matters() {
+			r.add(f)
+			r.calledUnseen(&f)
+		}
 	}
 	return r, nil
+}
+
+func (r *Reader) add(f Function) {
+	r.users[f.Name] = append(r.users[f.Name], f)
+	r.want(f.Name)
+}
+
+// calledUnseen notes what a function does when nothing names it. Its locks are the transaction's or are found, since a
+// lock pool for all that writes would be none.
+func (r *Reader) calledUnseen(f *Function) {
+	r.leaves = r.leaves || f.Leaves()
+	if all := &r.unseen[f.Unseen]; f.Unseen != UnseenNever {
+		all.Touches |= f.Touches
+		all.Settings = append(all.Settings, f.Settings...)
+		slices.Sort(all.Settings)
+		all.Settings = slices.Compact(all.Settings)
+		r.hidden = r.hidden || all.Touches != 0 || len(all.Settings) > 0
+	}
 }
 
 // want makes the name worth a look. It may be written longer than it is: with doubled quotes, or before it is cut.
@@ -95,17 +114,6 @@ func parseFunction(entry string) (schema, name string, ok bool) {
 			return "", "", false
 		}
 	}
-}
-
-// userFunction tells what a function of the user's does. A call without a schema may mean one in any schema, by the
-// search path.
-func (r *Reader) userFunction(schema, name []byte) (locks, leaves bool) {
-	for _, f := range r.users[string(name)] {
-		if f.schema == "" || len(schema) == 0 || f.schema == string(schema) {
-			locks, leaves = locks || f.locks, leaves || f.leaves
-		}
-	}
-	return locks, leaves
 }
 
 // Read reads a text, without its terminating zero byte. Any bytes will do. It keeps nothing of text, and allocates

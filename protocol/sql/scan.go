@@ -51,9 +51,25 @@ func (s *scan) statement() bool {
 	if verb == Select {
 		s.touches &^= TouchPid // to look at it is not to count on it
 	}
+	if s.reader.hidden {
+		s.unseen(verb)
+	}
 	s.unit.Lock |= s.effects
 	s.unit.Touches |= s.touches
 	return true
+}
+
+// unseen notes what functions do that a statement may call without naming them.
+func (s *scan) unseen(verb Verb) {
+	switch verb {
+	case Begin, Commit, Rollback, RollbackTo, Savepoint, Release, Set, Reset, Show, Prepare, Deallocate, Discard, Listen,
+		Unlisten, Notify, Load:
+		return
+	case Select, Declare, Fetch, Move, Close:
+	default:
+		s.does(&s.reader.unseen[UnseenWrites])
+	}
+	s.does(&s.reader.unseen[UnseenAlways])
 }
 
 // dispatch reads the rest of the statement, after its verb.
@@ -97,7 +113,7 @@ func (s *scan) dispatch(verb Verb) {
 	case Drop:
 		s.touches |= TouchDrop | TouchSchema
 		s.next()
-		s.define()
+		s.define(true)
 		s.administer(Drop)
 		s.skip()
 	default:

@@ -39,8 +39,11 @@ func (s *scan) set() {
 // assign reads the value, whose name was read.
 func (s *scan) assign(name string, local bool) {
 	s.next()
-	if s.on("to") || s.at(s.tok, '=') {
+	switch {
+	case s.on("to") || s.at(s.tok, '='):
 		s.next()
+	case s.body && s.tok.kind == atEnd && !wholeNames[name]:
+		name = "" // what is added to the string may go on with it
 	}
 	op := OpSet
 	// SET TIME ZONE LOCAL and SET NAMES alone mean DEFAULT too.
@@ -49,6 +52,9 @@ func (s *scan) assign(name string, local bool) {
 	}
 	s.setting(Setting{name, local, op})
 }
+
+// wholeNames are the settings that other words than their names stand for.
+var wholeNames = setOf("role", "session_authorization", "timezone", "xmloption", "client_encoding", "search_path")
 
 // settingName reads a name with its dots. Case does not matter in names of settings, quoted or not.
 func (s *scan) settingName() string {
@@ -132,7 +138,11 @@ func (s *scan) openSetting() {
 	l.next()
 	l.next()
 	name := l.tok
-	if !l.next() || name.kind != literal || !l.at(l.tok, ',') {
+	l.next()
+	if l.at(l.tok, ':') && l.next() && l.at(l.tok, ':') && l.next() && l.on("text") {
+		l.next() // as PostgreSQL shows a body that it has parsed
+	}
+	if name.kind != literal || !l.at(l.tok, ',') {
 		name = token{}
 	}
 	if !s.push(frame{setting: true, name: name}) {

@@ -56,6 +56,8 @@ func TestSettingsAreNamedAsTheServerNamesThem(t *testing.T) {
 		{"SELECT set_config('a', 'b', 't')", local("a")},
 		{"SELECT set_config('a', 'b', $1)", set("a")},
 		{"SELECT set_config('a', f(g('b', true)), false OR true)", set("a")},
+		{"SELECT set_config('a'::text, 'b'::text, false)", set("a")},
+		{"SELECT set_config('a'::name || 'b', 'c', false)", set("")},
 		{"SELECT set_config($1, $2, false)", set("")},
 		{"SELECT set_config($1, $2, true)", local("")},
 		{"SELECT set_config(E'\\x61b', 'c', false)", set("ab")},

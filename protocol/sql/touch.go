@@ -31,7 +31,7 @@ const (
 	TouchDefinition                      // what may change which functions take locks, or a role's own settings
 	TouchLinks                           // connections that the server session keeps (dblink_connect)
 	TouchRollbackTo                      // ROLLBACK TO SAVEPOINT
-	TouchFunction                        // a function of the user's that leaves something in the server session
+	TouchFunction                        // what nobody can ask for: kept by a C function, or prepared by a body
 	TouchSchema                          // what tables and other objects there are, or how they are made
 )
 

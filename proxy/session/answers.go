@@ -27,6 +27,9 @@ type serverSide struct {
 	forgets bool            // of the messages in flight some may deallocate statements
 	resets  bool            // of the messages in flight some may give settings their defaults back
 
+	known *Catalog // what was known of functions when it was granted, or when it was last found out what they left
+	alone bool     // when it was granted it held nothing that was not known
+
 	passing  passing
 	rest     int  // bytes still to come of an answer whose beginning is through
 	restDrop bool // and they are not for the client
@@ -264,6 +267,9 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 		return
 	}
 	s.copyIn = false
+	if s.state.defines && (head.kind == protocol.Query && s.tx == 'I' || isCommit(frame)) {
+		s.o.Redefined = max(s.o.Redefined, RedefinedHere) // it may be committed already
+	}
 	if head.has(flagResets) {
 		s.noteResets(head)
 	}
@@ -288,6 +294,10 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 	if head.kind == protocol.Execute {
 		s.srv.flight.pop()
 	}
+}
+
+func isCommit(complete []byte) bool {
+	return bytes.HasPrefix(complete[min(len(complete), protocol.HeadSize):], []byte("COMMIT"))
 }
 
 // functionResult takes what a function called by FunctionCall gave: its length, and its bytes.
@@ -626,6 +636,7 @@ func (s *Session) midMessage() bool { return s.rest > 0 && !s.restDrop }
 // transactionOver takes the end of a transaction.
 func (s *Session) transactionOver() {
 	s.state.transactionOver()
+	s.definesNoMore()
 	s.state.agreed = s.state.told
 	s.held.xact = false
 }

@@ -11,10 +11,11 @@ import (
 // clientSide is what has come from the client and is not yet on its way. Each frame is looked at once, in order, as far
 // as it must be to know what it is; it then stays in ahead until it is sent.
 type clientSide struct {
-	view  []byte // within a step: the bytes that are not yet sent
-	kept  []byte // between steps: the same, in memory of our own
-	ahead queue  // the frames at the beginning of view
-	sized int    // their sizes, added up; beyond view's length where the last is not all here
+	view  []byte      // within a step: the bytes that are not yet sent
+	kept  []byte      // between steps: the same, in memory of our own
+	ahead queue       // the frames at the beginning of view
+	with  *sql.Reader // what the first of them was looked at with
+	sized int         // their sizes, added up; beyond view's length where the last is not all here
 
 	stream     int  // bytes still to come of a frame whose beginning is sent
 	streamDrop bool // and they go nowhere
@@ -69,6 +70,9 @@ func (s *Session) look() bool {
 	if size == 0 {
 		s.violation("invalid message length")
 		return false
+	}
+	if s.ahead.len() == 0 {
+		s.with = s.cfg.Catalog().reader
 	}
 	r := request{kind: kind, size: size}
 	body := p[protocol.HeadSize:min(size, len(p))]
@@ -208,7 +212,9 @@ func (s *Session) readParse(r *request, body []byte) bool {
 	if s.skip {
 		return true
 	}
-	st := &statement{name: string(name), body: string(rest), unit: s.readText(text), dialect: s.state.dialect}
+	st := &statement{name: string(name), body: string(rest)}
+	st.readWith, st.dialect = s.cfg.Catalog().reader, s.state.dialect
+	st.unit = st.readWith.Read(text, st.dialect)
 	r.stmt = st
 	s.useNames(r, &st.unit, nil, false)
 	if st.name == "" {
@@ -240,6 +246,7 @@ func (s *Session) readBind(r *request, body []byte, whole bool) bool {
 		r.flags |= flagUnknown
 		return true
 	}
+	s.readAgain(r.stmt)
 	r.lock = s.effects(&r.stmt.unit)
 	s.useNames(r, &r.stmt.unit, nil, false)
 	if bindsNothing(body[len(portal)+1+len(name)+1:]) {
@@ -301,6 +308,7 @@ func (s *Session) readExecute(r *request, body []byte) bool {
 	if st == nil {
 		return true
 	}
+	s.readAgain(st)
 	s.classify(r, &st.unit)
 	r.stmt, r.unit = st, &st.unit
 	s.useNames(r, &st.unit, []byte(st.text()), true)
@@ -419,19 +427,7 @@ func (s *Session) readFunctionCall(r *request, body []byte, whole bool) bool {
 		return false
 	}
 	oid := uint32(body[0])<<24 | uint32(body[1])<<16 | uint32(body[2])<<8 | uint32(body[3])
-	catalog := s.cfg.Catalog()
-	if r.lock = catalog.locks[oid]; catalog.leaves[oid] {
-		r.touches = sql.TouchFunction
-	}
-	if oid == setConfig {
-		r.touches = sql.TouchSettings
-		r.unit = &sql.Unit{Touches: r.touches, Settings: []sql.Setting{{}}} // which, its arguments would tell
-	}
-	if r.lock != 0 {
-		u := sql.Unit{Lock: r.lock, Simple: r.lock&sql.Unknown == 0}
-		u.Columns[0] = r.lock
-		r.unit = &u
-	}
+	s.cfg.Catalog().calls(r, oid)
 	return true
 }
 

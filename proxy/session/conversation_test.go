@@ -9,6 +9,7 @@ import (
 
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/protocol/sql"
 )
 
 // conversation plays the client, the server and the pools of one session, and holds what the session said to each of
@@ -31,14 +32,22 @@ type changes uint64
 func (c *changes) Version() uint64 { return uint64(*c) }
 func (c *changes) Changed()        { *c++ }
 
+// catalogOf makes a catalog of functions of the user's, as they were read at some version of them.
+func catalogOf(t testing.TB, version string, routines ...Routine) *Catalog {
+	t.Helper()
+	lock := Routine{OID: 2880, Routine: sql.Routine{Schema: "pg_catalog", Name: "pg_advisory_lock"}}
+	catalog, err := NewCatalog([]string{"app.acquire"}, &Definitions{Version: version, Routines: append(routines, lock)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return catalog
+}
+
 // newConversation gives a session that has been welcomed and is idle.
 func newConversation(t *testing.T, change ...func(*Config)) *conversation {
 	t.Helper()
 	c := &conversation{t: t, now: time.Unix(1000, 0)}
-	catalog, err := NewCatalog([]string{"app.acquire"}, []Function{{OID: 2880, Schema: "pg_catalog", Name: "pg_advisory_lock"}, {OID: 9000, Schema: "app", Name: "tenant", Leaves: true}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	catalog := catalogOf(t, "", Routine{OID: 9000, Routine: sql.Routine{Schema: "app", Name: "tenant", Language: "c"}})
 	cfg := &Config{
 		Catalog: func() *Catalog { return catalog }, Schema: &c.schema, LockTimeout: 30 * time.Second, IdleTimeout: 30 * time.Second,
 		MaxStatement: 1 << 20, MaxBuffer: 64 << 10,

@@ -21,12 +21,19 @@ const maxUnitsAhead = 64
 // attach takes a granted server into use: the session's settings and its BEGIN go before the unit.
 func (s *Session) attach() {
 	s.phase = attached
-	s.srv.dirty = true
+	s.takesOver()
 	s.state.transactionOver()
 	s.tie()
 	if s.goodbye {
 		return
 	}
+	if s.with != s.known.reader {
+		s.lookAgain() // what it calls may be another matter now
+		if s.lookThroughUnit(); s.phase != attached {
+			return
+		}
+	}
+	s.renew()
 	s.putSettings(s.unitLocks())
 	if len(s.begin) == 0 {
 		return
@@ -37,6 +44,24 @@ func (s *Session) attach() {
 		s.sendQuery(forBegin, `ROLLBACK TO SAVEPOINT "lockproxy: the transaction was lost"`)
 	}
 	s.begin, s.failed = s.begin[:0], false
+}
+
+// takesOver notes how the granted server and the catalog stand.
+func (s *Session) takesOver() {
+	s.known = s.cfg.Catalog()
+	s.alone, s.srv.dirty = !s.srv.dirty, true
+}
+
+// renew resets a server on which functions may have run of which nobody knew: whose what they left is cannot be told.
+func (s *Session) renew() {
+	if s.srv.resets == s.known.resets {
+		return
+	}
+	s.srv.resets = s.known.resets
+	if s.srv.recent.next > 0 {
+		s.sendQuery(forSettings, "DISCARD ALL")
+		s.srv.forget()
+	}
 }
 
 // tie pins the session from the start where the pool mode says so.
@@ -361,6 +386,7 @@ func (s *Session) begins(r *request) {
 		s.touch(r)
 		s.schemaTouched(r.touches)
 	}
+	s.state.opaque = s.state.opaque || s.known.doubt != certain
 	s.resets = s.resets || s.client.Settings != nil && r.has(flagResets)
 }
 

@@ -35,6 +35,10 @@ func (s *Session) settled() bool {
 		s.putBack()
 		return false
 	}
+	if s.o.Redefined != NotRedefined || s.cfg.Catalog().doubt == unread {
+		return false // what was called will be known
+	}
+	s.recall()
 	if s.held.unsure && s.ask() {
 		return false
 	}
@@ -257,6 +261,7 @@ func (s *Session) clean() bool {
 		s.sendQuery(forCleaning, "ROLLBACK")
 		return false
 	}
+	s.recall()
 	st := &s.state
 	switch {
 	case st.pins != 0 || st.opaque || st.everything || st.resetAll || len(st.touched) > 0:

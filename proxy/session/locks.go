@@ -186,6 +186,9 @@ func (s *Session) ask() bool {
 		s.heard.asked = true
 		s.heard.audit = !s.held.unsure && !s.state.opaque
 	}
+	if s.state.opaque || due {
+		text = append(text, s.known.question...)
+	}
 	if s.state.pins&askable != 0 && s.state.pinsUnsure || s.state.opaque {
 		text = append(text, askPins...)
 	}
@@ -255,6 +258,11 @@ func (s *Session) touchHidden() {
 			}
 		}
 	}
+	for _, name := range s.known.settings {
+		if hidden(name) {
+			s.touchName(name)
+		}
+	}
 }
 
 // settingsReset takes over RESET and RESET ALL: a startup parameter is the session's default.
@@ -285,6 +293,7 @@ type heard struct {
 	here     sql.Touch // pins whose state is there
 	named    bool      // all prepared statements with names of clients' are told
 	names    []Setting // the statements' names and texts
+	version  string    // of the functions
 	settings []told
 }
 
@@ -303,6 +312,8 @@ func (s *Session) hear(frame []byte) {
 	switch string(which) {
 	case "l":
 		s.heard.locks, _ = strconv.Atoi(string(first))
+	case "f":
+		s.heard.version = string(first) + " " + string(second)
 	case "p":
 		s.heard.pins(string(first), string(second))
 	case "n":
@@ -350,7 +361,22 @@ func (s *Session) answered() {
 	if h.named {
 		s.namesHeard(h.names)
 	}
+	if h.every && s.alone {
+		s.srv.resets = s.known.resets // all that is there is known
+	}
 	s.settingsAgreed()
+	if h.version != "" && h.version != s.known.version && s.cfg.Catalog() == s.known {
+		s.redefined()
+	}
+}
+
+// redefined says that the server has other functions than the catalog. It says so once in a while only: should the server
+// that is read be another one, that helps nobody.
+func (s *Session) redefined() {
+	if s.known.doubt == certain && s.now.Sub(s.srv.differed) >= auditEvery {
+		s.srv.differed = s.now
+		s.o.Redefined = RedefinedElsewhere
+	}
 }
 
 // ours tells whether a setting is as we put it in place on a lock backend, and so is not the client's.

@@ -41,6 +41,7 @@ func (s *Session) useNames(r *request, u *sql.Unit, text []byte, run bool) {
 		case sql.OpPrepare:
 			if use.after == nil {
 				use.after = preparedBySQL(&op, text, u.Statements)
+				use.after.readWith, use.after.dialect = s.cfg.Catalog().reader, s.state.dialect
 			}
 		case sql.OpExecute:
 			s.executes(r, &op, st)
@@ -91,6 +92,7 @@ func (s *Session) executes(r *request, op *sql.PreparedOp, st *statement) {
 	if !op.Runs || st == nil {
 		return
 	}
+	s.readAgain(st)
 	r.lock |= st.unit.Lock
 	r.touches |= st.unit.Touches &^ sql.TouchPrepare
 	if r.unit != nil && len(st.unit.Settings) > 0 {
@@ -107,9 +109,14 @@ func preparedBySQL(op *sql.PreparedOp, text []byte, statements int) *statement {
 		text = text[op.Text.From:op.Text.To]
 	}
 	st := &statement{name: op.Name, source: string(text)}
-	st.unit = sql.Unit{Lock: op.Effects, Touches: op.Touches, Settings: op.Settings}
+	st.unit = preparedUnit(op)
 	st.batch = inNoBatch
 	return st
+}
+
+// preparedUnit gives what running a statement does that SQL's PREPARE kept.
+func preparedUnit(op *sql.PreparedOp) sql.Unit {
+	return sql.Unit{Lock: op.Effects, Touches: op.Touches, Settings: op.Settings}
 }
 
 // inNoBatch is the batch of what a simple query prepares: nothing else can be in it.

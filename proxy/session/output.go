@@ -7,15 +7,16 @@ import (
 	"github.com/lockproxy/lockproxy/protocol"
 )
 
-// Output is what one step wants done, in this order: bytes to the server, bytes to the client, then the actions. It
+// Output is what one step wants done, in this order: what Redefined says; bytes to the server, bytes to the client, then the actions. It
 // belongs to the caller, which reuses it from step to step and for any session.
 type Output struct {
 	Server  [][]byte // for the server; parts may lie in the bytes that the step was given
 	Client  [][]byte // for the client, likewise
 	Actions []Action
 
-	Transactions int      // how many of the client's ended on a server
-	Pinned       []string // why those ran on a server that the session keeps, a reason once for each
+	Redefined    Redefinition // to be known before anything else of the output; answered by Reconsider
+	Transactions int          // how many of the client's ended on a server
+	Pinned       []string     // why those ran on a server that the session keeps, a reason once for each
 
 	scratch []byte
 }
@@ -26,7 +27,7 @@ func (o *Output) Reset() {
 	clear(o.Client)
 	clear(o.Actions)
 	o.Server, o.Client, o.Actions = o.Server[:0], o.Client[:0], o.Actions[:0]
-	o.Transactions, o.Pinned = 0, o.Pinned[:0]
+	o.Redefined, o.Transactions, o.Pinned = NotRedefined, 0, o.Pinned[:0]
 	if cap(o.scratch) > maxScratch {
 		o.scratch = nil
 	}
@@ -64,9 +65,18 @@ const (
 	Stray                        // advisory locks were found that no session holds; Remove follows
 	ReadsSequences               // the client asked for what nextval left in its session, in an earlier transaction
 	Notifies                     // the client sends a notification
-	Redefined                    // a statement ran that may have changed which functions take locks
 	Vacate                       // a statement is on its way that waits until nobody else is connected to Database
 	Redefault                    // a statement is on its way that changes the settings that sessions of Role in Database begin with
+)
+
+// Redefinition says that functions may have changed: which take locks, or what else they leave. Until the catalog has been
+// read again no server is to be granted.
+type Redefinition uint8
+
+const (
+	NotRedefined       Redefinition = iota
+	RedefinedHere                   // a transaction of the session's may have done it, and is over
+	RedefinedElsewhere              // it was done where nobody saw it, and the new ones may have run since
 )
 
 // Reason says why a server or a client is closed.

@@ -26,8 +26,10 @@ type Server struct {
 	}
 	leftover bool      // a statement of ours that was for once may be there: an error came before its Close
 	advanced *Client   // whose statements moved sequences last; nil: nobody's, as far as is known
+	differed time.Time // when its functions were last found to be others than the catalog's
 	audited  time.Time // when it was last seen to hold no lock that it should not
 	dirty    bool      // used since then
+	resets   int       // the catalog's when it was last known what is there
 	recent   recentTexts
 }
 

@@ -201,7 +201,8 @@ func (s *Session) Granted(o *Output, now time.Time, srv *Server, kind pools.Kind
 		return
 	}
 	if s.phase == starting {
-		s.srv.dirty = true
+		s.takesOver()
+		s.renew()
 		s.putSettings(false)
 		return
 	}
@@ -249,6 +250,9 @@ func (s *Session) refuseWaiting(e *protocol.Error) {
 		s.refuseNext(e)
 	}
 }
+
+// Reconsider answers Redefined: Catalog gives what is known now.
+func (s *Session) Reconsider(o *Output, now time.Time) { s.step(o, now)() }
 
 // Tick lets the time pass: it is due at Deadline.
 func (s *Session) Tick(o *Output, now time.Time) {
@@ -350,6 +354,7 @@ func (s *Session) letGo() {
 	if s.cancelling {
 		s.strayCancels++
 	}
+	s.definesNoMore()
 	s.srv = nil
 	s.serverSide = serverSide{}
 	if s.ahead.len() == 0 {

@@ -35,6 +35,7 @@ type serverState struct {
 	unclear    bool // something failed meanwhile, or was rolled back
 	everything bool // names that the text did not tell: all settings are to be asked
 	opaque     bool // a statement ran that may have left anything, locks as well
+	defines    bool // the transaction may change functions
 
 	local      *Settings // in place until the end of the transaction, on a lock backend
 	isLocal    bool
@@ -108,7 +109,7 @@ func (s *Session) touch(r *request) {
 		s.do(Action{Op: Notifies})
 	}
 	if t.Has(sql.TouchDefinition) {
-		s.do(Action{Op: Redefined})
+		s.state.defines, s.state.opaque = true, true // until its end nobody knows what its functions are
 		s.tellOthers(r.unit)
 	}
 	if t.Has(sql.TouchDiscardAll) || t.Has(sql.TouchDeallocate) {
@@ -246,7 +247,9 @@ func (s *Session) putSettings(locks bool) {
 	want := s.wanted(locks)
 	if want.Equal(s.srv.settings) {
 		s.srv.settings = want
-		s.tellReported()
+		if s.srv.flight.len() == 0 { // else what is reported is still to come
+			s.tellReported()
+		}
 		return
 	}
 	if encoding, ok := want.Get("client_encoding"); ok {
@@ -344,6 +347,27 @@ func (s *Session) runInBatch(text []byte, why purpose) {
 func (st *serverState) transactionOver() {
 	st.advanced = false
 	st.local, st.isLocal, st.localKnown = nil, false, true
+}
+
+// definesNoMore says that the functions may have changed which the transaction that ends has defined.
+func (s *Session) definesNoMore() {
+	if s.state.defines {
+		s.state.defines = false
+		s.o.Redefined = max(s.o.Redefined, RedefinedHere)
+	}
+}
+
+// recall has what ran since the server was granted asked about where functions have changed meanwhile. Where nobody saw
+// that they did, others may have left here what is found now: then the server is reset before it is used again.
+func (s *Session) recall() {
+	now := s.cfg.Catalog()
+	if now == s.known {
+		return
+	}
+	if s.alone || now.resets == s.known.resets {
+		s.state.opaque = true
+	}
+	s.known = now
 }
 
 // discarded takes over what DISCARD ALL does to a session.

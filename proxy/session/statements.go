@@ -27,7 +27,8 @@ type statement struct {
 	source string // of SQL's PREPARE: the whole statement; "" of a Parse message
 	unit   sql.Unit
 
-	dialect sql.Dialect // that its text is read in
+	readWith *sql.Reader // its text, for unit
+	dialect  sql.Dialect // then
 
 	making
 	// Servers share statements under names of ours by key. Another search_path, role or date style gives the same
@@ -75,6 +76,27 @@ func (st *statement) text() string {
 	}
 	text, _, _ := strings.Cut(st.body, "\x00")
 	return text
+}
+
+// readAgain has a statement's text read again where functions have changed since. One that is under way is left as it
+// was, and what it did is asked.
+func (s *Session) readAgain(st *statement) {
+	reader := s.cfg.Catalog().reader
+	if st.readWith == reader {
+		return
+	}
+	for i := 0; s.srv != nil && i < s.srv.flight.len(); i++ {
+		if s.srv.flight.at(i).unit == &st.unit {
+			s.state.opaque = true
+			return
+		}
+	}
+	st.readWith = reader
+	unit := reader.Read([]byte(st.text()), st.dialect)
+	if st.source != "" {
+		unit = preparedUnit(&unit.Prepared[0])
+	}
+	st.unit = unit
 }
 
 // ourNames begin the names of prepared statements that we make on servers.

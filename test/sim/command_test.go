@@ -223,6 +223,8 @@ func (x *execution) asks(e *engine) (tag string, err *protocol.Error) {
 		rows = append(rows, row)
 	case vAskActing: // nobody is anybody else here
 		rows = append(rows, []*string{yes("s"), yes(x.st.name), nil})
+	case vAskVersion:
+		rows = append(rows, []*string{yes("f"), yes(e.version()), nil})
 	case vAskPins:
 		channels := map[bool]string{true: "1", false: "0"}[e.listening]
 		rows = append(rows, []*string{yes("p"), yes("0"), yes(channels + " 0")})

@@ -59,6 +59,7 @@ type hooks struct {
 	fault   func(at moment) *protocol.Error
 	publish func(rows []string) // a transaction committed
 	pid     func() string
+	version func() string                 // of the functions
 	frozen  func(then, now string) string // what a text meant then, when it was prepared
 	parsed  func() bool                   // whether a Parse is answered well in a failed transaction
 	strange func(what string)             // it does not understand

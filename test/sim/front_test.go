@@ -49,6 +49,9 @@ const flushWithin = 2 * time.Second
 func (f *front) step(run func(s *session.Session, o *session.Output, now time.Time)) {
 	o := &f.w.output
 	run(f.session, o, f.w.now)
+	if o.Redefined != session.NotRedefined {
+		f.w.redefined(o.Redefined)
+	}
 	f.write(o)
 	for i := range o.Actions {
 		f.act(&o.Actions[i])

@@ -39,6 +39,7 @@ const (
 	vAskActing
 	vAskPins
 	vAskNames
+	vAskVersion
 )
 
 // statement is one statement of a text.
@@ -78,7 +79,7 @@ func (s *statement) exits() bool {
 // hasRows tells whether the statement gives rows.
 func (s *statement) hasRows() bool {
 	switch s.verb {
-	case vSelect, vShow, vAskLocks, vAskSettings, vAskSetting, vAskActing, vAskPins, vAskNames:
+	case vSelect, vShow, vAskLocks, vAskSettings, vAskSetting, vAskActing, vAskPins, vAskNames, vAskVersion:
 		return true
 	}
 	return false
@@ -356,6 +357,7 @@ const (
 	questionActing   = "s , %s , case when pg_catalog . current_setting ( %s ) operator ( pg_catalog . < > ) "
 	questionPins     = "p , ( select pg_catalog . count ( * ) from pg_catalog . pg_depend where refclassid operator ( pg_catalog . = ) "
 	questionNames    = "n , name , statement from pg_catalog . pg_prepared_statements where name operator ( pg_catalog . ! ~ ) ^lockproxy_"
+	questionVersion  = "f , pg_catalog . concat ( ( select pg_catalog . concat ( pg_catalog . count ( * ) , "
 	questionSettings = "s , name , setting from pg_catalog . pg_settings where source operator ( pg_catalog . = ) session"
 )
 
@@ -371,6 +373,8 @@ func (r *reader) question() *statement {
 	switch text := strings.Join(texts, " "); {
 	case strings.HasPrefix(text, strings.ReplaceAll(questionActing, "%s", r.words[2].text)):
 		s.verb, s.name = vAskActing, r.words[2].text
+	case strings.HasPrefix(text, questionVersion):
+		s.verb = vAskVersion
 	case strings.HasPrefix(text, questionPins):
 		s.verb = vAskPins
 	case text == questionNames:

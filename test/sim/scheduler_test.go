@@ -42,6 +42,7 @@ const (
 	poolDial
 	poolTick
 	cancelHits
+	functionsRead
 	actCount
 )
 
@@ -89,6 +90,7 @@ func (w *world) enabled(list []deed) []deed {
 	for i := range w.cancels {
 		add(true, 4, cancelHits, i)
 	}
+	add(w.definitions.reading, 1, functionsRead, 0)
 	next := w.pair.Next()
 	add(!next.IsZero() && !w.now.Before(next), 8, poolTick, 0)
 	return list
@@ -154,6 +156,8 @@ func (w *world) perform(d deed) {
 		w.collect()
 	case cancelHits:
 		w.cancelGoesOn(i)
+	case functionsRead:
+		w.readingEnds()
 	}
 }
 
@@ -281,6 +285,8 @@ func (w *world) disturb() {
 		}
 	case n < p.deaths+p.cancels+p.vanish+p.upheavals:
 		w.upheave()
+	case n < p.deaths+p.cancels+p.vanish+p.upheavals+p.changes:
+		w.redefine()
 	case n > 9990:
 		w.audit()
 	}

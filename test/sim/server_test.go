@@ -32,7 +32,8 @@ func newServer(w *world, pid int) *server {
 	v.engine = newEngine(hooks{
 		now: func() time.Time { return w.now }, emit: v.emit, free: v.free, fault: v.fault, publish: w.publish,
 		pid: func() string { return fmt.Sprint(pid) }, strange: w.strange,
-		parsed: func() bool { return false }, frozen: func(then, _ string) string { return then },
+		version: func() string { return fmt.Sprint(w.definitions.version) },
+		parsed:  func() bool { return false }, frozen: func(then, _ string) string { return then },
 	}, standardValues())
 	return v
 }

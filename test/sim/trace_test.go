@@ -34,7 +34,7 @@ func (t *trace) String() string {
 var operations = map[session.Op]string{
 	session.Checkout: "checkout", session.Promote: "promote", session.Leave: "leave", session.Release: "release",
 	session.Remove: "remove", session.Hold: "hold", session.CancelServer: "cancel", session.CloseClient: "close client",
-	session.Pinned: "pinned", session.Welcomed: "welcomed", session.Stray: "stray", session.Redefined: "redefined",
+	session.Pinned: "pinned", session.Welcomed: "welcomed", session.Stray: "stray", session.ReadsSequences: "reads sequences",
 }
 
 func describe(a *session.Action) string {
@@ -73,6 +73,8 @@ type tally struct {
 	left    int
 	gates   int
 	stops   int
+
+	redefined [session.RedefinedElsewhere + 1]int
 }
 
 func (t *tally) add(o *tally) {
@@ -82,6 +84,9 @@ func (t *tally) add(o *tally) {
 	for code, n := range o.errors {
 		t.errors[code] += n
 	}
+	for how := range t.redefined {
+		t.redefined[how] += o.redefined[how]
+	}
 	t.deaths, t.cancels, t.left, t.gates, t.stops = t.deaths+o.deaths, t.cancels+o.cancels, t.left+o.left, t.gates+o.gates, t.stops+o.stops
 }
 
@@ -90,8 +95,8 @@ func (t *tally) String() string {
 	for op := pools.Granted; op <= pools.CloseWanted; op++ {
 		fmt.Fprintf(&b, "%d %v, ", t.events[op], op)
 	}
-	return fmt.Sprintf("%sSQLSTATEs %v, %d servers died, %d cancels, %d clients vanished, %d gates, %d stops", &b, t.errors,
-		t.deaths, t.cancels, t.left, t.gates, t.stops)
+	return fmt.Sprintf("%sSQLSTATEs %v, %d servers died, %d cancels, %d clients vanished, %d gates, %d stops, functions changed %v", &b, t.errors,
+		t.deaths, t.cancels, t.left, t.gates, t.stops, t.redefined)
 }
 
 // lacks names what was seen too rarely in a thousand seeds.
@@ -104,6 +109,8 @@ func (t *tally) lacks() (list []string) {
 	for op := pools.Granted; op <= pools.CloseWanted; op++ {
 		few(op.String(), t.events[op], 100)
 	}
+	few("functions that changed before a session's eyes", t.redefined[session.RedefinedHere], 100)
+	few("functions that changed elsewhere", t.redefined[session.RedefinedElsewhere], 100)
 	for _, code := range []string{protocol.TooManyConnections, protocol.QueryCanceled, protocol.LockNotAvailable, deadlockDetected,
 		protocol.ConnectionFailure, protocol.TransactionResolutionUnknown, protocol.AdminShutdown,
 		protocol.IdleInTransactionSessionTimeout} {

@@ -24,10 +24,13 @@ type world struct {
 	pair     *pools.Pair
 	sessions *session.Config
 	welcomes map[string]*session.Settings
-	output   session.Output
-	events   []pools.Event // of the pools, not yet delivered
-	dials    []*pools.Dial // under way
-	cancels  []*cancel     // under way from the proxy to servers
+
+	definitions definitions
+
+	output  session.Output
+	events  []pools.Event // of the pools, not yet delivered
+	dials   []*pools.Dial // under way
+	cancels []*cancel     // under way from the proxy to servers
 
 	apps    []*app
 	fronts  []*front // that have not ended
@@ -67,6 +70,7 @@ type plan struct {
 	vanish      int
 	failedDials int  // percent
 	upheavals   int  // reconfigurations, drains
+	changes     int  // of functions
 	gates       bool // locks gate work on other connections, and nothing but that ends a wait
 	startup     bool
 	sessionMode bool
@@ -97,14 +101,9 @@ func newWorld(seed int64, log *trace) *world {
 		stopped: map[*front]bool{}, pids: 1000, seen: tally{errors: map[string]int{}},
 	}
 	w.drawPlan()
-	catalog, err := session.NewCatalog([]string{"app.acquire"},
-		[]session.Function{{OID: oidLock, Schema: "pg_catalog", Name: "pg_advisory_lock"},
-			{OID: oidUnlock, Schema: "pg_catalog", Name: "pg_advisory_unlock"}})
-	if err != nil {
-		panic(err)
-	}
+	w.newDefinitions()
 	w.sessions = &session.Config{
-		Catalog: func() *session.Catalog { return catalog }, Schema: new(schema), LockTimeout: w.plan.lockTimeout, IdleTimeout: w.plan.idleTimeout,
+		Catalog: func() *session.Catalog { return w.definitions.catalog }, Schema: new(schema), LockTimeout: w.plan.lockTimeout, IdleTimeout: w.plan.idleTimeout,
 		MaxStatement: 1 << 20, MaxBuffer: w.plan.maxBuffer, SessionMode: w.plan.sessionMode,
 	}
 	w.pair = pools.NewPair(w.plan.admin, w.plan.lock)
@@ -130,7 +129,7 @@ func (w *world) drawPlan() {
 		depth: 1 + rare(50, 3), think: r.Intn(60), locks: r.Intn(70), keys: []string{"1", "2", "3", "1,2"}[:1+r.Intn(4)],
 		room: []int{40, 500, 8 << 10, 64 << 10}[r.Intn(4)], maxBuffer: []int{100, 2000, 64 << 10}[r.Intn(3)],
 		piece: []int{3, 40, 500, 64 << 10}[r.Intn(4)], deaths: rare(40, 120), cancels: rare(40, 200), vanish: rare(40, 60),
-		failedDials: rare(30, 60), upheavals: rare(20, 60), startup: r.Intn(2) == 0, sessionMode: r.Intn(8) == 0,
+		failedDials: rare(30, 60), upheavals: rare(20, 60), changes: rare(30, 60), startup: r.Intn(2) == 0, sessionMode: r.Intn(8) == 0,
 		ownTimeouts: rare(30, 60),
 		lockTimeout: time.Duration(r.Intn(4)) * 10 * time.Second, idleTimeout: time.Duration(r.Intn(3)) * 10 * time.Second,
 	}
