@@ -51,8 +51,8 @@ func (s *scan) define(drop bool) {
 		return
 	}
 	var b nameBuffer
-	name := string(s.name(s.tok, &b))
-	if definitions[name] || !drop && s.reader.leaves && callers[name] {
+	name := s.name(s.tok, &b)
+	if definitions[string(name)] || !drop && s.reader.leaves && callers[string(name)] {
 		s.touches |= TouchDefinition
 	}
 }

@@ -24,6 +24,8 @@ type conversation struct {
 	actions []Action
 	srv     *Server
 	schema  changes
+
+	redefined Redefinition
 }
 
 // changes counts those of a schema.
@@ -71,6 +73,7 @@ func (c *conversation) took() {
 		c.client = append(c.client, p...)
 	}
 	c.actions = append(c.actions, c.o.Actions...)
+	c.redefined = max(c.redefined, c.o.Redefined)
 }
 
 func (c *conversation) sends(messages ...[]byte) {

@@ -1,0 +1,165 @@
+package sql
+
+import (
+	"slices"
+	"testing"
+)
+
+func study(t testing.TB, routines ...Routine) []Function {
+	t.Helper()
+	found, err := Study([]string{"app.acquire"}, routines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func TestABodyTellsWhatACallLeaves(t *testing.T) {
+	for _, c := range []struct {
+		body     string
+		touches  Touch
+		settings []string
+	}{
+		{"begin return 1; end", 0, nil},
+		{"begin perform set_config('app.a', x, false); end", 0, []string{"app.a"}},
+		{"begin perform set_config('app.a', x, true); end", 0, nil},
+		{"begin perform set_config('app.a', x, is_local); end", 0, []string{"app.a"}},
+		{"begin perform set_config('app.' || n, x, false); end", 0, []string{""}},
+		{"begin x := pg_catalog.set_config('B', x, false) || set_config('a', x, false); end", 0, []string{"a", "b"}},
+		{"begin set work_mem = '1MB'; end", 0, []string{"work_mem"}},
+		{"begin set local work_mem = '1MB'; end", 0, nil},
+		{"<<a>> set role to x; end", 0, []string{"role"}},
+		{"begin if a then set session a.b to 1; else reset c; end if; end", 0, []string{"a.b", "c"}},
+		{"begin reset all; end", 0, []string{""}},
+		{"set a = 1; select 2", 0, []string{"a"}},
+		{"update t set a = 1", 0, nil},
+		{"begin update t set a = 1 where b; insert into t values (1); end", TouchAdvance, nil},
+		{"begin execute 'set a.b = ' || quote_literal(x); end", TouchDynamic, []string{"a.b"}},
+		{"begin execute 'set a.b = 1'; end", 0, []string{"a.b"}},
+		{"begin execute 'set a.' || x; end", TouchDynamic, []string{""}},
+		{"begin execute 'set a.b' || x; end", TouchDynamic, []string{""}},
+		{"begin execute 'set ' || x; end", TouchDynamic, []string{""}},
+		{"begin execute format('set %I = 1', x); end", TouchDynamic, []string{""}},
+		{"begin execute format('set role %I', x); end", TouchDynamic, []string{"role"}},
+		{"begin execute x; end", TouchDynamic, nil},
+		{"begin return query execute x using y; end", TouchDynamic, nil},
+		{"begin for r in execute 'select 1' loop end loop; end", 0, nil},
+		{"begin execute 'select ' || x; end", TouchDynamic, nil},
+		{"begin execute format('insert into %I values ($1)', x) using y; end", TouchAdvance, nil},
+		{"begin execute format('create table %I (a int)', x); end", 0, nil},
+		{"begin execute format('create %s', x); end", TouchDynamic, nil},
+		{"begin execute $a$select set_config('a', 'b', false)$a$; end", 0, []string{"a"}},
+		{"begin execute 'begin execute ''set a = 1''; end'; end", 0, []string{"a"}},
+		{"begin create temp table x (a int); end", TouchTemp, nil},
+		{"begin execute 'create local temporary table x (a int)'; end", TouchTemp, nil},
+		{"begin create table x (a int); end", 0, nil},
+		{"begin select 1 into temp x; end", TouchTemp, nil},
+		{"begin execute 'listen a'; end", TouchListen, nil},
+		{"begin execute 'load ''a'''; end", TouchLoad, nil},
+		{"begin execute 'declare a cursor with hold for select 1'; end", TouchHold, nil},
+		{"begin execute 'prepare a as select 1'; end", TouchFunction, nil},
+		{"begin perform setseed(0); end", TouchSeed, nil},
+		{"begin perform a.dblink_connect('x'); end", TouchLinks, nil},
+		{"begin execute 'create function a() returns int language sql as '''''; end", TouchDefinition, nil},
+		{"begin perform nextval('a'); return currval('a'); end", TouchAdvance | TouchSequence, nil},
+		{"-- set a = 1\nbegin /* perform set_config('a', 'b', false) */ raise notice 'we set it up'; end", 0, nil},
+	} {
+		f := study(t, Routine{Schema: "app", Name: "f", Language: "plpgsql", Body: c.body})[0]
+		if f.Touches != c.touches || !slices.Equal(f.Settings, c.settings) || f.Locks {
+			t.Errorf("%s: touches %b, settings %q, locks %t", c.body, f.Touches, f.Settings, f.Locks)
+		}
+	}
+}
+
+func TestLanguagesThatNobodyReadsAreTakenForTheWorst(t *testing.T) {
+	for _, c := range []struct {
+		routine Routine
+		touches Touch
+	}{
+		{Routine{Language: "c"}, TouchFunction},
+		{Routine{Language: "c", Extension: true}, 0},
+		{Routine{Language: "internal", Body: "setseed"}, TouchSeed},
+		{Routine{Language: "internal", Body: "upper"}, 0},
+		{Routine{Language: "plpython3u", Body: "return 1"}, TouchDynamic},
+		{Routine{Language: "plv8", Extension: true}, 0},
+		{Routine{Language: ""}, TouchDynamic},
+	} {
+		c.routine.Name = "f"
+		if f := study(t, c.routine)[0]; f.Touches != c.touches {
+			t.Errorf("%+v: %b", c.routine, f.Touches)
+		}
+	}
+}
+
+func TestABodyThatCallsAnotherDoesWhatThatOneDoes(t *testing.T) {
+	body := func(name, text string) Routine { return Routine{Schema: "app", Name: name, Language: "sql", Body: text} }
+	found := study(t, body("a", "select b()"), body("b", "select app.c()"), body("c", "select set_config('x', 'y', false), a()"),
+		body("d", "select other.c()"), body("e", "select app.acquire(1)"), body("g", "select e(); select a()"))
+	for i, want := range []Function{
+		{Settings: []string{"x"}}, {Settings: []string{"x"}}, {Settings: []string{"x"}}, {}, {Locks: true}, {Locks: true, Settings: []string{"x"}},
+	} {
+		if f := &found[i]; !f.equal(&want) {
+			t.Errorf("%s: %+v", f.Name, *f)
+		}
+	}
+	r, err := NewReader(nil, found...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := r.Read([]byte("SELECT app.g(1)"), Dialect{})
+	if u.Lock != Unknown || !slices.Equal(u.Settings, []Setting{{Name: "x"}}) {
+		t.Errorf("a call: %+v", u)
+	}
+	if u := r.Read([]byte("SELECT other.g(1)"), Dialect{}); u.Lock != 0 || u.Settings != nil {
+		t.Errorf("a call of another: %+v", u)
+	}
+}
+
+func TestWhatNoTextNamesIsCalledByWhatMayCallIt(t *testing.T) {
+	trigger := Routine{Name: "t", Language: "plpgsql", Body: "begin perform set_config('t', '', false); end", Unseen: UnseenWrites}
+	view := Routine{Name: "v", Language: "sql", Body: "select set_config('v', '', false)", Unseen: UnseenAlways}
+	writer := Routine{Name: "w", Language: "sql", Body: "select 1; delete from x"}
+	r, err := NewReader(nil, study(t, trigger, view, writer)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string][]string{
+		"SELECT 1": {"v"}, "INSERT INTO x VALUES (1)": {"t", "v"}, "TRUNCATE x": {"t", "v"}, "BEGIN": nil, "SHOW a": nil,
+		"SELECT w()": {"t", "v"}, "DO ''": {"t", "v"}, "PREPARE a AS SELECT 1": nil, "EXECUTE a": {"t", "v"}, "COMMIT": nil,
+	} {
+		u := r.Read([]byte(text), Dialect{})
+		if got := u.lastingSettings(); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestFunctionsThatReadSequencesAreTold(t *testing.T) {
+	for body, want := range map[string]bool{
+		"select lastval()": true, `select pg_catalog."currval" ('a')`: true, "execute 'select CURRVAL(''a'')'": true,
+		"select nextval('a')": false, "select currval from a": false, "select my_currvals(1)": false,
+	} {
+		if f := study(t, Routine{Name: "f", Language: "plpgsql", Body: body})[0]; f.Sequences != want {
+			t.Errorf("%s: %t", body, f.Sequences)
+		}
+	}
+}
+
+func TestNewCallersAreDefinitionsWhereFunctionsLeaveAnything(t *testing.T) {
+	r, err := NewReader(nil, study(t, Routine{Name: "f", Language: "sql", Body: "select set_config('x', 'y', false)"})...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]bool{
+		"CREATE TRIGGER a BEFORE INSERT ON b EXECUTE FUNCTION f()": true, "CREATE VIEW a AS SELECT f()": true,
+		"ALTER TABLE a ALTER b SET DEFAULT f()": true, "CREATE POLICY a ON b USING (f())": true, "CREATE TABLE a (b int)": true,
+		"CREATE TEMP TABLE a (b int)": false, "DROP TABLE a": false, "CREATE SEQUENCE a": false,
+	} {
+		if got := r.Read([]byte(text), Dialect{}).Touches.Has(TouchDefinition); got != want {
+			t.Errorf("%s: %t", text, got)
+		}
+		if read(t, text).Touches.Has(TouchDefinition) {
+			t.Errorf("%s where no function leaves anything", text)
+		}
+	}
+}
