@@ -37,8 +37,9 @@ type definitions struct {
 
 const (
 	readWithin    = 2 * time.Second // how long clients wait for a reading
-	readAgain     = time.Second     // after one that failed
-	keepReading   = time.Second     // how long the connection is kept for the next: migrations change much at once
+	readAgain     = time.Second     // after one that failed; twice as long after the next
+	lastReadAgain = 30 * time.Second
+	keepReading   = time.Second // how long the connection is kept for the next: migrations change much at once
 	abandonWithin = 10 * time.Second
 )
 
@@ -193,7 +194,7 @@ func (d *definitions) follow() {
 			line.Close()
 		}
 	}()
-	for {
+	for failures := 0; ; {
 		overdue := time.AfterFunc(readWithin, d.goOnBlind)
 		err := d.read(ctx, &line)
 		overdue.Stop()
@@ -201,7 +202,8 @@ func (d *definitions) follow() {
 		if err != nil {
 			d.server.log.Warn("the functions that take locks could not be read again", "error", err)
 			d.goOnBlind()
-			wait = readAgain
+			wait = min(readAgain<<failures, lastReadAgain)
+			failures = min(failures+1, 10)
 		}
 		d.settle()
 		if !d.another(wait) {

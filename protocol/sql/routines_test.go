@@ -40,6 +40,7 @@ func TestABodyTellsWhatACallLeaves(t *testing.T) {
 		{"begin execute 'set a.b' || x; end", TouchDynamic, []string{""}},
 		{"begin execute 'set ' || x; end", TouchDynamic, []string{""}},
 		{"begin execute format('set %I = 1', x); end", TouchDynamic, []string{""}},
+		{"begin execute format('set app.%I = 1', x); end", TouchDynamic, []string{""}},
 		{"begin execute format('set role %I', x); end", TouchDynamic, []string{"role"}},
 		{"begin execute x; end", TouchDynamic, nil},
 		{"begin return query execute x using y; end", TouchDynamic, nil},

@@ -286,3 +286,58 @@ func TestTheQuestionCountsCallersOfWhatMattersAlone(t *testing.T) {
 		t.Errorf("%s answered %q", c.question, c.version)
 	}
 }
+
+func TestWhatATransactionDefinedAndDroppedAgainIsAskedAbout(t *testing.T) {
+	l := newLibrary(t, "1")
+	l.sends(query("begin; create function f() returns int language sql as ''; select f(); drop function f; commit"))
+	l.granted(pools.Admin)
+	l.answers(complete("BEGIN"), complete("CREATE FUNCTION"), row("x"), selected, complete("DROP FUNCTION"), complete("COMMIT"), ready('I'))
+	l.server, l.client = nil, nil
+	l.reconsiders()
+	l.wantAsked("though no catalog ever has it", askAll)
+}
+
+func TestADefinitionIsToldBeforeItsFirstAnswer(t *testing.T) {
+	l := newLibrary(t, "1")
+	l.sends(query("create function f() returns int language sql as ''"))
+	l.granted(pools.Admin)
+	l.answers(complete("CREATE FUNCTION"))
+	l.wantRedefined("others see it already", RedefinedHere)
+}
+
+func TestAStatementThatLocksByNowIsGrantedALockBackend(t *testing.T) {
+	l := newLibrary(t, "1")
+	l.sends(parse("s", "select app.locks()"), sync())
+	l.granted(pools.Admin)
+	l.answers(parsed, ready('I'))
+	l.client, l.server, l.actions = nil, nil, nil
+	locks := Routine{OID: 9002, Routine: sql.Routine{Schema: "app", Name: "locks", Language: "sql", Body: "select pg_advisory_lock(1)"}}
+	l.catalog = catalogOf(t, "2", locks)
+	l.sends(bind("", "s"), execute(""), sync())
+	l.granted(pools.Lock)
+}
+
+func TestWhatOthersMayHaveLeftIsNobodys(t *testing.T) {
+	l := newLibrary(t, "1")
+	l.exchangeFirst()
+	l.sends(query("select 2"))
+	l.again(pools.Admin)
+	l.server = nil
+	l.catalog = catalogOf(t, "2", setsTenant).After(1)
+	l.answers(row("2"), selected, ready('I'))
+	l.client = nil
+	l.wantRelease("it is not asked for, and goes before the next session")
+}
+
+func TestAServerThatIsResetReportsWhatItReportsThen(t *testing.T) {
+	l := newLibrary(t, "1")
+	l.exchangeFirst()
+	l.srv.Reported = l.srv.Reported.With("application_name", "another's")
+	l.catalog = catalogOf(t, "2").After(1)
+	l.sends(query("select 3"))
+	l.again(pools.Admin)
+	l.server = nil
+	l.wantNothing("what was another's goes with the reset")
+	l.answers(complete("DISCARD ALL"), protocol.AppendParameterStatus(nil, "application_name", "its own"), ready('I'))
+	l.wantClient("as it is then", protocol.AppendParameterStatus(nil, "application_name", "its own"))
+}
