@@ -313,7 +313,7 @@ func TestAStatementThatLocksByNowIsGrantedALockBackend(t *testing.T) {
 	l.client, l.server, l.actions = nil, nil, nil
 	locks := Routine{OID: 9002, Routine: sql.Routine{Schema: "app", Name: "locks", Language: "sql", Body: "select pg_advisory_lock(1)"}}
 	l.catalog = catalogOf(t, "2", locks)
-	l.sends(bind("", "s"), execute(""), sync())
+	l.sends(bind("", "s"), message(protocol.Flush, "")) // its Execute will follow
 	l.granted(pools.Lock)
 }
 
