@@ -266,6 +266,9 @@ func (s *Session) answerUnit(e *protocol.Error) {
 		s.abandon()
 	}
 	s.undoAhead()
+	if s.ahead.len() > 0 && s.ahead.front().kind == protocol.Query {
+		s.unnamed = nil // a query that fails destroys it as well
+	}
 	s.skip = true
 	for s.skip && s.ahead.len() > 0 {
 		r, _ := s.take(true)
