@@ -23,9 +23,10 @@ func upstreamSuites() []suite {
 
 // ownTests are the tests of a driver, fetched and built.
 type ownTests struct {
-	list  string                                                               // the file in upstream/ with those that must differ
-	setup []string                                                             // SQL, a command each
-	run   func(ctx context.Context, at place, only []string) (outcomes, error) // the tests of these names; nil means all
+	list  string   // the file in upstream/ with those that must differ
+	setup []string // SQL, a command each
+	// run runs all of them, or, if names are given, no fewer than those: what others leave behind is a part of a test.
+	run func(ctx context.Context, at place, only []string) (outcomes, error)
 }
 
 // outcomes are what came of tests, by name: pass, fail or skip.
@@ -134,7 +135,7 @@ func (s *stage) runDirectly(ctx context.Context, tests *ownTests, only []string)
 }
 
 // judge tells which failures are lockproxy's fault: not those of tests that the list names, nor of those that fail
-// directly as well. One that passes when it is run again, with fewer beside it, depends on the machine's load.
+// directly as well. One that passes when all is run again depends on how busy the machine is.
 type judge struct {
 	expected               map[string]string // the list: the reason by the name of a test
 	through, again, direct outcomes

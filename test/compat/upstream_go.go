@@ -36,7 +36,7 @@ func pgxTests(ctx context.Context, s *stage) (*ownTests, error) {
 func pqTests(ctx context.Context, s *stage) (*ownTests, error) {
 	suite := &goTests{
 		stage: s, module: "github.com/lib/pq", version: "v1.12.3", root: "pq", parallel: 2,
-		packages: []string{".", "hstore"}, environment: place.environment,
+		packages: []string{".", "hstore"}, environment: func(place) []string { return nil },
 	}
 	var setup []string
 	for _, role := range []string{"pqgo SUPERUSER", "pqgossl", "pqgosslcert", "pqgopassword", "pqgoscram", "pqgomd5"} {
@@ -98,7 +98,7 @@ func (g *goTests) fetch(ctx context.Context, dir string) error {
 func (g *goTests) run(ctx context.Context, at place, only []string) (outcomes, error) {
 	all := outcomes{}
 	for _, pkg := range g.packages {
-		tests, err := g.wanted(ctx, pkg, only)
+		tests, err := g.wanted(ctx, at, pkg, only)
 		if err != nil {
 			return nil, err
 		}
@@ -117,19 +117,28 @@ func (g *goTests) prefix(pkg string) string {
 	return pkg + "."
 }
 
-// wanted are the tests of a package, without parts of tests: all of them, or those that only names.
-func (g *goTests) wanted(ctx context.Context, pkg string, only []string) (tests []string, err error) {
-	if only != nil {
-		for _, name := range only {
-			if test, ok := strings.CutPrefix(name, g.prefix(pkg)); ok {
-				test, _, _ = strings.Cut(test, "/")
-				tests = append(tests, test)
-			}
-		}
-		return slices.Compact(tests), nil
+// wanted are the tests of a package, without parts of tests: all of them, or none if only names none of them.
+func (g *goTests) wanted(ctx context.Context, at place, pkg string, only []string) (tests []string, err error) {
+	if only != nil && !slices.ContainsFunc(only, func(name string) bool { return strings.HasPrefix(name, g.prefix(pkg)) }) {
+		return nil, nil
 	}
-	out, err := exec.CommandContext(ctx, g.binary(pkg), "-test.list", "^(Test|Example)").Output()
-	return strings.Fields(string(out)), err
+	out, err := g.program(ctx, at, pkg, g.binary(pkg), "-test.list=^(Test|Example)")
+	for line := range strings.Lines(out) {
+		if name := strings.TrimSpace(line); !strings.Contains(name, " ") {
+			tests = append(tests, name) // and no words of a TestMain
+		}
+	}
+	return tests, err
+}
+
+// program runs a program of tests in the package's folder. That it fails is not an error: what it prints says why.
+func (g *goTests) program(ctx context.Context, at place, pkg, name string, args ...string) (output string, err error) {
+	output, err = g.stage.command(ctx, filepath.Join(g.dir, pkg), append(at.environment(), g.environment(at)...), name, args...)
+	var failed *exec.ExitError
+	if errors.As(err, &failed) && ctx.Err() == nil {
+		err = nil
+	}
+	return output, err
 }
 
 // runPackage runs tests of a package. One that ends the process takes others with it, which run again without it.
@@ -153,11 +162,9 @@ func (g *goTests) runProcess(ctx context.Context, at place, pkg string, tests []
 	for _, test := range tests {
 		quoted = append(quoted, regexp.QuoteMeta(test))
 	}
-	out, err := g.stage.command(ctx, filepath.Join(g.dir, pkg), append(at.environment(), g.environment(at)...),
-		"go", "tool", "test2json", g.binary(pkg), "-test.v=test2json", "-test.timeout=10m",
+	out, err := g.program(ctx, at, pkg, "go", "tool", "test2json", g.binary(pkg), "-test.v=test2json", "-test.timeout=10m",
 		fmt.Sprintf("-test.parallel=%d", g.parallel), "-test.run=^("+strings.Join(quoted, "|")+")$")
-	var failed *exec.ExitError
-	if err != nil && (!errors.As(err, &failed) || ctx.Err() != nil) {
+	if err != nil {
 		return err
 	}
 	return readEvents(strings.NewReader(out), g.prefix(pkg), all)
