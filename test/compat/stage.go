@@ -28,13 +28,14 @@ type stage struct {
 	dir      string // an empty folder, removed with the stage
 	cache    string // a folder of this suite's that stays: what was fetched and built
 	log      *os.File
+	kills    bool // as in suite
 
 	proxy *proxy.Server
 	stop  []func() error // in reverse order
 }
 
 func newStage(ctx context.Context, one *suite, cache string) (s *stage, err error) {
-	s = &stage{cache: filepath.Join(cache, strings.ReplaceAll(one.name, " ", "-"))}
+	s = &stage{kills: one.kills, cache: filepath.Join(cache, strings.ReplaceAll(one.name, " ", "-"))}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -158,16 +159,21 @@ func (s *stage) noise(ctx context.Context, i int) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			var e *pgconn.PgError
-			if errors.As(err, &e) && e.Code == "53300" {
-				continue // the suite has every backend
+			if !s.disturbs(err) {
+				return fmt.Errorf("%s: %w", name, err)
 			}
-			return fmt.Errorf("%s: %w", name, err)
+			_, _ = c.Exec(ctx, "ROLLBACK").ReadAll() // the next turn tells
 		case string(results[1].Rows[0][1]) != name:
 			return fmt.Errorf("%s: another client's setting: %s", name, results[1].Rows[0][1])
 		}
 	}
 	return nil
+}
+
+// disturbs tells whether the suite does to others what the error is about: it has every backend, or ends server processes.
+func (s *stage) disturbs(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && (e.Code == "53300" || e.Code == "57P01" && s.kills)
 }
 
 // url is the suite's database through lockproxy, as the superuser, ready for more parameters.

@@ -20,6 +20,7 @@ type suite struct {
 	session     bool              // pool_mode = "session"; nearly all run in transaction mode
 	database    string            // the database's name, where it matters
 	settings    map[string]string // more lines of postgresql.conf
+	kills       bool              // it ends server processes by number: what they serve by then may be a noise client
 
 	direct bool // its programs connect to the server itself, to see whether a failure is lockproxy's
 

@@ -15,9 +15,9 @@ import (
 // upstreamSuites are the test suites that drivers have of themselves, as their package managers fetch them.
 func upstreamSuites() []suite {
 	return []suite{
-		{name: "pgx tests", admin: 8, run: own(pgxTests)}, // stdlib's leave clients with temporary tables behind
-		{name: "lib-pq tests", database: "pqgo", run: own(pqTests)},
-		{name: "node-postgres tests", needs: []string{"node"}, run: own(nodeTests)},
+		{name: "pgx tests", admin: 8, kills: true, run: own(pgxTests)}, // stdlib's leave clients with temporary tables behind
+		{name: "lib-pq tests", database: "pqgo", kills: true, run: own(pqTests)},
+		{name: "node-postgres tests", needs: []string{"node"}, kills: true, run: own(nodeTests)},
 	}
 }
 
@@ -204,21 +204,20 @@ func (j *judge) verdict() (r result) {
 	for _, name := range j.open() {
 		if j.direct[name] == "pass" {
 			r.failed = append(r.failed, name)
-		} else {
-			r.notes = append(r.notes, "fails directly as well: "+name)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(j.again)) {
-		if j.again[name] == "pass" && j.through[name] == "fail" {
-			r.notes = append(r.notes, "passed at the second try: "+name)
-		}
-	}
-	for _, entry := range slices.Sorted(maps.Keys(j.expected)) {
-		if !differed[entry] {
-			r.notes = append(r.notes, "is listed, and passed: "+entry)
-		}
-	}
+	r.note("fail directly as well", j.open(), func(name string) bool { return j.direct[name] != "pass" })
+	r.note("passed at the second try", j.through.failures(), func(name string) bool { return j.again[name] == "pass" })
+	r.note("are listed, and passed", slices.Sorted(maps.Keys(j.expected)), func(entry string) bool { return !differed[entry] })
 	return r
+}
+
+// note adds a note with those names that are chosen, if there are any.
+func (r *result) note(text string, names []string, chosen func(name string) bool) {
+	names = slices.DeleteFunc(names, func(name string) bool { return !chosen(name) })
+	if len(names) > 0 {
+		r.notes = append(r.notes, fmt.Sprintf("%d %s: %s", len(names), text, strings.Join(names, ", ")))
+	}
 }
 
 // install has a folder of the cache filled once: by fill, in a folder that gets its name when it is complete.

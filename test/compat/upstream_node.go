@@ -131,7 +131,7 @@ func (n *nodeSuite) runMocha(ctx context.Context, at place, pkg string, all outc
 		return err
 	}
 	report := filepath.Join(n.stage.dir, "mocha.json")
-	args := []string{filepath.Join(n.dir, "node_modules/mocha/bin/mocha.js"), "--exit", "--timeout=30000", "--reporter=json",
+	args := []string{"--no-deprecation", filepath.Join(n.dir, "node_modules/mocha/bin/mocha.js"), "--exit", "--timeout=30000", "--reporter=json",
 		"--reporter-option=output=" + report}
 	_, err = n.stage.command(ctx, dir, append(at.environment(), "PGPASSWORD=none"), "node", append(args, files...)...)
 	var failed *exec.ExitError
