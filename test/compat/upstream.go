@@ -16,7 +16,8 @@ import (
 func upstreamSuites() []suite {
 	return []suite{
 		{name: "pgx tests", admin: 8, kills: true, run: own(pgxTests)}, // stdlib's leave clients with temporary tables behind
-		{name: "lib-pq tests", database: "pqgo", kills: true, run: own(pqTests)},
+		{name: "lib-pq tests", database: "pqgo", kills: true, run: own(pqTests())},
+		{name: "lib-pq tests, binary", database: "pqgo", kills: true, run: own(pqTests("PQTEST_BINARY_PARAMETERS=1"))},
 		{name: "node-postgres tests", needs: []string{"node"}, kills: true, run: own(nodeTests)},
 	}
 }

@@ -32,17 +32,23 @@ func pgxTests(ctx context.Context, s *stage) (*ownTests, error) {
 	return &ownTests{list: "pgx.txt", setup: setup, run: suite.run}, suite.build(ctx)
 }
 
-// pqTests are lib/pq's. They have 100 ms to be notified, so there are few of them at a time.
-func pqTests(ctx context.Context, s *stage) (*ownTests, error) {
-	suite := &goTests{
-		stage: s, module: "github.com/lib/pq", version: "v1.12.3", root: "pq", parallel: 2,
-		packages: []string{".", "hstore"}, environment: func(place) []string { return nil },
+// pqTests are lib/pq's, with these variables set. They have 100 ms to be notified, so there are few of them at a time.
+func pqTests(variables ...string) func(ctx context.Context, s *stage) (*ownTests, error) {
+	return func(ctx context.Context, s *stage) (*ownTests, error) {
+		suite := &goTests{
+			stage: s, module: "github.com/lib/pq", version: "v1.12.3", root: "pq", parallel: 2,
+			packages: []string{".", "hstore"}, environment: func(place) []string { return variables },
+		}
+		return &ownTests{list: "pq.txt", setup: pqRoles(), run: suite.run}, suite.build(ctx)
 	}
-	var setup []string
+}
+
+// pqRoles makes the roles that lib/pq's tests expect.
+func pqRoles() (setup []string) {
 	for _, role := range []string{"pqgo SUPERUSER", "pqgossl", "pqgosslcert", "pqgopassword", "pqgoscram", "pqgomd5"} {
 		setup = append(setup, "CREATE ROLE "+role+" LOGIN PASSWORD 'wordpass'")
 	}
-	return &ownTests{list: "pq.txt", setup: setup, run: suite.run}, suite.build(ctx)
+	return setup
 }
 
 // goTests are the tests of a Go module, as the module proxy has it. A test's name has its package before it.
@@ -65,9 +71,9 @@ func (g *goTests) binary(pkg string) string {
 	return filepath.Join(g.binaries(), strings.ReplaceAll(g.prefix(pkg), "/", "-")+"test")
 }
 
-// build fetches the module and compiles its tests.
+// build fetches the module and compiles its tests, for all suites that use it.
 func (g *goTests) build(ctx context.Context) error {
-	g.dir = filepath.Join(g.stage.cache, g.root+"@"+g.version)
+	g.dir = filepath.Join(filepath.Dir(g.stage.cache), g.root+"@"+g.version)
 	if err := install(g.dir, func(dir string) error { return g.fetch(ctx, dir) }); err != nil {
 		return err
 	}
