@@ -116,7 +116,7 @@ func (n *nodeSuite) runOld(ctx context.Context, at place, only []string, all out
 
 // node runs a program of the old version of pg, which takes its place from arguments.
 func (n *nodeSuite) node(ctx context.Context, at place, program, mode string) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	_, err := n.stage.command(ctx, n.old(), append(at.environment(), "PGPASSWORD=none"),
 		"node", "--no-deprecation", "--require", filepath.Join(n.dir, "closed.js"), program, at.url(), mode)
