@@ -89,6 +89,26 @@ func TestASetThatWasRolledBackIsAskedFor(t *testing.T) {
 	c.exchange()
 }
 
+// G#955: nor is a RESET that was rolled back: the next client would have what was set before.
+func TestAResetThatWasRolledBackIsAskedFor(t *testing.T) {
+	for _, texts := range [][]string{{"begin", "reset work_mem", "rollback"}, {"begin; reset work_mem; rollback"}, {"begin; select 1", "reset all", "rollback"}} {
+		c := newConversation(t)
+		c.s.state.settings = NewSettings([]Setting{{"work_mem", "1MB"}})
+		for _, text := range texts {
+			c.sends(query(text))
+		}
+		c.granted(pools.Admin)
+		c.answers(complete("SELECT 1"), complete("COMMIT"), ready('I')) // it is in place
+		c.server, c.client = nil, nil
+		for i := range texts {
+			c.answers(complete("OK"), ready("TTI"[3-len(texts)+i]))
+		}
+		if !c.s.asking {
+			t.Errorf("%q: nobody asks what became of it", texts)
+		}
+	}
+}
+
 // G#955: SET LOCAL lives with its transaction, and nothing need be asked.
 func TestSetLocalIsNotRemembered(t *testing.T) {
 	c := newConversation(t)

@@ -143,7 +143,7 @@ func (s *Session) touch(r *request) {
 			s.state.resetAll = true
 			s.touchName(lockTimeout)
 			s.touchName(idleTimeout)
-			s.state.unclear = s.state.unclear || s.state.settings.hasCustom()
+			s.state.unclear = s.state.unclear || s.state.settings.hasCustom() || s.mayRollBack(r)
 			s.srv.settings = s.srv.settings.Without(lockTimeout).Without(idleTimeout)
 		case one.Name == "":
 			// pg_settings would tell, but not of settings that no extension has defined (guc.c, show_all_settings).
@@ -154,9 +154,14 @@ func (s *Session) touch(r *request) {
 			if one.Name == authorization {
 				s.touchName(roleSetting) // which it resets
 			}
-			s.state.unclear = s.state.unclear || one.Op != sql.OpReset || custom(one.Name)
+			s.state.unclear = s.state.unclear || one.Op != sql.OpReset || custom(one.Name) || s.mayRollBack(r)
 		}
 	}
+}
+
+// mayRollBack tells whether what a message does may be undone without an error.
+func (s *Session) mayRollBack(r *request) bool {
+	return s.tx != 'I' || s.unitsAhead > 0 || r.has(flagCommit)
 }
 
 func deallocatesAll(u *sql.Unit) bool {
