@@ -93,7 +93,9 @@ func TestLanguagesThatNobodyReadsAreTakenForTheWorst(t *testing.T) {
 }
 
 func TestABodyThatCallsAnotherDoesWhatThatOneDoes(t *testing.T) {
-	body := func(name, text string) Routine { return Routine{Schema: "app", Name: name, Language: "sql", Body: text} }
+	body := func(name, text string) Routine {
+		return Routine{Schema: "app", Name: name, Language: "sql", Body: text}
+	}
 	found := study(t, body("a", "select b()"), body("b", "select app.c()"), body("c", "select set_config('x', 'y', false), a()"),
 		body("d", "select other.c()"), body("e", "select app.acquire(1)"), body("g", "select e(); select a()"))
 	for i, want := range []Function{
