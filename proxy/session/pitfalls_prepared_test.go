@@ -191,17 +191,19 @@ func TestDiscardingAllForgetsEveryName(t *testing.T) {
 	}
 }
 
-// M 3.10.0: one plan for the same text under another search_path.
+// M 3.10.0: one plan for the same text under another search_path, or another role.
 func TestTheSameTextUnderOtherSettingsIsAnotherStatement(t *testing.T) {
-	c := newConversation(t)
-	c.prepares("a", "select from t", "lockproxy_1", c.granted)
-	other := newConversation(t)
-	other.s.client.Settings = NewSettings([]Setting{{"search_path", "tenant"}})
-	other.s.state.settings = other.s.client.Settings
-	other.sends(parse("a", "select from t"), sync())
-	c.takenBy(other, pools.Admin)
-	other.wantServer("it is not shared", query("BEGIN;SELECT pg_catalog.set_config( E'search_path', E'tenant',false);COMMIT"),
-		parseOurs("lockproxy_2", "select from t"), sync())
+	for _, setting := range []Setting{{"search_path", "tenant"}, {"role", "bob"}, {"datestyle", "German"}} {
+		c := newConversation(t)
+		c.prepares("a", "select from t", "lockproxy_1", c.granted)
+		other := newConversation(t)
+		other.s.client.Settings = NewSettings([]Setting{setting})
+		other.s.state.settings = other.s.client.Settings
+		other.sends(parse("a", "select from t"), sync())
+		c.takenBy(other, pools.Admin)
+		other.wantServer("it is not shared", query("BEGIN;SELECT pg_catalog.set_config( E'"+setting.Name+"', E'"+setting.Value+"',false);COMMIT"),
+			parseOurs("lockproxy_2", "select from t"), sync())
+	}
 }
 
 // C#734, D#306, D#863 (lib/pq): the unnamed statement was gone when the next batch ran on another backend.

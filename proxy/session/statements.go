@@ -122,8 +122,11 @@ type preparedStatements struct {
 const maxPrepared = 200
 
 func (p *preparedStatements) find(key string) *shared {
+	if last := p.root.prev; last != nil && last.key == key {
+		return last
+	}
 	sh := p.byKey[key]
-	if sh != nil && p.root.prev != sh {
+	if sh != nil {
 		p.unlink(sh)
 		p.link(sh)
 	}
