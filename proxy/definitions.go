@@ -81,11 +81,12 @@ func (d *definitions) join(p *pool) error {
 // configured tells pools apart whose configuration names other functions.
 func (p *pool) configured() string { return strings.Join(p.database.Functions, "\x00") }
 
-// reading gives the look to take with a connection about to be made, or nil while what is known is new.
+// reading gives the look to take with a connection about to be made, or nil: while what is known is new, and where
+// somebody reads it already, so that clients who go on blind are not held up by that.
 func (d *definitions) reading() *reading {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.known.IsZero() && time.Since(d.known) < catalogLives {
+	if d.follows || !d.known.IsZero() && time.Since(d.known) < catalogLives {
 		return nil
 	}
 	return newReading(d.changes)

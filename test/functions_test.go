@@ -51,7 +51,7 @@ var bodies = []struct {
 	{"channels", `CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'LISTEN news'; END $$`,
 		"SELECT f()", "(SELECT count(*) FROM pg_listening_channels())", "1", "0", true},
 	{"prepared statements", `CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'PREPARE p AS SELECT 1'; END $$`,
-		"SELECT f()", "(SELECT count(*) FROM pg_cursors)", "0", "0", true},
+		"SELECT f()", "(SELECT count(*) FROM pg_prepared_statements WHERE name = 'p')", "1", "0", false},
 	{"the random seed", `CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$ SELECT setseed(0.5) $$`, "SELECT f()", "1", "1", "1", true},
 	{"whatever a C function keeps", `CREATE FUNCTION f(oid) RETURNS void STRICT LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_validator'`,
 		"SELECT f(NULL)", "1", "1", "1", true},

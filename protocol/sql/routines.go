@@ -182,8 +182,8 @@ func (s *scan) changes() {
 	case Alter, Drop:
 		s.next()
 		s.define(verb == Drop)
-	case Prepare:
-		s.touches |= TouchFunction
+	case Prepare, Deallocate:
+		s.touches |= TouchDynamic
 	case Listen, Load:
 		s.touches |= simpleTouches[verb]
 	case Insert, Merge, With, Copy:

@@ -31,7 +31,7 @@ const (
 	TouchDefinition                      // what may change which functions take locks, or a role's own settings
 	TouchLinks                           // connections that the server session keeps (dblink_connect)
 	TouchRollbackTo                      // ROLLBACK TO SAVEPOINT
-	TouchFunction                        // what nobody can ask for: kept by a C function, or prepared by a body
+	TouchFunction                        // whatever a C function of the user's may keep
 	TouchSchema                          // what tables and other objects there are, or how they are made
 )
 

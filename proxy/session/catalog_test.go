@@ -137,7 +137,7 @@ func TestStatementsPreparedBeforeAChangeAreReadAgain(t *testing.T) {
 	l := newLibrary(t, "1")
 	l.sends(parse("s", "select app.tenant()"), sync())
 	l.granted(pools.Admin)
-	l.answers(parsedOurs, ready('I'))
+	l.answers(parsed, noParams, columns, ready('I'))
 	l.wantAction("nothing has run", Action{Op: Release})
 	l.client, l.server = nil, nil
 	l.catalog = catalogOf(t, "2", setsTenant)
@@ -309,7 +309,7 @@ func TestAStatementThatLocksByNowIsGrantedALockBackend(t *testing.T) {
 	l := newLibrary(t, "1")
 	l.sends(parse("s", "select app.locks()"), sync())
 	l.granted(pools.Admin)
-	l.answers(parsedOurs, ready('I'))
+	l.answers(parsed, noParams, columns, ready('I'))
 	l.client, l.server, l.actions = nil, nil, nil
 	locks := Routine{OID: 9002, Routine: sql.Routine{Schema: "app", Name: "locks", Language: "sql", Body: "select pg_advisory_lock(1)"}}
 	l.catalog = catalogOf(t, "2", locks)

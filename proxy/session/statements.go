@@ -91,7 +91,7 @@ func (s *Session) readAgain(st *statement) {
 			return
 		}
 	}
-	st.readWith = reader
+	st.readWith, st.reads = reader, readsUnknown
 	unit := reader.Read([]byte(st.text()), st.dialect)
 	if st.source != "" {
 		unit = preparedUnit(&unit.Prepared[0])
