@@ -32,6 +32,7 @@ type definitions struct {
 	blind    bool                        // they could not be read in time
 	follows  bool                        // somebody reads them again
 	changed  chan struct{}               // wakes who does
+	needed   chan struct{}               // has the kept connection closed, since somebody needs the database to be empty
 	done     chan struct{}               // closed at the end
 }
 
@@ -48,7 +49,7 @@ func (s *Server) definitionsOf(t *backend.Target) *definitions {
 	key := t.Place()
 	d := s.definitions[key]
 	if d == nil {
-		d = &definitions{server: s, changed: make(chan struct{}, 1), done: make(chan struct{})}
+		d = &definitions{server: s, changed: make(chan struct{}, 1), needed: make(chan struct{}), done: make(chan struct{})}
 		s.definitions[key] = d
 	}
 	return d
@@ -221,6 +222,8 @@ func (d *definitions) another(wait time.Duration) bool {
 		case <-d.changed:
 		case <-over:
 			ended = true
+		case <-d.needed:
+			ended = true
 		case <-d.done:
 			ended = true
 		}
@@ -231,6 +234,14 @@ func (d *definitions) another(wait time.Duration) bool {
 		if again || ended {
 			return again
 		}
+	}
+}
+
+// vacate has the connection closed that is kept for the next change.
+func (d *definitions) vacate() {
+	select {
+	case d.needed <- struct{}{}:
+	default:
 	}
 }
 

@@ -26,6 +26,7 @@ func (c *client) hearOf(a *session.Action) {
 		var events []pools.Event
 		if a.Op == session.Vacate {
 			events = p.replace("somebody needs the database to be empty", (*pools.Pair).Vacate)
+			p.definitions.vacate()
 		} else {
 			events = p.replace("settings that sessions begin with change", (*pools.Pair).Drain)
 			p.lookSoon() // a connection made before the change was committed is found out then

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lockproxy/lockproxy/proxy"
+	"github.com/lockproxy/lockproxy/test/postgres"
 )
 
 const tenantFunction = `CREATE OR REPLACE FUNCTION %s() RETURNS text LANGUAGE sql AS $$ SELECT set_config('app.%s', 'mine', false) $$`
@@ -61,6 +62,30 @@ func TestAFunctionIsKnownFromItsFirstCallOn(t *testing.T) {
 
 func shown(name string) string {
 	return "SELECT coalesce(current_setting('app." + name + "', true), '')"
+}
+
+// Every user's pool of a database knows what any of them defines.
+func TestAFunctionIsKnownToOtherUsersPools(t *testing.T) {
+	r := startProxy(t, sized(2, 1), withDatabase(func(d *proxy.Database) {
+		d.URL = strings.Replace(d.URL, postgres.Superuser+"@", "", 1) // who it is, the client says
+	}))
+	role := r.database + "_role"
+	r.query(t, "CREATE ROLE "+role+" LOGIN")
+	t.Cleanup(func() {
+		r.stop()
+		r.query(t, "DROP ROLE "+role)
+	})
+	url := strings.Replace(r.url, "postgres@", role+"@", 1)
+	maker, a, b := logIn(t, r.url), logIn(t, url), logIn(t, url)
+	for i := range 5 {
+		name := fmt.Sprint("f", i)
+		a.value("SELECT 1")
+		maker.asks("Z", text(fmt.Sprintf(tenantFunction, name, name)))
+		a.asks("Z", text("SELECT "+name+"()"))
+		if a, b := a.value(shown(name)), b.value(shown(name)); a != "mine" || b != "" {
+			t.Errorf("its caller has %q, and another client %q", a, b)
+		}
+	}
 }
 
 // What a migration does on another connection is seen within a second; what ran meanwhile is nobody's.
