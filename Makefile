@@ -35,7 +35,7 @@ sim: ## run the simulation with SEEDS=n seeds
 	SIM_SEEDS=$(SEEDS) go test ./test/sim -count=1 -timeout 0 -v
 
 differential: ## compare SEEDS=n random conversations with those with the server itself
-	go test ./test/differential -run Conversations -count=1 -timeout 0 -conversations=$(SEEDS) -within=0 -v
+	go test ./test/differential -run Conversations -count=1 -timeout 0 -conversations=$(SEEDS) -seed=0 -once -within=0 -v
 
 compat: ## run drivers, their suites, PostgreSQL's, migration tools and job queues through lockproxy (ONLY=name)
 	@test/install.sh postgres compiler node

@@ -21,7 +21,7 @@ func runDifferential(ctx context.Context, s *stage) (r result, err error) {
 	r.passed, _, err = differential.Run(ctx, differential.Config{
 		Conversations: 10_000, Seed: seed, Length: 24, Server: s.server, Proxy: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)),
 		Stop: 20, ShrinkFor: time.Minute,
-		Report: func(text string) { r.failed = append(r.failed, text) },
+		Report: func(text string, _ bool) { r.failed = append(r.failed, text) },
 	})
 	return r, err
 }

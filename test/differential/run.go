@@ -18,7 +18,7 @@ type Config struct {
 	Length        int              // roughly how many steps each has
 	Server        *postgres.Server // the one behind Proxy; nil: one is started
 	Proxy         string           // lockproxy's address; "": one is started
-	Report        func(text string)
+	Report        func(text string, again bool) // again: it was seen again when the conversation was held once more
 	Stop          int           // after so many differences; 0: after the last conversation
 	Within        time.Duration // no conversation begins later; 0: whenever
 	ShrinkFor     time.Duration
@@ -66,14 +66,15 @@ func Run(ctx context.Context, cfg Config) (same, different int, err error) {
 			continue
 		}
 		different++
-		cfg.Report(fmt.Sprintf("seed %d: %s", seed, s.explain(c, difference, t, cfg.ShrinkFor)))
+		text, again := s.explain(c, difference, t, cfg.ShrinkFor)
+		cfg.Report(fmt.Sprintf("seed %d: %s", seed, text), again)
 	}
 	return same, different, nil
 }
 
 // explain shrinks a conversation, each time before a lockproxy of its own so that nothing but its own words matters. Where
 // it shows no difference so, it is told whole.
-func (s *stage) explain(c conversation, difference string, t *twins, within time.Duration) string {
+func (s *stage) explain(c conversation, difference string, t *twins, within time.Duration) (text string, again bool) {
 	short := shrinker{best: c, difference: difference, until: time.Now().Add(within)}
 	var lines []string
 	short.differs = func(c conversation) string {
@@ -87,17 +88,16 @@ func (s *stage) explain(c conversation, difference string, t *twins, within time
 		return difference
 	}
 	c.steps = c.steps[:t.at+1]
-	again := false
 	for range 3 { // the timing of several clients may be part of it
 		if again = short.try(c); again {
 			break
 		}
 	}
 	if !again {
-		return fmt.Sprintf("%s\nIt was not seen again, in a conversation of\n%s\n", difference, strings.Join(t.direct.lines, "\n"))
+		return fmt.Sprintf("%s\nIt was not seen again, in a conversation of\n%s\n", difference, strings.Join(t.direct.lines, "\n")), false
 	}
 	short.shrink()
-	return fmt.Sprintf("%s\nin a conversation of\n%s\n", short.difference, strings.Join(lines, "\n"))
+	return fmt.Sprintf("%s\nin a conversation of\n%s\n", short.difference, strings.Join(lines, "\n")), true
 }
 
 // holdAlone holds a conversation before a lockproxy of its own, and gives the transcript of the direct side.
