@@ -173,7 +173,7 @@ func (s *stage) noise(ctx context.Context, i int) error {
 // disturbs tells whether the suite does to others what the error is about: it has every backend, or ends server processes.
 func (s *stage) disturbs(err error) bool {
 	var e *pgconn.PgError
-	return errors.As(err, &e) && (e.Code == "53300" || e.Code == "57P01" && s.kills)
+	return errors.As(err, &e) && (e.Code == "53300" || s.kills && slices.Contains([]string{"57P01", "08006", "08007"}, e.Code))
 }
 
 // url is the suite's database through lockproxy, as the superuser, ready for more parameters.
