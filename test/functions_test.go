@@ -65,6 +65,9 @@ func TestWhatAFunctionLeavesBehindIsItsCallersAlone(t *testing.T) {
 	for _, c := range bodies {
 		t.Run(c.rule, func(t *testing.T) {
 			r := startProxy(t, sized(2, 1))
+			if strings.Contains(c.make, "BEGIN ATOMIC") && r.value(t, "SHOW server_version_num") < "140000" {
+				t.Skip("this PostgreSQL does not know the syntax yet")
+			}
 			a, b, maker := logIn(t, r.url), logIn(t, r.url), logIn(t, r.url)
 			if got := maker.asks("Z", text(c.make)); strings.Contains(got, "E(") {
 				t.Fatal(got)
