@@ -14,13 +14,13 @@ import (
 // Config says which conversations are held, and where.
 type Config struct {
 	Conversations int
-	Seed          int64            // of the first; the others follow
-	Length        int              // roughly how many steps each has
-	Server        *postgres.Server // the one behind Proxy; nil: one is started
-	Proxy         string           // lockproxy's address; "": one is started
+	Seed          int64                         // of the first; the others follow
+	Length        int                           // roughly how many steps each has
+	Server        *postgres.Server              // the one behind Proxy; nil: one is started
+	Proxy         string                        // lockproxy's address; "": one is started
 	Report        func(text string, again bool) // again: it was seen again when the conversation was held once more
-	Stop          int           // after so many differences; 0: after the last conversation
-	Within        time.Duration // no conversation begins later; 0: whenever
+	Stop          int                           // after so many differences; 0: after the last conversation
+	Within        time.Duration                 // no conversation begins later; 0: whenever
 	ShrinkFor     time.Duration
 }
 
