@@ -29,5 +29,5 @@ for version in 13 18; do
 		continue
 	fi
 	echo "$("$folder/postgres" --version): a core of the tests"
-	CANCELS=${CANCELS:-400} POSTGRES_PROGRAMS=$folder "$binary" -test.run "$core" -test.timeout 3m
+	CANCELS=${CANCELS:-400} POSTGRES_PROGRAMS=$folder "$binary" -test.run "$core" -test.timeout 8m
 done
