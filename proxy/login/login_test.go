@@ -228,8 +228,8 @@ func TestSilenceEndsAtTheDeadline(t *testing.T) {
 func TestSlowBytesEndAtTheDeadlineToo(t *testing.T) {
 	d := door(t)
 	d.Timeout = 300 * time.Millisecond
+	begin := time.Now() // before the visit begins, and so its deadline
 	p := visitor(t, d)
-	begin := time.Now()
 	whole := startup("user", "trusting", "x", strings.Repeat("x", 1000))
 	for i := range whole {
 		if _, err := p.conn.Write(whole[i : i+1]); err != nil {
