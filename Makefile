@@ -19,7 +19,7 @@ test: ## run all checks and tests, installing what they need
 	@test/install.sh postgres compiler node
 	@$(MAKE) --no-print-directory test/node_modules lint
 	@$(MAKE) --no-print-directory versions
-	go test -race -timeout 15m ./...
+	go test -race -timeout 25m ./...
 
 lint: ## check format, go vet and staticcheck
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted; exit 1; }
