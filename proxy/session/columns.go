@@ -231,9 +231,7 @@ func (s *Session) prepareFor(r *request, st *statement) {
 // be asked to say it.
 func (s *Session) awaitColumns(r *request) {
 	if s.open && !r.has(flagAwaits) {
-		at := len(s.o.scratch)
-		s.o.scratch = appendHead(s.o.scratch, protocol.Flush, 0)
-		s.toServer(s.o.since(at))
+		s.flushOurs()
 	}
 	r.flags |= flagAwaits
 }

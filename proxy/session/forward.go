@@ -130,9 +130,7 @@ func (s *Session) batchStands() bool {
 		return true
 	}
 	if !s.flushed {
-		at := len(s.o.scratch)
-		s.o.scratch = appendHead(s.o.scratch, protocol.Flush, 0)
-		s.toServer(s.o.since(at))
+		s.flushOurs()
 		s.flushed = true
 	}
 	return false

@@ -189,6 +189,13 @@ func (s *Session) tellNames(uses []nameUse, inBatch bool) {
 	}
 }
 
+// flushOurs asks the server for the answers that it owes by now.
+func (s *Session) flushOurs() {
+	at := len(s.o.scratch)
+	s.o.scratch = appendHead(s.o.scratch, protocol.Flush, 0)
+	s.toServer(s.o.since(at))
+}
+
 // syncOurs ends a batch of ours.
 func (s *Session) syncOurs(why purpose) {
 	at := len(s.o.scratch)
