@@ -3,7 +3,6 @@ package session
 import (
 	"bytes"
 	"strconv"
-	"time"
 
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/protocol"
@@ -266,7 +265,7 @@ func (s *Session) promote() {
 
 // send sends the message at the head of ahead.
 func (s *Session) send() {
-	s.begun, s.linger.until = true, time.Time{}
+	s.begun = true
 	r := s.ahead.front()
 	switch {
 	case r.has(flagTooLong):

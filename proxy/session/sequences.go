@@ -3,6 +3,7 @@ package session
 import (
 	"time"
 
+	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/protocol/sql"
 )
 
@@ -12,8 +13,9 @@ import (
 // the client's next unit, a few times; and whoever asks has the right answer if nobody else moved a sequence on that server meanwhile, else "not yet defined in this session"; never
 // the value of somebody else.
 
-// linger is how long a session's server waits for the client's next unit, which may ask for what nextval left: applications
-// that do ask do so at once (PDO::lastInsertId). The first few times that a session moves a sequence show what sort it is.
+// linger is how long a session's server waits for the client's next units, which may ask for what nextval left: applications
+// that do ask do so at once (PDO::lastInsertId), or when they have looked up a sequence's name (DBD::Pg). The first few
+// times that a session moves a sequence show what sort it is.
 type linger struct {
 	due   bool      // the transaction that ended moved sequences
 	until time.Time // zero: it does not wait
@@ -31,19 +33,22 @@ func (s *Session) lingers() bool {
 		l.times++
 	}
 	l.due = false
-	return s.now.Before(l.until) && (len(s.view) == 0 || s.asksSequences())
+	return s.now.Before(l.until) && (len(s.view) == 0 || s.staysFor())
 }
 
-// asksSequences tells whether the client's next unit asks for what nextval left, as far as it is here. Any other unit goes
-// its own way, which may be another pool's.
-func (s *Session) asksSequences() bool {
+// staysFor tells whether the client's next unit runs on the server at hand, as far as it is here: one that asks for what
+// nextval left, or one that any server of its pool would do for. A lock statement, or a BEGIN, which may be a lock
+// statement's, goes its own way.
+func (s *Session) staysFor() bool {
+	own := s.kind == pools.Lock
 	for i := 0; i < s.ahead.len() || s.look(); i++ {
 		r := s.ahead.at(i)
 		if r.touches.Has(sql.TouchSequence) || r.stmt != nil && r.stmt.unit.Touches.Has(sql.TouchSequence) {
 			return true
 		}
+		own = own || r.has(flagBegin) || s.takesLocks(r)
 		if r.ends() || s.phase != attached {
-			return false
+			return !own
 		}
 	}
 	return s.ahead.len() == 0 // there is but a part of a message

@@ -72,7 +72,15 @@ func TestAServerWaitsAMomentForTheQuestion(t *testing.T) {
 	c = inserts(t, lingering)
 	c.sends(query("begin"))
 	c.client = nil
-	c.wantRelease("another unit goes its own way")
+	c.wantRelease("what may take a lock goes its own way")
+
+	c = inserts(t, lingering)
+	c.sends(query("select 1"))
+	c.wantServer("a lookup in between", query("select 1"))
+	c.answers(row("1"), selected, ready('I'))
+	c.client, c.server = nil, nil
+	c.sends(query("select lastval()"))
+	c.wantServer("does not take it away", query("select lastval()"))
 
 	c = inserts(t, lingering)
 	if due := c.s.Deadline(); !due.Equal(c.now.Add(time.Second / 10)) {

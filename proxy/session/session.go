@@ -257,8 +257,11 @@ func (s *Session) Reconsider(o *Output, now time.Time) { s.step(o, now)() }
 // Tick lets the time pass: it is due at Deadline.
 func (s *Session) Tick(o *Output, now time.Time) {
 	defer s.step(o, now)()
+	if !now.Before(s.linger.until) {
+		s.linger.until = time.Time{} // what waited for it is released
+	}
 	if s.deadline.IsZero() || now.Before(s.deadline) {
-		return // a server that was kept is released, if that was it
+		return
 	}
 	s.deadline = time.Time{}
 	s.giveUpCleaning()

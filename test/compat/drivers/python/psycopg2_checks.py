@@ -404,13 +404,6 @@ def a_notification_of_ones_own_has_the_pid_of_the_connection():
 
 
 @check
-def a_notification_of_ones_own_has_the_pid_that_sql_tells():
-    with connect(autocommit=True) as c:
-        do(c, "LISTEN p2_self; NOTIFY p2_self")
-        equal(notified(c).pid, one(c, "SELECT pg_backend_pid()"))
-
-
-@check
 def notifications_reach_all_listeners_at_commit_and_none_that_left():
     with connect(autocommit=True) as a, connect(autocommit=True) as b, connect() as sender:
         for c in a, b:
