@@ -94,7 +94,9 @@ func TestShutdownWaitsNoLongerThanItsTimeout(t *testing.T) {
 	took := r.ends(t)
 	for name, s := range map[string]*socket{"in a transaction": inside, "with a lock": locker, "with a statement": running,
 		"waiting for a lock": waiter, "waiting for a backend": queued} {
-		if got := s.until("~"); !strings.HasSuffix(got, told57P01) || strings.Contains(got, "Z(") {
+		got := s.until("~")
+		answered := strings.Contains(got, "Z(") && s != waiter // who may get the lock when its holder's end comes first
+		if !strings.HasSuffix(got, told57P01) || answered {
 			t.Errorf("a client %s is told %s", name, got)
 		}
 	}

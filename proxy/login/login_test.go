@@ -175,6 +175,12 @@ func TestAPeerThatOnlyClosesIsToldNothing(t *testing.T) {
 	p.wantLeft("a probe of the port")
 }
 
+func TestAClientThatSaysGoodbyeFirstIsToldNothing(t *testing.T) {
+	p := visitor(t, door(t))
+	p.send([]byte("X\x00\x00\x00\x04"))
+	p.wantLeft("a client that ended before it began")
+}
+
 func TestEveryTruncationOfALoginEndsItAtOnce(t *testing.T) {
 	ssl := string(packet(sslRequest, ""))
 	for _, whole := range []string{

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -15,6 +16,9 @@ func (v *visit) readStartupPacket() ([]byte, error) {
 	var head [protocol.StartupHeadSize]byte
 	if err := v.read(head[:]); err != nil {
 		return nil, err
+	}
+	if head == [...]byte{protocol.Terminate, 0, 0, 0} {
+		return nil, errors.New("it said goodbye") // node-postgres, ended before it was connected; PostgreSQL says nothing either
 	}
 	size, err := protocol.StartupSize(head[:])
 	if err != nil {

@@ -36,7 +36,7 @@ func (s *Session) settled() bool {
 		return false
 	}
 	if s.o.Redefined != NotRedefined || s.cfg.Catalog().doubt == unread {
-		return false // what was called will be known
+		return s.restore() // what was called will be known; until then the server stays
 	}
 	s.recall()
 	if s.held.unsure && s.ask() {
@@ -52,8 +52,11 @@ func (s *Session) settled() bool {
 	if s.held.any() || s.state.pins != 0 {
 		return s.restore() || s.move()
 	}
-	if s.ask() || s.lingers() {
+	if s.ask() {
 		return false
+	}
+	if s.lingers() {
+		return s.putStartup()
 	}
 	s.release()
 	return true

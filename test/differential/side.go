@@ -117,6 +117,13 @@ func (s *side) allWait() bool {
 	return err == nil && waiting[0] == strconv.Itoa(owed)
 }
 
+// raceForRow tells whether several clients wait for the end of a transaction. Who of them comes first then is chance: they
+// are woken together (lmgr.c, XactLockTableWait), and not one after the other as those who wait for an advisory lock are.
+func (s *side) raceForRow() bool {
+	waiting, err := s.run("SELECT count(*) > 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+	return err == nil && waiting[0] == "t"
+}
+
 // leave ends the conversation: some clients say goodbye, some do not.
 func (s *side) leave() {
 	for i, p := range s.peers {

@@ -72,6 +72,9 @@ func (t *twins) step(c conversation, one step) (difference string) {
 			return d
 		}
 	}
+	if t.over = len(t.waits) > 1 && t.direct.raceForRow(); t.over {
+		return ""
+	}
 	return t.hearNotifications()
 }
 
