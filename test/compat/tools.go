@@ -121,29 +121,36 @@ const leftovers = `
 // transactions, and tells what is still there after a while. Some of it goes with the end of a socket, which nobody sees
 // but the server, so that there is nothing to wait for but the time.
 func (s *stage) nothingLeft() error {
-	deadline := time.Now().Add(10 * time.Second)
-	for {
+	return inAWhile(func() error {
 		rows, err := s.server.Query(s.database, leftovers)
-		if err != nil || len(rows) == 0 {
-			return err
+		if err == nil && len(rows) > 0 {
+			err = fmt.Errorf("left behind: %v", rows)
 		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("left behind: %v", rows)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+		return err
+	})
 }
 
 // atMost is an error if a database has more backends than lockproxy's pools have slots, or else none of its clients went
-// through the pools.
+// through the pools. One that has just been used directly, to compare what is in it, is not gone at once.
 func (s *stage) atMost(backends int) error {
-	rows, err := s.server.Query("postgres",
-		fmt.Sprintf("SELECT count(*) FROM pg_stat_activity WHERE datname = '%s' AND usename = '%s'", s.database, postgres.Superuser))
-	if err != nil {
-		return err
+	return inAWhile(func() error {
+		rows, err := s.server.Query("postgres",
+			fmt.Sprintf("SELECT count(*) FROM pg_stat_activity WHERE datname = '%s' AND usename = '%s'", s.database, postgres.Superuser))
+		if err != nil {
+			return err
+		}
+		if n, err := strconv.Atoi(rows[0][0]); err != nil || n > backends {
+			return errors.Join(err, fmt.Errorf("%d backends, the pools have %d slots", n, backends))
+		}
+		return nil
+	})
+}
+
+// inAWhile gives what check gives, once it is content or has not been for long.
+func inAWhile(check func() error) error {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if err := check(); err == nil || time.Now().After(deadline) {
+			return err
+		}
 	}
-	if n, err := strconv.Atoi(rows[0][0]); err != nil || n > backends {
-		return errors.Join(err, fmt.Errorf("%d backends, the pools have %d slots", n, backends))
-	}
-	return nil
 }
