@@ -2,6 +2,7 @@ package differential
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,10 +21,10 @@ type twins struct {
 // hold holds a conversation and gives the first difference, or nothing. An error is the test's own.
 func (t *twins) hold(c conversation) (difference string, err error) {
 	t.waits, t.over = map[int]bool{}, false
-	for _, s := range t.sides() {
-		if err := s.reset(); err != nil {
-			return "", err
-		}
+	var errs [2]error
+	t.both(func(i int, s *side) { errs[i] = s.reset() })
+	if err := errors.Join(errs[:]...); err != nil {
+		return "", err
 	}
 	defer t.direct.leave()
 	defer t.through.leave()
@@ -43,6 +44,17 @@ func (t *twins) hold(c conversation) (difference string, err error) {
 }
 
 func (t *twins) sides() [2]*side { return [2]*side{t.direct, t.through} }
+
+// both does something on both sides at once.
+func (t *twins) both(do func(i int, s *side)) {
+	direct := make(chan bool)
+	go func() {
+		do(0, t.direct)
+		close(direct)
+	}()
+	do(1, t.through)
+	<-direct
+}
 
 // step takes one step on both sides, unless the client cannot.
 func (t *twins) step(c conversation, one step) (difference string) {
@@ -81,11 +93,11 @@ func (t *twins) step(c conversation, one step) (difference string) {
 func (t *twins) connect(client int, parameters []string) (difference string) {
 	var answers [2][][]byte
 	var errs [2]error
-	for i, s := range t.sides() {
+	t.both(func(i int, s *side) {
 		s.lines = append(s.lines, spellStart(client, parameters))
 		answers[i], errs[i] = s.connect(client, parameters)
 		s.tell(client, welcome(answers[i]), false)
-	}
+	})
 	return compare(answers, errs)
 }
 
