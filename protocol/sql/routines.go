@@ -84,6 +84,7 @@ func (r *Reader) routine(t *Routine) Function {
 		if !t.Extension { // what it keeps in the server process nobody knows; extensions' keep nothing but caches
 			f.Touches = TouchFunction
 		}
+		f.Unseen = UnseenNever // nor do types' and operators' functions
 		return f
 	case "internal":
 		body += "()" // it is one of PostgreSQL's own, by another name
