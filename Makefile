@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint versions sim differential compat fuzz clean
+.PHONY: help build run test lint versions sim differential compat bench fuzz clean
 
 SEEDS    ?= 10000
 FUZZTIME ?= 10s
@@ -40,6 +40,10 @@ differential: ## compare SEEDS=n random conversations with those with the server
 compat: ## run drivers, their suites, PostgreSQL's, migration tools and job queues through lockproxy (ONLY=name)
 	@test/install.sh postgres compiler node
 	go run ./test/compat -only '$(ONLY)'
+
+bench: ## compare speed and memory with PgBouncer's (QUICK=1: in three minutes, ONLY=name: some rows)
+	@test/install.sh postgres
+	@go run ./test/bench $(if $(QUICK),-quick) -only '$(ONLY)'
 
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@for package in $$(go list ./...); do \
