@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -66,12 +67,13 @@ func compare(f figure, subject, base []sample) comparison {
 	return c
 }
 
-// met tells whether the mark is met. What has no value, for nothing was done, meets none.
+// met tells whether the mark is met, to the digits that are printed. What has no value, for nothing was done, meets none.
 func (c comparison) met() bool {
 	got := c.ratio
 	if c.mark.absolute {
 		got = c.subject
 	}
+	got = math.Round(got*1000) / 1000
 	if c.mark.atLeast {
 		return got >= c.mark.limit
 	}
