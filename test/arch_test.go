@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"protocol/sql":      {},
 	"test/postgres":     {},
 	"test/differential": {"proxy", "pools", "protocol", "test/postgres"},
+	"test/bench":        {"test/postgres"},
 	"test/compat":       {"proxy", "pools", "test/postgres", "test/differential"},
 
 	"test/compat/drivers/go/pgx": {},

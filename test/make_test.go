@@ -36,7 +36,7 @@ func TestMakeAloneListsEveryTarget(t *testing.T) {
 }
 
 func TestScriptsAreValidAndExecutable(t *testing.T) {
-	for _, script := range []string{"../.ci/run", "install.sh", "versions.sh"} {
+	for _, script := range []string{"../.ci/run", "bench/pgbouncer.sh", "install.sh", "versions.sh"} {
 		if out, err := exec.Command("bash", "-n", script).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", script, err, out)
 		}
