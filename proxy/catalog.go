@@ -24,7 +24,8 @@ ELSE p.prosrc END), 200001) END
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
 JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS callers, pg_catalog.sum(d.xmin::pg_catalog.text::pg_catalog.int8) AS total,
-pg_catalog.bool_and(d.classid OPERATOR(pg_catalog.=) ANY ('{pg_catalog.pg_trigger,pg_catalog.pg_attrdef,pg_catalog.pg_class}'::pg_catalog.regclass[])) AS writes
+pg_catalog.bool_and(d.classid OPERATOR(pg_catalog.=) ANY ('{pg_catalog.pg_trigger,pg_catalog.pg_event_trigger,
+pg_catalog.pg_attrdef,pg_catalog.pg_class}'::pg_catalog.regclass[])) AS writes
 FROM pg_catalog.pg_depend d WHERE d.refclassid OPERATOR(pg_catalog.=) p.tableoid AND d.refobjid OPERATOR(pg_catalog.=) p.oid) c
 CROSS JOIN (SELECT ` + session.AskVersion + ` AS version, EXISTS (SELECT FROM pg_catalog.pg_attrdef
 WHERE adbin::pg_catalog.text OPERATOR(pg_catalog.~) ':funcid (1575|2559) ') AS sequences) v

@@ -70,7 +70,9 @@ func (r *Reader) add(f Function) {
 func (r *Reader) calledUnseen(f *Function) {
 	r.leaves = r.leaves || f.Leaves()
 	if all := &r.unseen[f.Unseen]; f.Unseen != UnseenNever {
-		all.Touches |= f.Touches
+		if all.Touches |= f.Touches; f.Unseen == UnseenAlways {
+			all.Touches &^= TouchAdvance // whoever asks for a number asks for that of a row it has written
+		}
 		all.Settings = append(all.Settings, f.Settings...)
 		slices.Sort(all.Settings)
 		all.Settings = slices.Compact(all.Settings)

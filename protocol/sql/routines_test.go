@@ -138,6 +138,21 @@ func TestWhatNoTextNamesIsCalledByWhatMayCallIt(t *testing.T) {
 	}
 }
 
+// What types and operators call is called by every statement: it must not pin every session (PostgreSQL's regression suite).
+func TestWhatAnyStatementMayCallIsNotTakenForTheWorst(t *testing.T) {
+	inC := Routine{Name: "c", Language: "c", Unseen: UnseenAlways}
+	inserts := Routine{Name: "i", Language: "sql", Body: "insert into x values (1)", Unseen: UnseenAlways}
+	r, err := NewReader(nil, study(t, inC, inserts)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]Touch{"SELECT 1": 0, "SELECT c()": TouchFunction, "SELECT i()": TouchAdvance} {
+		if u := r.Read([]byte(text), Dialect{}); u.Touches != want {
+			t.Errorf("%s: %b", text, u.Touches)
+		}
+	}
+}
+
 func TestFunctionsThatReadSequencesAreTold(t *testing.T) {
 	for body, want := range map[string]bool{
 		"select lastval()": true, `select pg_catalog."currval" ('a')`: true, "execute 'select CURRVAL(''a'')'": true,
