@@ -351,3 +351,36 @@ func TestAReportedSettingMayBeTheServersOwn(t *testing.T) {
 	c.wantRelease("and wants nothing of its own")
 	c.exchange()
 }
+
+// A role that was dropped and made again is another one (isolation suite, truncate-conflict): a server that has it in place
+// from before is told again.
+func TestARoleThatAnotherLeftInPlaceIsTakenAnew(t *testing.T) {
+	c := newConversation(t)
+	takes := func(c *conversation) {
+		c.sends(query("set role bob"))
+		c.granted(pools.Admin)
+		c.answers(complete("SET"), ready('I'))
+		c.answers(row("s", "role", "bob"), selected, ready('I'))
+		c.wantAction("it goes back", Action{Op: Release})
+		c.client, c.server, c.actions = nil, nil, nil
+	}
+	takes(c)
+	other := newConversation(t)
+	takes(other)
+	for _, who := range []*conversation{other, c} {
+		who.sends(query("select 1"))
+		c.takenBy(who, pools.Admin)
+		if got := spell(who.server); !containsInOrder(got, "role", "bob", "select 1") {
+			t.Errorf("the server got %s", got)
+		}
+		who.server, who.client, who.actions = nil, nil, nil
+		who.answers(complete("BEGIN"), complete("SET"), complete("COMMIT"), ready('I'), row("1"), selected, ready('I'))
+		who.client, who.actions, who.server = nil, nil, nil
+		who.sends(query("select 2"))
+		c.takenBy(who, pools.Admin)
+		if got := spell(who.server); strings.Contains(got, "role") {
+			t.Errorf("its own is in place: the server got %s", got)
+		}
+		who.answers(row("1"), selected, ready('I'))
+	}
+}

@@ -11,6 +11,7 @@ type Settings struct {
 	list  []Setting // sorted by name
 	print string    // tells equal sets: the list, written out
 	plans string    // the same of those settings that a prepared statement may depend on
+	acts  bool      // some say who the session acts as
 }
 
 // Setting is one session setting with its value in the words of current_setting().
@@ -106,7 +107,8 @@ func build(list []Setting) *Settings {
 			b.WriteByte(0)
 		}
 	}
-	return &Settings{list: list, print: print.String(), plans: plans.String()}
+	acts := slices.ContainsFunc(list, func(one Setting) bool { return slices.Contains(identity, one.Name) })
+	return &Settings{list: list, print: print.String(), plans: plans.String(), acts: acts}
 }
 
 // neverPlanned are the settings that clients often set and that change no statement's meaning.

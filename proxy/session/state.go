@@ -250,7 +250,7 @@ func (s *Session) inPlace() *Settings {
 // block is left open and failed, so that the unit sent behind it cannot run without it.
 func (s *Session) putSettings(locks bool) {
 	want := s.wanted(locks)
-	if want.Equal(s.srv.settings) {
+	if want.inPlaceOn(s.srv) {
 		s.srv.settings = want
 		if s.srv.flight.len() == 0 { // else what is reported is still to come
 			s.tellReported()
@@ -267,6 +267,16 @@ func (s *Session) putSettings(locks bool) {
 	text = change(text, s.srv.settings, want)
 	s.sendQuery(forSettings, string(append(text, "COMMIT"...)))
 	s.srv.settings = want
+}
+
+// inPlaceOn tells whether a server has the settings. A role of the same name may be another one by now, dropped and made
+// again: the server knows it by its oid (isolation suite, truncate-conflict). So it counts only as long as the session has
+// kept its settings.
+func (s *Settings) inPlaceOn(srv *Server) bool {
+	if s != nil && s.acts {
+		return s == srv.settings
+	}
+	return s.Equal(srv.settings)
 }
 
 // putBack puts startup parameters in place again that were reset in the transaction at hand, or where the settings of a server
