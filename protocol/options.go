@@ -20,7 +20,9 @@ func ReadOptions(options string) ([]Parameter, error) {
 		case strings.HasPrefix(setting, "--") && len(setting) > 2:
 			setting = setting[2:]
 		default:
-			return nil, Fatal(SyntaxError, "invalid command-line argument for server process: "+setting)
+			e := Fatal(SyntaxError, "invalid command-line argument for server process: "+setting)
+			e.Hint = `Try "postgres --help" for more information.`
+			return nil, e
 		}
 		name, value, ok := strings.Cut(setting, "=")
 		if !ok {

@@ -31,6 +31,7 @@ type Startup struct {
 	User       string      // never empty; at most 63 bytes
 	Database   string      // the user's name where the client gave none; at most 63 bytes
 	Parameters []Parameter // every other setting asked for, in the order in which PostgreSQL applies them
+	Unusable   error       // an *Error about "options", for when the client is authenticated; nil: there is none
 	Extensions []string    // names of the protocol options asked for ("_pq_.name")
 	Replicate  string      // the value of the parameter "replication"; empty where there is none
 }
@@ -144,10 +145,8 @@ func (s *Startup) readLogin(body []byte) error {
 			settings = append(settings, Parameter{foldName(string(name)), string(value)})
 		}
 	}
-	switches, err := ReadOptions(options)
-	if err != nil {
-		return err
-	}
+	var switches []Parameter
+	switches, s.Unusable = ReadOptions(options)
 	// process_startup_options in src/backend/utils/init/postinit.c: switches first, so that a parameter of its own
 	// overrides them.
 	s.Parameters = append(switches, settings...)

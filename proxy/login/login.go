@@ -86,6 +86,9 @@ func (v *visit) admit() (*Client, *Cancel, error) {
 	if err := v.authenticate(secret, known); err != nil {
 		return nil, nil, err
 	}
+	if s.Unusable != nil {
+		return nil, nil, s.Unusable
+	}
 	return &Client{
 		Conn: v.conn, User: s.User, Database: s.Database, Parameters: s.Parameters, Minor: s.Speaks(), Secret: secret,
 		Replication: replication,

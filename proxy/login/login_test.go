@@ -141,13 +141,19 @@ func TestDamagedStartupPacketsEndInFatalErrors(t *testing.T) {
 		{"no terminator", "08P01", "invalid startup packet layout: expected terminator as last byte", packet(version3, "user\x00u\x00")},
 		{"no user", "28000", "no PostgreSQL user name specified in startup packet", startup("database", "d")},
 		{"version 2", "0A000", "unsupported frontend protocol 2.0: server supports 3.0 to 3.2", packet(2<<16, "")},
-		{"an option", "42601", "invalid command-line argument for server process: -x", startup("user", "u", "options", "-x")},
 		{"a password packet (CVE-2015-4054)", "08P01", "invalid length of startup packet", []byte("p\x00\x00\x00")},
 	} {
 		p := pipe(t, door(t))
 		p.send(c.p)
 		p.wantFatal(c.name, c.code, c.message)
 	}
+}
+
+func TestWrongOptionsAreRefusedBehindTheAuthentication(t *testing.T) {
+	p := pipe(t, door(t))
+	p.send(startup("user", "trusting", "options", "-x"))
+	p.want("it is let in", "R\x00\x00\x00\x08\x00\x00\x00\x00")
+	p.wantFatal("and refused", "42601", "invalid command-line argument for server process: -x")
 }
 
 func TestReplicationIsReadAsPostgresDoes(t *testing.T) {

@@ -385,7 +385,7 @@ func (s *Session) resetsOne(r *request, name string) bool {
 		return reset
 	}
 	for _, one := range r.unit.Settings {
-		if one.Op == sql.OpResetAll || one.Name == name {
+		if one.Op == sql.OpResetAll || one.Name == name || one.Name == authorization && name == roleSetting {
 			reset = isReset(one)
 		}
 	}
@@ -418,6 +418,7 @@ func (s *Session) failure(frame []byte) (visible bool) {
 	}
 	head := flight.front()
 	s.state.unclear, s.state.maybeReset = true, true
+	s.state.resetting = nil // it is undone
 	s.copyIn = false
 	if head.lock != 0 {
 		s.held.doubt(head.lock)
@@ -501,7 +502,7 @@ func renamed(dst, frame []byte, name string) []byte {
 	return append(appendHead(dst, protocol.ErrorResponse, len(body)), body...)
 }
 
-var ourName = regexp.MustCompile(`"` + ourNames + `(\d+|pids)"`)
+var ourName = regexp.MustCompile(`"` + ourNames + `(\d+|pids|taken)"`)
 
 // skipBatch follows a server that skips all messages up to the next Sync after an error (manual, "Extended Query"):
 // what they did to names is undone, latest first.
@@ -514,7 +515,7 @@ func (s *Session) skipBatch() {
 	}
 	s.skip = s.skip || n == flight.len() // what is still to come of the batch is dropped
 	for i := n - 1; i >= 0; i-- {
-		s.undo(flight.at(i))
+		s.undo(flight.at(i), n)
 	}
 	for range n {
 		if flight.front().ends() {
@@ -595,6 +596,9 @@ func (s *Session) ready(frame []byte) (visible bool) {
 }
 
 func (s *Session) readyForClient(head *request, status byte) (visible bool) {
+	for _, name := range s.state.resetting {
+		s.tellDefault(name) // where the server had nothing to report
+	}
 	if status == 'T' || s.state.everything {
 		s.state.putBack = append(s.state.putBack, s.state.resetting...)
 	} else {

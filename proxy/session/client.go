@@ -355,15 +355,16 @@ func (s *Session) forgetStatement(r *request, name []byte) {
 	r.reply = replyClosed
 }
 
-// undo gives a name the meaning back that it had before a message that the server skipped.
-func (s *Session) undo(r *request) {
+// undo gives a name the meaning back that it had before a message that the server skipped. The messages in flight from the
+// given one on stay as they are.
+func (s *Session) undo(r *request, behind int) {
 	s.undoNames(r)
 	switch {
 	case r.kind == protocol.Parse && r.stmt != nil && r.purpose == theirs && !r.has(flagTwice):
 		r.stmt.gone = true
-		s.rename(r.stmt.name, r.stmt, r.prev)
+		s.renameBefore(behind, r.stmt.name, r.stmt, r.prev)
 	case (r.kind == protocol.Close || r.kind == protocol.Query && !r.sent) && r.prev != nil:
-		s.rename(r.prev.name, nil, r.prev)
+		s.renameBefore(behind, r.prev.name, nil, r.prev)
 	}
 	if s.srv == nil {
 		return
@@ -384,7 +385,11 @@ func (s *Session) undo(r *request) {
 // undoAhead undoes what was looked at and not sent, latest first.
 func (s *Session) undoAhead() {
 	for i := s.ahead.len() - 1; i >= 0; i-- {
-		s.undo(s.ahead.at(i))
+		behind := 0
+		if s.srv != nil {
+			behind = s.srv.flight.len()
+		}
+		s.undo(s.ahead.at(i), behind)
 	}
 }
 
@@ -393,6 +398,33 @@ func (s *Session) lookAgain() {
 	s.undoAhead()
 	s.ahead.clear()
 	s.sized = 0
+}
+
+// renameBefore gives a name another meaning as the first message in flight finds it that changes what it means, from the given one
+// on; if there is none, what it means now.
+func (s *Session) renameBefore(behind int, name string, from, to *statement) {
+	for i := behind; s.srv != nil && i < s.srv.flight.len(); i++ {
+		if later := s.srv.flight.at(i); later.renames(name) {
+			if later.prev == from {
+				later.prev = to
+			}
+			return
+		}
+	}
+	s.rename(name, from, to)
+}
+
+// renames tells whether the client's message changes what a name means.
+func (r *request) renames(name string) bool {
+	switch {
+	case r.purpose != theirs:
+		return false
+	case r.kind == protocol.Parse:
+		return r.stmt != nil && r.stmt.name == name && !r.has(flagTwice)
+	case r.kind == protocol.Close:
+		return r.reply == replyClosed && r.prev != nil && r.prev.name == name
+	}
+	return r.kind == protocol.Query && name == ""
 }
 
 // rename gives a name another meaning, if it still has the one it should have.

@@ -152,6 +152,9 @@ func (s *Session) named(r *request) bool {
 	if r.has(flagTwice) {
 		st = r.prev
 	}
+	if st != nil && st.source != "" && s.unitUnderWay() {
+		return false
+	}
 	if (r.has(flagUnknown) || r.kind == protocol.Parse && st != nil && st.name != "") && s.closesEarlier() {
 		return false
 	}
@@ -457,13 +460,18 @@ func (s *Session) parseOnce(r request) {
 }
 
 // sendTwice sends a Parse message for a name that is taken. The server is to find that out itself, after whatever else
-// may be wrong with it, so it goes under the name that the client's statement has there.
+// may be wrong with it, so it goes under a name that is.
 func (s *Session) sendTwice() {
-	name := s.serverName(s.ahead.front().prev)
+	const taken = ourNames + "taken"
 	r, _ := s.take(false)
 	at := len(s.o.scratch)
-	s.o.scratch = appendParse(s.o.scratch, name, r.stmt.body)
+	b := appendCloseStatement(s.o.scratch, taken) // an error may have come before it was made
+	b = appendParse(b, taken, "\x00\x00\x00")     // of nothing, which no server refuses
+	s.o.scratch = appendParse(b, taken, r.stmt.body)
 	s.toServer(s.o.since(at))
+	s.srv.taken = true
+	s.pushed(request{kind: protocol.Close, purpose: forStatement})
+	s.pushed(request{kind: protocol.Parse, purpose: forStatement})
 	s.pushed(r)
 }
 

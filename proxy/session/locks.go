@@ -144,13 +144,13 @@ const askNames = `SELECT 'n', name, statement FROM pg_catalog.pg_prepared_statem
 
 // appendAskSetting asks for one setting: for its value, or, where it may be back at its default, for the value that was
 // set. Settings of extensions' (those with a dot) are in no view; they have no default to be back at. Login is the user
-// that the server session began as.
-func appendAskSetting(dst []byte, name string, reset bool, login string) []byte {
+// that the server session began as. A session that begins with a role of its own may have put it off (noRole).
+func appendAskSetting(dst []byte, name string, reset bool, login string, ownRole bool) []byte {
 	dst = append(dst, "SELECT 's',"...)
 	dst = appendLiteral(dst, name)
 	switch {
-	case name == roleSetting:
-		return appendAskUnless(dst, name, "none")
+	case name == roleSetting && !ownRole:
+		return appendAskUnless(dst, name, noRole)
 	case name == authorization:
 		return appendAskUnless(dst, name, login)
 	case reset && !custom(name), name == lockTimeout, name == idleTimeout:
@@ -235,9 +235,10 @@ func (s *Session) askSettings(text []byte) []byte {
 		}
 	}
 	login, _ := s.srv.born.Get(authorization)
+	_, ownRole := s.client.Settings.Get(roleSetting)
 	for _, name := range st.touched {
 		if !s.heard.every || hidden(name) {
-			text = appendAskSetting(text, name, st.maybeReset, login)
+			text = appendAskSetting(text, name, st.maybeReset, login, ownRole)
 		}
 	}
 	return text
@@ -406,10 +407,15 @@ func (s *Session) settingsHeard(h *heard) {
 			continue
 		}
 		st.settings = st.settings.take(one)
-		if value, own := s.client.Settings.Get(name); own && (!one.set || st.maybeReset && one.Value == "" && custom(name)) {
+		if value, own := s.client.Settings.Get(name); own && (!one.set || st.maybeReset && isBare(name, one.Value)) {
 			st.settings = st.settings.With(name, value)
 		}
 	}
+}
+
+// isBare tells whether a setting has the value that RESET leaves where nothing gave it another.
+func isBare(name, value string) bool {
+	return value == "" && custom(name) || value == noRole && name == roleSetting
 }
 
 // ofTransaction are the settings that belong to a transaction, though views may name the session as their source.

@@ -81,7 +81,7 @@ func (s *Session) survive(e *protocol.Error) {
 func (s *Session) answerLost(flight *queue, e *protocol.Error) (asked bool) {
 	s.lookAgain()
 	for i := flight.len() - 1; i >= 0; i-- {
-		s.undo(flight.at(i))
+		s.undo(flight.at(i), flight.len())
 	}
 	commit, open := false, false // of the unit at hand
 	for i := range flight.len() {

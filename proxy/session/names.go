@@ -359,6 +359,10 @@ func (s *Session) showNames(inBatch bool) {
 		s.pushed(request{kind: protocol.Close, purpose: why, shared: sh})
 		s.srv.prepared.drop(sh)
 	}
+	if s.srv.taken {
+		s.closeOwn(ourNames+"taken", why)
+		s.srv.taken = false
+	}
 	for _, name := range s.srv.own.names() {
 		if s.statements[name] == nil {
 			s.closeOwn(name, why)

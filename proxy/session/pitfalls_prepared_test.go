@@ -274,11 +274,17 @@ func TestANameIsPreparedOnce(t *testing.T) {
 	c.prepares("a", "select 1", "lockproxy_1", c.granted)
 	c.sends(parse("a", "select 2"), sync())
 	c.again(pools.Admin)
-	c.wantServer("the server is to say so", parse("lockproxy_1", "select 2"), sync())
-	c.answers(failed("42P05", `prepared statement "lockproxy_1" already exists`), ready('I'))
+	c.wantServer("the server is to say so", takenFor("select 2"), sync())
+	c.answers(closed, parsed, failed("42P05", `prepared statement "lockproxy_taken" already exists`), ready('I'))
 	c.wantClient("by the client's name", failed("42P05", `prepared statement "a" already exists`), ready('I'))
 	c.wantRelease("in step")
 	c.uses("a", c.again, bind("", "lockproxy_1"))
+}
+
+// takenFor is what is sent for a Parse message of a name that is taken.
+func takenFor(text string) []byte {
+	const taken = "lockproxy_taken"
+	return join([][]byte{closing('S', taken), parse(taken, ""), parse(taken, text)})
 }
 
 // A name that SQL's PREPARE took is taken for Parse as well: the server says so.
@@ -290,10 +296,9 @@ func TestANameThatPREPARETookIsTaken(t *testing.T) {
 	c.client, c.server, c.actions = nil, nil, nil
 	c.sends(parse("a", "select 2"), sync())
 	c.again(pools.Admin)
-	c.wantServer("by the client's own name", parse("a", "select 2"), sync())
-	twice := failed("42P05", `prepared statement "a" already exists`)
-	c.answers(twice, ready('I'))
-	c.wantClient("the server's words", twice, ready('I'))
+	c.wantServer("under a name that is taken, too", takenFor("select 2"), sync())
+	c.answers(closed, parsed, failed("42P05", `prepared statement "lockproxy_taken" already exists`), ready('I'))
+	c.wantClient("by the client's name", failed("42P05", `prepared statement "a" already exists`), ready('I'))
 	c.actions = nil
 	c.sends(bind("", "a"), execute(""), sync())
 	c.again(pools.Admin)

@@ -161,6 +161,8 @@ func change(dst []byte, inPlace, wanted *Settings) []byte {
 const (
 	roleSetting   = "role"
 	authorization = "session_authorization"
+
+	noRole = "none" // the value of roleSetting where nobody has taken one
 )
 
 // identity are the settings that say who the session acts as, in the order in which they are laid down. RESET ALL leaves
