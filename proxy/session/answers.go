@@ -418,7 +418,6 @@ func (s *Session) failure(frame []byte) (visible bool) {
 	}
 	head := flight.front()
 	s.state.unclear, s.state.maybeReset = true, true
-	s.state.resetting = nil // it is undone
 	s.copyIn = false
 	if head.lock != 0 {
 		s.held.doubt(head.lock)
@@ -597,7 +596,9 @@ func (s *Session) ready(frame []byte) (visible bool) {
 
 func (s *Session) readyForClient(head *request, status byte) (visible bool) {
 	for _, name := range s.state.resetting {
-		s.tellDefault(name) // where the server had nothing to report
+		if !s.erred {
+			s.tellDefault(name) // where the server had nothing to report
+		}
 	}
 	if status == 'T' || s.state.everything {
 		s.state.putBack = append(s.state.putBack, s.state.resetting...)
