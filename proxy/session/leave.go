@@ -71,6 +71,7 @@ func (s *Session) restore() bool {
 		return s.srv.flight.len() > 0
 	}
 	if len(st.touched) == 0 && !st.resetAll {
+		st.unclear, st.maybeReset = false, false // that was about other settings
 		return s.putStartup()
 	}
 	if st.unclear || st.opaque {
