@@ -23,7 +23,7 @@ func extended(text string) []message {
 
 // portals are fetched from by turns, over several batches of a transaction.
 func (w *writer) portals() [][]message {
-	steps := [][]message{{query(w.pick("BEGIN", "BEGIN", "BEGIN READ ONLY", "SELECT 1"))}, {parse("s1", "SELECT generate_series(1, $1)", 23), bind("p1", "s1", "9"), execute("p1", 3), sync}}
+	steps := [][]message{{query(w.pick("BEGIN", "BEGIN", "BEGIN READ ONLY", "SELECT 1"))}, {parse("s1", "SELECT generate_series(1, least($1, 50))", 23), bind("p1", "s1", "9"), execute("p1", 3), sync}}
 	steps = append(steps, []message{bind("p2", "s1", "5"), execute("p2", 2), w.pickMessage(sync, sync, flush)}, []message{execute("p1", 2), execute("p2", 0), sync})
 	if w.one(2) {
 		steps = append(steps, []message{query(w.setting())})
