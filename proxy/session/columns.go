@@ -230,8 +230,9 @@ func (s *Session) prepareFor(r *request, st *statement) {
 // awaitColumns has the message wait for what the server says of its statement. In the middle of a batch the server is to
 // be asked to say it.
 func (s *Session) awaitColumns(r *request) {
-	if s.open && !r.has(flagAwaits) {
+	if s.open && !s.flushed {
 		s.flushOurs()
+		s.flushed = true
 	}
 	r.flags |= flagAwaits
 }

@@ -338,6 +338,7 @@ func (s *Session) sendAsIs(answered bool) {
 		return
 	}
 	s.srv.flight.push(r)
+	s.flushed = false
 	if r.ends() {
 		s.open = false
 		s.unitsAhead++
@@ -483,7 +484,7 @@ func (s *Session) holdsUnnamed(st *statement) {
 
 func (s *Session) pushed(r request) {
 	s.srv.flight.push(r)
-	s.open = true
+	s.open, s.flushed = true, false
 }
 
 // prepare has the server prepare a statement under a name of ours. The caller notes the Parse message's answer.
@@ -503,8 +504,8 @@ func (s *Session) prepare(key string, st *statement) *shared {
 // serverName gives the name that a client's statement has on the server, and has it prepared there if need be.
 func (s *Session) serverName(st *statement) string {
 	if st.source != "" {
-		s.makeRoom(true)
-		s.tellName(st.name, st, true)
+		s.makeRoom(forStatement)
+		s.tellName(st.name, st, forStatement)
 		return st.name
 	}
 	if st.name == "" {
@@ -616,7 +617,7 @@ func (s *Session) unknownStatement() bool {
 			Message: `prepared statement "` + string(name) + `" does not exist`})
 		return true
 	default:
-		s.tellName(string(name), nil, true)
+		s.tellName(string(name), nil, forStatement)
 	}
 	return false
 }

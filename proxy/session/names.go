@@ -180,8 +180,8 @@ func (s *Session) tellNames(uses []nameUse, inBatch bool) {
 			break
 		}
 		if !slices.ContainsFunc(uses[:i], func(earlier nameUse) bool { return earlier.name == use.name }) {
-			s.makeRoom(inBatch)
-			s.tellName(use.name, use.before, inBatch)
+			s.makeRoom(forNames(inBatch))
+			s.tellName(use.name, use.before, forNames(inBatch))
 		}
 	}
 	if !inBatch && s.srv.flight.len() > began {
@@ -207,7 +207,7 @@ func (s *Session) syncOurs(why purpose) {
 }
 
 // tellName makes the server know one name as the client does; nil: not at all.
-func (s *Session) tellName(name string, st *statement, inBatch bool) {
+func (s *Session) tellName(name string, st *statement, why purpose) {
 	known := s.srv.own.find(name)
 	key := ""
 	if st != nil {
@@ -218,7 +218,6 @@ func (s *Session) tellName(name string, st *statement, inBatch bool) {
 	} else if known == nil {
 		return
 	}
-	why := forNames(inBatch)
 	if known != nil {
 		s.closeOwn(name, why)
 	}
@@ -242,9 +241,9 @@ func (s *Session) tellName(name string, st *statement, inBatch bool) {
 }
 
 // makeRoom closes names that were made known longest ago, where there are too many.
-func (s *Session) makeRoom(inBatch bool) {
+func (s *Session) makeRoom(why purpose) {
 	for oldest := s.srv.own.full(); oldest != ""; oldest = s.srv.own.full() {
-		s.closeOwn(oldest, forNames(inBatch))
+		s.closeOwn(oldest, why)
 	}
 }
 
@@ -368,13 +367,22 @@ func (s *Session) showNames(inBatch bool) {
 			s.closeOwn(name, why)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.statements)) {
-		if st := s.statements[name]; st.there {
-			s.tellName(name, st, inBatch)
-		}
-	}
 	if !inBatch && s.srv.flight.len() > began {
 		s.syncOurs(forName)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.statements)) {
+		st := s.statements[name]
+		if !st.there {
+			continue
+		}
+		if inBatch {
+			s.tellName(name, st, why)
+			continue
+		}
+		before := s.srv.flight.len()
+		if s.tellName(name, st, forShow); s.srv.flight.len() > before {
+			s.syncOurs(forShow) // each on its own: one that cannot be made is not shown
+		}
 	}
 }
 

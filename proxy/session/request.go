@@ -34,6 +34,7 @@ const (
 	forBegin             // the BEGIN that was answered before there was a server
 	forStatement         // makes a prepared statement that this server lacks
 	forName              // makes the server know a name as the client does
+	forShow              // likewise, to be shown and not used: it need not be
 	forTimeouts          // switches the lock pool's timeouts on or off
 	forColumns           // has what the client prepared by SQL described to us
 	forNobody            // the client's own, in a batch that has failed for it
