@@ -13,37 +13,39 @@ import (
 
 // serverSide is what is under way on the server, beyond the messages in flight.
 type serverSide struct {
-	batch      int  // the number of the batch at hand
+	batch      int // the number of the batch at hand
+	unitsAhead int // ReadyForQuery messages to come
+	comparing  int // descriptions to come of statements that have run ahead
+
+	notMade *protocol.Error // why a statement could not be made for the message that comes next
+
+	known *Catalog // what was known of functions when it was granted, or when it was last found out what they left
+
+	passing passing
+	rest    int // bytes still to come of an answer whose beginning is through
+
+	heard     heard
+	syncError *protocol.Error // why the session's settings could not be put in place
+	last      []byte          // the server's FATAL
+
+	// Flags, together: each idle client has these.
 	begun      bool // the client's first unit is on its way
 	open       bool // messages of a batch are sent, and its Sync is not
 	flushed    bool // its answers are asked for, so that it is known whether it stands
-	unitsAhead int  // ReadyForQuery messages to come
 	copyIn     bool // the server takes COPY data
 	erred      bool // the unit at hand has had its error
-	comparing  int  // descriptions to come of statements that have run ahead
 	failing    bool // the batch in flight has failed for the client
-
-	notMade *protocol.Error // why a statement could not be made for the message that comes next
-	forgets bool            // of the messages in flight some may deallocate statements
-	resets  bool            // of the messages in flight some may give settings their defaults back
-
-	known *Catalog // what was known of functions when it was granted, or when it was last found out what they left
-	alone bool     // when it was granted it held nothing that was not known
-
-	passing  passing
-	rest     int  // bytes still to come of an answer whose beginning is through
-	restDrop bool // and they are not for the client
-
+	forgets    bool // of the messages in flight some may deallocate statements
+	resets     bool // of the messages in flight some may give settings their defaults back
+	alone      bool // when it was granted it held nothing that was not known
+	restDrop   bool // the rest of that answer is not for the client
 	asking     bool // our question is in flight
-	heard      heard
-	cancelling bool            // a cancel request is under way: what comes after must not be hit
-	cancelDue  bool            // one is to be sent when it can hit nothing of ours
-	syncError  *protocol.Error // why the session's settings could not be put in place
-	last       []byte          // the server's FATAL
-	broken     bool            // a question or cleaning of ours failed: what the server holds is not known
-	srvStatus  byte            // by its last ReadyForQuery; 0: as when it was granted, 'I'
-	toMove     bool            // the slot is being moved outside a unit
-	moveFailed bool            // and could not be; not again on this server
+	cancelling bool // a cancel request is under way: what comes after must not be hit
+	cancelDue  bool // one is to be sent when it can hit nothing of ours
+	broken     bool // a question or cleaning of ours failed: what the server holds is not known
+	srvStatus  byte // by its last ReadyForQuery; 0: as when it was granted, 'I'
+	toMove     bool // the slot is being moved outside a unit
+	moveFailed bool // and could not be; not again on this server
 }
 
 // passing is the piece of the server's bytes that goes to the client as it is, in one part.
@@ -57,7 +59,8 @@ const maxAnswer = 1 << 20
 
 // ServerBytes takes what the server sent. P holds until the outputs are done with.
 func (s *Session) ServerBytes(o *Output, now time.Time, p []byte) {
-	defer s.step(o, now)()
+	s.step(o, now)
+	defer s.finish()
 	if s.srv == nil {
 		return
 	}
@@ -571,6 +574,9 @@ func (s *Session) ready(frame []byte) (visible bool) {
 		return false
 	}
 	flight.pop()
+	if head.kind == protocol.Query && head.unit != nil {
+		defer s.o.keepUnit(head.unit)
+	}
 	s.unitsAhead--
 	status := frame[protocol.HeadSize]
 	s.srvStatus = status

@@ -113,7 +113,7 @@ func TestADefinitionWhoseServerIsLostMayHaveBeenMade(t *testing.T) {
 
 func TestAUnitIsLookedAtAgainWhereFunctionsChangedWhileItWaited(t *testing.T) {
 	l := newLibrary(t, "1")
-	unit := [][]byte{parse("", "select app.tenant()"), bind("", ""), execute(""), sync()}
+	unit := [][]byte{parse("", "select app.tenant()"), bind("", ""), execute(""), syncMessage()}
 	l.sends(unit...)
 	l.catalog = catalogOf(t, "2", setsTenant)
 	l.granted(pools.Admin)
@@ -135,13 +135,13 @@ func TestAUnitThatTurnsOutToLockRunsInTheLockPool(t *testing.T) {
 
 func TestStatementsPreparedBeforeAChangeAreReadAgain(t *testing.T) {
 	l := newLibrary(t, "1")
-	l.sends(parse("s", "select app.tenant()"), sync())
+	l.sends(parse("s", "select app.tenant()"), syncMessage())
 	l.granted(pools.Admin)
 	l.answers(parsed, noParams, columns, ready('I'))
 	l.wantAction("nothing has run", Action{Op: Release})
 	l.client, l.server = nil, nil
 	l.catalog = catalogOf(t, "2", setsTenant)
-	l.sends(bind("", "s"), execute(""), sync())
+	l.sends(bind("", "s"), execute(""), syncMessage())
 	l.again(pools.Admin)
 	l.answers(bound, row("x"), selected, ready('I'))
 	l.wantAsked("it calls a function that sets something now", askTenant)
@@ -307,7 +307,7 @@ func TestADefinitionIsToldBeforeItsFirstAnswer(t *testing.T) {
 
 func TestAStatementThatLocksByNowIsGrantedALockBackend(t *testing.T) {
 	l := newLibrary(t, "1")
-	l.sends(parse("s", "select app.locks()"), sync())
+	l.sends(parse("s", "select app.locks()"), syncMessage())
 	l.granted(pools.Admin)
 	l.answers(parsed, noParams, columns, ready('I'))
 	l.client, l.server, l.actions = nil, nil, nil

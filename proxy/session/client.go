@@ -13,6 +13,7 @@ import (
 type clientSide struct {
 	view  []byte      // within a step: the bytes that are not yet sent
 	kept  []byte      // between steps: the same, in memory of our own
+	room  *room       // where that may lie; nil: elsewhere
 	ahead queue       // the frames at the beginning of view
 	with  *sql.Reader // what the first of them was looked at with
 	sized int         // their sizes, added up; beyond view's length where the last is not all here
@@ -48,8 +49,13 @@ func (s *Session) keep() {
 	switch {
 	case len(s.view) == 0:
 		s.kept = nil
+		s.o.spend(s.room)
+		s.room = nil
 	case len(s.kept) >= len(s.view) && &s.kept[len(s.kept)-1] == &s.view[len(s.view)-1]:
 		s.kept = s.view
+	case len(s.view) <= len(room{}) && s.room == nil:
+		s.room = s.o.newRoom()
+		s.kept = s.room[:copy(s.room[:], s.view)]
 	default:
 		s.kept = append([]byte(nil), s.view...)
 	}
@@ -80,6 +86,7 @@ func (s *Session) look() bool {
 		return false
 	}
 	s.sized += size
+	s.o.rings.lend(&s.ahead)
 	s.ahead.push(r)
 	return true
 }
@@ -147,8 +154,8 @@ func (s *Session) readQuery(r *request, body []byte) bool {
 	unit := s.readText(text)
 	s.classify(r, &unit)
 	if r.lock != 0 || unit.Settings != nil || unit.Prepared != nil {
-		kept := unit
-		r.unit = &kept
+		r.unit = s.o.newUnit()
+		*r.unit = unit
 		s.useNames(r, &unit, text, true)
 	} else if unit.Cluster != nil {
 		r.unit = &sql.Unit{Cluster: unit.Cluster}

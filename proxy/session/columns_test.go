@@ -25,9 +25,9 @@ func elsewhere(t *testing.T, text string) *conversation {
 
 func TestAQueryWhoseColumnsChangedIsRunForNobody(t *testing.T) {
 	c := elsewhere(t, "select * from t")
-	c.sends(bind("", "a"), execute(""), sync())
+	c.sends(bind("", "a"), execute(""), syncMessage())
 	c.granted(pools.Admin)
-	c.wantServer("what changes nothing goes in the same round trip", parseOurs("lockproxy_1", "select * from t"), bind("", "lockproxy_1"), execute(""), sync())
+	c.wantServer("what changes nothing goes in the same round trip", parseOurs("lockproxy_1", "select * from t"), bind("", "lockproxy_1"), execute(""), syncMessage())
 	c.sends(query("select 2"))
 	c.answers(parsed, noParams, wider)
 	c.wantClient("the client hears of it", changedError)
@@ -41,17 +41,17 @@ func TestAQueryWhoseColumnsChangedIsRunForNobody(t *testing.T) {
 	c.answers(row("2"), selected, ready('I'))
 	c.client = nil
 	c.wantRelease("in step")
-	c.sends(bind("", "a"), execute(""), sync())
+	c.sends(bind("", "a"), execute(""), syncMessage())
 	c.again(pools.Admin)
-	c.wantServer("now it is known without a question", describe('S', nobody), sync())
+	c.wantServer("now it is known without a question", describe('S', nobody), syncMessage())
 	c.answers(failed("26000", "unknown"), ready('I'))
 	c.wantClient("and so it stays", changedError, ready('I'))
 	c.wantRelease("in step")
-	c.sends(closing('S', "a"), sync())
+	c.sends(closing('S', "a"), syncMessage())
 	c.client = nil
-	c.sends(parse("a", "select * from t"), sync())
+	c.sends(parse("a", "select * from t"), syncMessage())
 	c.again(pools.Admin)
-	c.wantServer("a new one has the new columns", sync())
+	c.wantServer("a new one has the new columns", syncMessage())
 	c.answers(ready('I'))
 	c.wantClient("as it is prepared already", parsed, ready('I'))
 	c.wantRelease("in step")
@@ -64,7 +64,7 @@ func TestAQueryWhoseColumnsChangedFailsItsTransaction(t *testing.T) {
 	c.granted(pools.Admin)
 	c.answers(complete("BEGIN"), ready('T'), row("1"), selected, ready('T'))
 	c.client, c.server = nil, nil
-	c.sends(bind("", "a"), execute(""), sync(), query("commit"))
+	c.sends(bind("", "a"), execute(""), syncMessage(), query("commit"))
 	c.server = nil
 	c.answers(parsed, noParams, wider, bound, row("1", "2"), selected, ready('T'))
 	c.wantClient("the error", changedError)
@@ -78,7 +78,7 @@ func TestAQueryWhoseColumnsChangedFailsItsTransaction(t *testing.T) {
 
 func TestAnErrorOfWhatIsRunForNobodyIsNobodys(t *testing.T) {
 	c := elsewhere(t, "select 1 / a from t")
-	c.sends(bind("", "a"), execute(""), sync())
+	c.sends(bind("", "a"), execute(""), syncMessage())
 	c.granted(pools.Admin)
 	c.server = nil
 	c.answers(parsed, noParams, wider, bound, failed("22012", "division by zero"), ready('I'))
@@ -97,8 +97,8 @@ func TestABatchThatGoesOnFailsWhenItsColumnsChanged(t *testing.T) {
 	c.wantClient("the error", changedError)
 	c.wantServer("the server's batch fails too", describe('S', nobody))
 	c.answers(failed("26000", "unknown"))
-	c.sends(bind("", "n"), execute(""), sync())
-	c.wantServer("the rest of it is dropped", sync())
+	c.sends(bind("", "n"), execute(""), syncMessage())
+	c.wantServer("the rest of it is dropped", syncMessage())
 	c.answers(ready('I'))
 	c.wantClient("up to its end", ready('I'))
 	c.wantRelease("in step")
@@ -110,19 +110,19 @@ func TestABatchThatGoesOnFailsWhenItsColumnsChanged(t *testing.T) {
 func TestWhatHasAnEffectWaitsForItsColumns(t *testing.T) {
 	for _, changed := range []bool{false, true} {
 		c := elsewhere(t, insertsRow)
-		c.sends(bind("", "a"), execute(""), sync())
+		c.sends(bind("", "a"), execute(""), syncMessage())
 		c.granted(pools.Admin)
 		c.wantServer("it is described first", parseOurs("lockproxy_1", insertsRow), flushNow)
 		c.cancels()
 		c.wantNothing("a cancel hits nothing of ours")
 		if !changed {
 			c.answers(parsedOurs)
-			c.wantServer("its columns are what they were", bind("", "lockproxy_1"), execute(""), sync())
+			c.wantServer("its columns are what they were", bind("", "lockproxy_1"), execute(""), syncMessage())
 			c.wantAction("and the cancel is not lost", Action{Op: CancelServer})
 			continue
 		}
 		c.answers(parsed, noParams, wider)
-		c.wantServer("nothing is run", describe('S', nobody), sync())
+		c.wantServer("nothing is run", describe('S', nobody), syncMessage())
 		c.answers(failed("26000", "unknown"), ready('I'))
 		c.wantClient("and the client hears why", changedError, ready('I'))
 	}
@@ -130,23 +130,23 @@ func TestWhatHasAnEffectWaitsForItsColumns(t *testing.T) {
 
 func TestWhatGivesNoRowsIsNotDescribedAgain(t *testing.T) {
 	c := newConversation(t)
-	c.sends(parse("a", "insert into t values (1)"), describe('S', "a"), sync())
+	c.sends(parse("a", "insert into t values (1)"), describe('S', "a"), syncMessage())
 	c.granted(pools.Admin)
-	c.wantServer("the client's own Describe tells us as well", parse("lockproxy_1", "insert into t values (1)"), describe('S', "lockproxy_1"), sync())
+	c.wantServer("the client's own Describe tells us as well", parse("lockproxy_1", "insert into t values (1)"), describe('S', "lockproxy_1"), syncMessage())
 	c.answers(parsed, noParams, noData, ready('I'))
 	c.actions = nil
-	c.sends(bind("", "a"), execute(""), sync())
+	c.sends(bind("", "a"), execute(""), syncMessage())
 	c.granted(pools.Admin)
-	c.wantServer("it never will", parse("lockproxy_1", "insert into t values (1)"), bind("", "lockproxy_1"), execute(""), sync())
+	c.wantServer("it never will", parse("lockproxy_1", "insert into t values (1)"), bind("", "lockproxy_1"), execute(""), syncMessage())
 }
 
 func TestDescribeTellsTheParametersOfAStatementWhoseColumnsChanged(t *testing.T) {
 	c := elsewhere(t, "select * from t")
-	c.sends(describe('S', "a"), sync())
+	c.sends(describe('S', "a"), syncMessage())
 	c.granted(pools.Admin)
 	c.wantServer("it waits", parseOurs("lockproxy_1", "select * from t"), flushNow)
 	c.answers(parsed, noParams, wider)
-	c.wantServer("then the server fails", describe('S', "lockproxy_1"), describe('S', nobody), sync())
+	c.wantServer("then the server fails", describe('S', "lockproxy_1"), describe('S', nobody), syncMessage())
 	c.answers(noParams, wider, failed("26000", "unknown"), ready('I'))
 	c.wantClient("as PostgreSQL answers it", noParams, changedError, ready('I'))
 }
@@ -155,7 +155,7 @@ func TestExecuteOfAPreparedStatementWhoseColumnsChangedFails(t *testing.T) {
 	c := newConversation(t)
 	c.sends(query("prepare a as select * from t"))
 	c.granted(pools.Admin)
-	c.wantServer("SQL's own are described as well", query("prepare a as select * from t"), describe('S', "a"), sync())
+	c.wantServer("SQL's own are described as well", query("prepare a as select * from t"), describe('S', "a"), syncMessage())
 	c.answers(complete("PREPARE"), ready('I'), noParams, columns, ready('I'))
 	c.client, c.actions = nil, nil
 	c.sends(query("execute a"))
@@ -173,23 +173,23 @@ func TestAParseAfterTheSchemaChangedIsANewOne(t *testing.T) {
 	c := newConversation(t)
 	c.prepares("a", "select * from t", "lockproxy_1", c.granted)
 	c.schema.Changed()
-	c.sends(parse("b", "select * from t"), describe('S', "b"), sync())
+	c.sends(parse("b", "select * from t"), describe('S', "b"), syncMessage())
 	c.again(pools.Admin)
-	c.wantServer("the old one goes", closing('S', "lockproxy_1"), parse("lockproxy_2", "select * from t"), describe('S', "lockproxy_2"), sync())
+	c.wantServer("the old one goes", closing('S', "lockproxy_1"), parse("lockproxy_2", "select * from t"), describe('S', "lockproxy_2"), syncMessage())
 	c.answers(closed, parsed, noParams, wider, ready('I'))
 	c.wantClient("the new columns", parsed, noParams, wider, ready('I'))
 	c.wantRelease("in step")
-	c.sends(bind("", "a"), execute(""), sync())
+	c.sends(bind("", "a"), execute(""), syncMessage())
 	c.again(pools.Admin)
-	c.wantServer("the old statement is known to have others", describe('S', nobody), sync())
+	c.wantServer("the old statement is known to have others", describe('S', nobody), syncMessage())
 	c.answers(failed("26000", "unknown"), ready('I'))
 	c.wantClient("an error", changedError, ready('I'))
 	c.wantRelease("in step")
 	c.schema.Changed()
-	c.sends(bind("", "a"), execute(""), sync())
+	c.sends(bind("", "a"), execute(""), syncMessage())
 	c.again(pools.Admin)
 	c.wantServer("unless that may have been undone", closing('S', "lockproxy_2"), parseOurs("lockproxy_3", "select * from t"),
-		bind("", "lockproxy_3"), execute(""), sync())
+		bind("", "lockproxy_3"), execute(""), syncMessage())
 }
 
 func TestWhatMayChangeTheSchemaCountsWhenItRunsAndWhenItIsOver(t *testing.T) {
@@ -223,7 +223,7 @@ func TestAChangeThatTheServerTellsOfCounts(t *testing.T) {
 	c := newConversation(t)
 	c.prepares("a", "select * from t", "lockproxy_1", c.granted)
 	before := c.schema
-	c.sends(bind("", "a"), execute(""), sync())
+	c.sends(bind("", "a"), execute(""), syncMessage())
 	c.again(pools.Admin)
 	c.answers(changedError, ready('I'))
 	if c.schema == before {

@@ -172,7 +172,7 @@ func describe(what byte, name string) []byte {
 
 func execute(portal string) []byte { return message(protocol.Execute, portal+"\x00\x00\x00\x00\x00") }
 
-func sync() []byte { return message(protocol.Sync, "") }
+func syncMessage() []byte { return message(protocol.Sync, "") }
 
 func ready(status byte) []byte { return protocol.AppendReady(nil, status) }
 
@@ -254,16 +254,16 @@ func TestSessionLockKeepsItsBackendUntilTheLastUnlock(t *testing.T) {
 
 func TestNamedStatementIsPreparedUnderASharedNameAndWhereMissing(t *testing.T) {
 	c := newConversation(t)
-	c.sends(parse("s1", "select $1"), describe('S', "s1"), sync())
+	c.sends(parse("s1", "select $1"), describe('S', "s1"), syncMessage())
 	c.granted(pools.Admin)
-	c.wantServer("the name is ours", parse("lockproxy_1", "select $1"), describe('S', "lockproxy_1"), sync())
+	c.wantServer("the name is ours", parse("lockproxy_1", "select $1"), describe('S', "lockproxy_1"), syncMessage())
 	answer := join([][]byte{message('1', ""), message('t', "\x00\x01\x00\x00\x00\x19"), message('T', "\x00\x00"), ready('I')})
 	c.answers(answer)
 	c.wantClient("the answers pass", answer)
 	c.wantAction("released", Action{Op: Release})
-	c.sends(bind("", "s1"), execute(""), sync())
+	c.sends(bind("", "s1"), execute(""), syncMessage())
 	c.granted(pools.Admin) // another one
-	c.wantServer("it is prepared where it is missing", parseOurs("lockproxy_1", "select $1"), bind("", "lockproxy_1"), execute(""), sync())
+	c.wantServer("it is prepared where it is missing", parseOurs("lockproxy_1", "select $1"), bind("", "lockproxy_1"), execute(""), syncMessage())
 	c.answers(parsedOurs, message('2', ""), row("x"), complete("SELECT 1"), ready('I'))
 	c.wantClient("the client sees nothing of it", message('2', ""), row("x"), complete("SELECT 1"), ready('I'))
 }
@@ -277,8 +277,8 @@ func TestPreparingALockStatementDecidesThePoolOfWhatComesNext(t *testing.T) {
 		end   []byte
 		want  pools.Kind
 	}{
-		{"alone it takes no lock slot", false, sync(), pools.Admin},
-		{"as the first unit of a transaction it says where that runs", true, sync(), pools.Lock},
+		{"alone it takes no lock slot", false, syncMessage(), pools.Admin},
+		{"as the first unit of a transaction it says where that runs", true, syncMessage(), pools.Lock},
 		{"so it does in a batch that goes on", false, flush, pools.Lock},
 	} {
 		c := newConversation(t)

@@ -179,12 +179,12 @@ func (p *play) act(a Action) {
 func FuzzClientBytes(f *testing.F) {
 	for _, messages := range [][][]byte{
 		{query("select 1")}, {query("begin"), query("select pg_advisory_lock(1)"), query("fail"), query("rollback"), goodbye},
-		{parse("a", "select pg_advisory_xact_lock($1)"), describe('S', "a"), flushNow, bind("", "a"), execute(""), sync()},
-		{parse("", "select 1"), closing('S', ""), bind("f", ""), execute("f"), execute("f"), sync(), sync(), bind("", "a")},
-		{query("copy t from stdin"), copyData("x"), sync(), copyDone, copyDone, query("select 2")},
-		{parse("", "copy"), bind("c", ""), execute("c"), copyData("x"), sync(), message(protocol.CopyFail, "\x00"), sync()},
+		{parse("a", "select pg_advisory_xact_lock($1)"), describe('S', "a"), flushNow, bind("", "a"), execute(""), syncMessage()},
+		{parse("", "select 1"), closing('S', ""), bind("f", ""), execute("f"), execute("f"), syncMessage(), syncMessage(), bind("", "a")},
+		{query("copy t from stdin"), copyData("x"), syncMessage(), copyDone, copyDone, query("select 2")},
+		{parse("", "copy"), bind("c", ""), execute("c"), copyData("x"), syncMessage(), message(protocol.CopyFail, "\x00"), syncMessage()},
 		{callOfLock, query("set x = 1"), query("prepare a as select 1; deallocate all"), query("discard all")},
-		{query(strings.Repeat("x", 5000)), query("select 1")}, {parse("a", strings.Repeat("x", 5000)), sync()},
+		{query(strings.Repeat("x", 5000)), query("select 1")}, {parse("a", strings.Repeat("x", 5000)), syncMessage()},
 		{message('?', "")}, {[]byte("Q\x00\x00\x00\x03")}, {[]byte("B\x00\x00\x00\x04E\x00\x00\x00\x05\x00")},
 		{[]byte("Q\x3f\xff\xff\xffselect")}, {message(protocol.Flush, "surplus"), message(protocol.Sync, "surplus")},
 	} {
@@ -279,13 +279,13 @@ func FuzzServerBytes(f *testing.F) {
 var underWay = [][][]byte{
 	{query("select 1")},
 	{query("select pg_try_advisory_lock(1)")},
-	{parse("a", "select 1"), describe('S', "a"), bind("", "a"), execute(""), sync()},
+	{parse("a", "select 1"), describe('S', "a"), bind("", "a"), execute(""), syncMessage()},
 	{parse("a", "select 1"), flushNow},
-	{parse("", "select 1"), bind("", ""), execute(""), sync(), query("begin"), query("select 2"), query("commit")},
+	{parse("", "select 1"), bind("", ""), execute(""), syncMessage(), query("begin"), query("select 2"), query("commit")},
 	{callOfLock},
 	{query("set work_mem = '1MB'"), query("discard all")},
 	{query("copy t from stdin"), copyData("x"), copyDone},
-	{query("begin"), query("select 1/0"), sync()},
+	{query("begin"), query("select 1/0"), syncMessage()},
 }
 
 // Execute's body tells the fuzzers' script what to do: 'c' and 'f' are names of portals.
@@ -294,7 +294,7 @@ func TestScriptKnowsItsPortals(t *testing.T) {
 	if got := v.takes(execute("f")); got[0] != protocol.ErrorResponse || !v.skipping {
 		t.Errorf("f fails: %s", spell(got))
 	}
-	if got := v.takes(join([][]byte{execute("c"), sync(), execute("c")})); got[0] != protocol.ReadyForQuery || !v.copying {
+	if got := v.takes(join([][]byte{execute("c"), syncMessage(), execute("c")})); got[0] != protocol.ReadyForQuery || !v.copying {
 		t.Errorf("c copies: %s", spell(got))
 	}
 	if got := binary.BigEndian.Uint32(execute("")[1:]); got != 9 {

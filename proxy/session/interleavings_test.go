@@ -88,7 +88,7 @@ func TestErrorIsNotWrittenIntoAnAnswerThatBreaksOff(t *testing.T) {
 
 func TestOwnAnswersWaitForTheEndOfAMessage(t *testing.T) {
 	c := newConversation(t)
-	c.sends(parse("", "select 1"), bind("", ""), describe('P', ""), message(protocol.Close, "Ss1\x00"), sync())
+	c.sends(parse("", "select 1"), bind("", ""), describe('P', ""), message(protocol.Close, "Ss1\x00"), syncMessage())
 	c.granted(pools.Admin)
 	c.answers(parsed, bound)
 	c.client = nil
@@ -151,13 +151,13 @@ func TestPromotionRefusedAfterItsBatchHasFailedRefusesNothing(t *testing.T) {
 	c.sends(parse("", "select boom()"), bind("", ""), execute(""), message(protocol.Flush, ""))
 	c.granted(pools.Admin)
 	c.server = nil
-	c.sends(parse("", "select pg_advisory_xact_lock(7)"), bind("", ""), execute(""), sync())
+	c.sends(parse("", "select pg_advisory_xact_lock(7)"), bind("", ""), execute(""), syncMessage())
 	c.actions, c.server = nil, nil
 	c.answers(message('1', ""), message('2', ""), failed("22012", "division by zero"))
 	c.client, c.server = nil, nil
 	c.s.PromotionRefused(&c.o, c.now, &protocol.Error{Severity: "ERROR", Code: protocol.TooManyConnections})
 	c.took()
-	c.wantServer("the batch failed before; its end is all that is left of it", sync())
+	c.wantServer("the batch failed before; its end is all that is left of it", syncMessage())
 	c.answers(ready('I'))
 	c.wantClient("one error was enough", ready('I'))
 }
@@ -174,9 +174,9 @@ func TestAnswerThatHadItsErrorGetsNoSecondOneWhenItsServerIsLost(t *testing.T) {
 
 func TestDeallocateWaitsUntilItIsKnownWhatIsThere(t *testing.T) {
 	c := newConversation(t)
-	c.sends(query("begin"), parse("s1", "select 1"), sync(), query("deallocate s1"))
+	c.sends(query("begin"), parse("s1", "select 1"), syncMessage(), query("deallocate s1"))
 	c.granted(pools.Admin)
-	c.wantServer("the batch may fail before its Parse", query("begin"), parseOurs("lockproxy_1", "select 1"), sync())
+	c.wantServer("the batch may fail before its Parse", query("begin"), parseOurs("lockproxy_1", "select 1"), syncMessage())
 	c.answers(complete("BEGIN"), ready('T'), parsedOurs, ready('T'))
 	if !strings.Contains(string(c.server), "deallocate s1") {
 		t.Errorf("after the batch the server got %s", spell(c.server))
@@ -185,7 +185,7 @@ func TestDeallocateWaitsUntilItIsKnownWhatIsThere(t *testing.T) {
 
 func TestWhatFollowsADeallocateFindsNoStatement(t *testing.T) {
 	c := newConversation(t)
-	c.sends(parse("s1", "select 1"), sync())
+	c.sends(parse("s1", "select 1"), syncMessage())
 	c.granted(pools.Admin)
 	c.answers(parsedOurs, ready('I'))
 	c.client, c.server, c.actions = nil, nil, nil
@@ -193,7 +193,7 @@ func TestWhatFollowsADeallocateFindsNoStatement(t *testing.T) {
 	c.granted(pools.Admin)
 	c.answers(complete("BEGIN"), ready('T'), row("1"), complete("SELECT 1"), ready('T'))
 	c.server = nil
-	c.sends(query("deallocate all"), bind("", "s1"), execute(""), sync())
+	c.sends(query("deallocate all"), bind("", "s1"), execute(""), syncMessage())
 	c.wantServer("what names mean is known when it has run", query("deallocate all"))
 	c.answers(complete("DEALLOCATE ALL"), ready('T'))
 	if strings.Contains(string(c.server), "lockproxy_") {
@@ -205,7 +205,7 @@ func TestResetOfOneStartupSettingLeavesTheOthersReports(t *testing.T) {
 	c := newConversation(t)
 	c.s.client.Settings = NewSettings([]Setting{{"timezone", "x"}, {"application_name", "y"}})
 	c.sends(parse("", "set timezone = 'z'"), bind("", ""), execute(""), parse("", "reset application_name"), bind("", ""),
-		execute(""), sync())
+		execute(""), syncMessage())
 	c.granted(pools.Admin)
 	c.answers(message('1', ""), message('2', ""), complete("SET"), message('1', ""), message('2', ""), complete("RESET"))
 	c.client = nil
@@ -256,7 +256,7 @@ func TestTimeoutThatTheClientSwitchesOffStaysOffWherePoolsHaveNone(t *testing.T)
 // pipelined gives a conversation in a transaction whose session has s1 prepared.
 func pipelined(t *testing.T) *conversation {
 	c := newConversation(t)
-	c.sends(query("begin"), parse("s1", "select 1"), sync())
+	c.sends(query("begin"), parse("s1", "select 1"), syncMessage())
 	c.granted(pools.Admin)
 	c.answers(complete("BEGIN"), ready('T'), parsedOurs, ready('T'))
 	c.client, c.server, c.actions = nil, nil, nil
@@ -265,7 +265,7 @@ func pipelined(t *testing.T) *conversation {
 
 func TestCloseLookedAtBringsNoDeallocatedNameBack(t *testing.T) {
 	c := pipelined(t)
-	c.sends(query("deallocate s1"), bind("", "s1"), execute(""), message(protocol.Close, "Ss1\x00"), sync())
+	c.sends(query("deallocate s1"), bind("", "s1"), execute(""), message(protocol.Close, "Ss1\x00"), syncMessage())
 	c.server = nil
 	c.answers(message('1', ""), ready('T'), complete("DEALLOCATE"), ready('T'))
 	if strings.Contains(string(c.server), "lockproxy_1") {
@@ -286,7 +286,7 @@ func TestNameThatCouldNotBeMadeForSqlIsMadeAgain(t *testing.T) {
 	c.server, c.actions = nil, nil
 	c.sends(query("execute s1"))
 	c.again(pools.Admin)
-	c.wantServer("it is made known then, and compared", parseOurs("s1", "select 1"), sync())
+	c.wantServer("it is made known then, and compared", parseOurs("s1", "select 1"), syncMessage())
 	c.answers(parsedOurs, ready('I'))
 	c.wantServer("it is what it was", query("execute s1"))
 }
@@ -310,9 +310,9 @@ func TestCancelReachesAStatementThatIsPreparedAgainInItsBatch(t *testing.T) {
 	c := newConversation(t)
 	c.prepares("a", "select from slow", "lockproxy_1", c.granted)
 	c.actions = nil
-	c.sends(bind("", "a"), execute(""), sync())
+	c.sends(bind("", "a"), execute(""), syncMessage())
 	c.granted(pools.Admin)
-	c.wantServer("it is made in the same round trip", parseOurs("lockproxy_1", "select from slow"), bind("", "lockproxy_1"), execute(""), sync())
+	c.wantServer("it is made in the same round trip", parseOurs("lockproxy_1", "select from slow"), bind("", "lockproxy_1"), execute(""), syncMessage())
 	c.cancels()
 	c.wantAction("the cancel goes at once", Action{Op: CancelServer})
 	c.cancelDone()

@@ -135,7 +135,8 @@ func (s *Session) notTold() {
 // ClientLost takes the end of the client's connection. A running statement is not to go on for nobody; what it waits
 // for may be a lock.
 func (s *Session) ClientLost(o *Output, now time.Time) {
-	defer s.step(o, now)()
+	s.step(o, now)
+	defer s.finish()
 	if s.goodbye {
 		return
 	}
@@ -302,7 +303,8 @@ func (s *Session) giveUpCleaning() {
 
 // Cancel takes a cancel request of the client's. It ends a wait in a queue, or the statement under way, or nothing.
 func (s *Session) Cancel(o *Output, now time.Time) {
-	defer s.step(o, now)()
+	s.step(o, now)
+	defer s.finish()
 	switch {
 	case s.goodbye:
 	case s.phase == queueing:
@@ -330,7 +332,8 @@ func canceled() *protocol.Error {
 
 // CancelDone answers CancelServer: the server has got the signal, and what runs from now on is safe from it.
 func (s *Session) CancelDone(o *Output, now time.Time) {
-	defer s.step(o, now)()
+	s.step(o, now)
+	defer s.finish()
 	if s.strayCancels > 0 {
 		s.strayCancels--
 		return
@@ -340,13 +343,15 @@ func (s *Session) CancelDone(o *Output, now time.Time) {
 
 // Drain has the session end its client as soon as it is idle.
 func (s *Session) Drain(o *Output, now time.Time) {
-	defer s.step(o, now)()
+	s.step(o, now)
+	defer s.finish()
 	s.draining = true
 }
 
 // Stop ends the client now, whatever it does.
 func (s *Session) Stop(o *Output, now time.Time) {
-	defer s.step(o, now)()
+	s.step(o, now)
+	defer s.finish()
 	if s.goodbye || s.phase == ended {
 		return
 	}

@@ -287,12 +287,12 @@ func (s *Session) settingsReset() {
 // heard is what the server answered so far.
 type heard struct {
 	asked    bool // for locks
+	audit    bool // and that because it was due, not because of anything that this session did
+	every    bool // all settings are told that the server session has
+	named    bool // all prepared statements with names of clients' are told
 	locks    int
-	audit    bool      // and that because it was due, not because of anything that this session did
-	every    bool      // all settings are told that the server session has
 	gone     sql.Touch // pins whose state is not there any more
 	here     sql.Touch // pins whose state is there
-	named    bool      // all prepared statements with names of clients' are told
 	names    []Setting // the statements' names and texts
 	version  string    // of the functions
 	settings []told

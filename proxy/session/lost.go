@@ -8,7 +8,8 @@ import (
 
 // ServerLost takes the end of the server's connection.
 func (s *Session) ServerLost(o *Output, now time.Time) {
-	defer s.step(o, now)()
+	s.step(o, now)
+	defer s.finish()
 	if s.srv == nil {
 		return
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/protocol/sql"
 )
 
 // Output is what one step wants done, in this order: what Redefined says; bytes to the server, bytes to the client, then the actions. It
@@ -14,11 +15,46 @@ type Output struct {
 	Client  [][]byte // for the client, likewise
 	Actions []Action
 
+	Pools Pools // asked for a server within the step; nil: by a Checkout action only
+
 	Redefined    Redefinition // to be known before anything else of the output; answered by Reconsider
 	Transactions int          // how many of the client's ended on a server
 	Pinned       []string     // why those ran on a server that the session keeps, a reason once for each
 
 	scratch []byte
+	units   []*sql.Unit // for what is known of simple queries until they are answered
+	rings   rings
+	rooms   []*room // for what little a client has sent and its session waits with
+	spent   []*room // that the output may still point to
+}
+
+// room is for a query or two: most wait at once, when there are more clients than servers.
+type room [1024]byte
+
+// maxRooms is how many an output keeps.
+const maxRooms = 64
+
+func (o *Output) newRoom() *room {
+	last := len(o.rooms) - 1
+	if last < 0 {
+		return new(room)
+	}
+	r := o.rooms[last]
+	o.rooms = o.rooms[:last]
+	return r
+}
+
+// spend takes a room back, once the output is done with.
+func (o *Output) spend(r *room) {
+	if r != nil && len(o.rooms)+len(o.spent) < maxRooms {
+		o.spent = append(o.spent, r)
+	}
+}
+
+// Pools gives servers at once, where one is idle and nobody waits: the client's bytes then need not be kept.
+type Pools interface {
+	// Checkout asks for a server as the action Checkout does. Nil: there is none now, and Granted or Refused will answer.
+	Checkout(kind pools.Kind) *Server
 }
 
 // Reset empties the output and keeps its memory.
@@ -27,12 +63,32 @@ func (o *Output) Reset() {
 	clear(o.Client)
 	clear(o.Actions)
 	o.Server, o.Client, o.Actions = o.Server[:0], o.Client[:0], o.Actions[:0]
+	o.rooms, o.spent = append(o.rooms, o.spent...), o.spent[:0]
 	o.Redefined, o.Transactions, o.Pinned = NotRedefined, 0, o.Pinned[:0]
 	if cap(o.scratch) > maxScratch {
 		o.scratch = nil
 	}
 	o.scratch = o.scratch[:0]
 }
+
+func (o *Output) newUnit() *sql.Unit {
+	last := len(o.units) - 1
+	if last < 0 {
+		return new(sql.Unit)
+	}
+	u := o.units[last]
+	o.units = o.units[:last]
+	return u
+}
+
+func (o *Output) keepUnit(u *sql.Unit) {
+	if len(o.units) < maxUnits {
+		o.units = append(o.units, u)
+	}
+}
+
+// maxUnits is how many units an output keeps: another session's queries are read before the first one's are answered.
+const maxUnits = 64
 
 // maxScratch is how many bytes of an output's own memory are kept between steps.
 const maxScratch = 64 << 10

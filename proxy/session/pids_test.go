@@ -42,14 +42,14 @@ func TestClientsProcessIdsAreTheirServersWhereTextsAskAboutProcesses(t *testing.
 	c.wantServer("elsewhere a number is a number", query("select 12345678"))
 	c.answers(row("12345678"), selected, ready('I'))
 	c.server, c.client, c.actions = nil, nil, nil
-	c.sends(parse("a", "select pg_blocking_pids($1), pg_terminate_backend(12345678)"), sync())
+	c.sends(parse("a", "select pg_blocking_pids($1), pg_terminate_backend(12345678)"), syncMessage())
 	c.again(pools.Admin)
 	c.answers(parsedOurs, ready('I'))
 	c.server, c.client, c.actions = nil, nil, nil
-	c.sends(bindOne("a", "12345678"), execute(""), sync())
+	c.sends(bindOne("a", "12345678"), execute(""), syncMessage())
 	c.again(pools.Admin)
 	c.wantServer("a statement is read anew for each Bind, since the processes are others by then", closing('S', "lockproxy_pids"),
-		parse("lockproxy_pids", "select pg_blocking_pids($1), pg_terminate_backend(77      )"), bindOne("lockproxy_pids", "77      "), execute(""), sync())
+		parse("lockproxy_pids", "select pg_blocking_pids($1), pg_terminate_backend(77      )"), bindOne("lockproxy_pids", "77      "), execute(""), syncMessage())
 	c.answers(message('3', ""), message('1', ""), message('2', ""), row("t", "t"), selected, ready('I'))
 	c.wantClient("nothing of that is seen", message('2', ""), row("t", "t"), selected, ready('I'))
 }

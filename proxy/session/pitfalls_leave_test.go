@@ -177,7 +177,7 @@ func TestABatchWithoutItsSyncIsNotCommittedForAClientThatLeft(t *testing.T) {
 			c.s.ClientLost(&c.o, c.now)
 			c.took()
 		}
-		c.wantServer("it fails before the Sync", describe('S', nobody), sync())
+		c.wantServer("it fails before the Sync", describe('S', nobody), syncMessage())
 		c.client, c.actions = nil, nil
 		if !terminates {
 			c.s.CancelDone(&c.o, c.now)

@@ -12,9 +12,9 @@ import (
 // prepares runs a batch that prepares a statement, on a server that has not seen its text.
 func (c *conversation) prepares(name, text, ours string, grant func(pools.Kind)) {
 	c.t.Helper()
-	c.sends(parse(name, text), sync())
+	c.sends(parse(name, text), syncMessage())
 	grant(pools.Admin)
-	c.wantServer("prepared under a name of ours", parseOurs(ours, text), sync())
+	c.wantServer("prepared under a name of ours", parseOurs(ours, text), syncMessage())
 	c.answers(parsedOurs, ready('I'))
 	c.wantClient("done", parsed, ready('I'))
 	c.wantRelease("free")
@@ -23,9 +23,9 @@ func (c *conversation) prepares(name, text, ours string, grant func(pools.Kind))
 // uses runs a prepared statement.
 func (c *conversation) uses(name string, grant func(pools.Kind), server ...[]byte) {
 	c.t.Helper()
-	c.sends(bind("", name), execute(""), sync())
+	c.sends(bind("", name), execute(""), syncMessage())
 	grant(pools.Admin)
-	c.wantServer("the server's name takes the client's place", append(server, execute(""), sync())...)
+	c.wantServer("the server's name takes the client's place", append(server, execute(""), syncMessage())...)
 	if len(server) > 1 {
 		c.answers(parsedOurs)
 	}
@@ -38,7 +38,7 @@ func (c *conversation) uses(name string, grant func(pools.Kind), server ...[]byt
 func TestAFailedParseIsForgotten(t *testing.T) {
 	c := newConversation(t)
 	bad := failed("42P01", `relation "t" does not exist`)
-	c.sends(parse("a", "select from t"), sync())
+	c.sends(parse("a", "select from t"), syncMessage())
 	c.granted(pools.Admin)
 	c.server = nil
 	c.answers(bad, ready('I'))
@@ -52,9 +52,9 @@ func TestAFailedParseIsForgotten(t *testing.T) {
 func TestTheErrorOfAParseOfOursIsTheBatchsOneError(t *testing.T) {
 	c := newConversation(t)
 	c.prepares("a", "select from t", "lockproxy_1", c.granted)
-	c.sends(bind("", "a"), execute(""), sync())
+	c.sends(bind("", "a"), execute(""), syncMessage())
 	c.granted(pools.Admin) // another server, and the table is gone
-	c.wantServer("it is prepared there", parseOurs("lockproxy_1", "select from t"), bind("", "lockproxy_1"), execute(""), sync())
+	c.wantServer("it is prepared there", parseOurs("lockproxy_1", "select from t"), bind("", "lockproxy_1"), execute(""), syncMessage())
 	bad := failed("42P01", `relation "t" does not exist`)
 	c.answers(bad, ready('I'))
 	c.wantClient("one error, one ReadyForQuery", bad, ready('I'))
@@ -72,7 +72,7 @@ func TestAClientGoneBeforeItsSyncLeavesTheTruthAboutItsParse(t *testing.T) {
 		c.server = nil
 		c.s.ClientLost(&c.o, c.now)
 		c.took()
-		c.wantServer("the batch is brought to its end, and not to its effect", describe('S', nobody), sync())
+		c.wantServer("the batch is brought to its end, and not to its effect", describe('S', nobody), syncMessage())
 		c.wantAction("what runs is cancelled", Action{Op: CancelServer})
 		c.s.CancelDone(&c.o, c.now)
 		c.took()
@@ -92,9 +92,9 @@ func TestAClientGoneBeforeItsSyncLeavesTheTruthAboutItsParse(t *testing.T) {
 
 func (c *conversation) prepareKnown() {
 	c.t.Helper()
-	c.sends(parse("b", "select 1"), sync())
+	c.sends(parse("b", "select 1"), syncMessage())
 	c.again(pools.Admin)
-	c.wantServer("the server has it", sync())
+	c.wantServer("the server has it", syncMessage())
 	c.answers(ready('I'))
 	c.wantClient("so it is prepared", parsed, ready('I'))
 }
@@ -116,8 +116,8 @@ func TestEvictionAtTheBoundComesBehindWhatWasSentBefore(t *testing.T) {
 		want = append(want, parseOurs(fmt.Sprint("lockproxy_", i+1), fmt.Sprint("select ", i)))
 		answers = append(answers, parsedOurs)
 	}
-	c.sends(bind("", "first"), sync())
-	want = append(want, closing('S', "lockproxy_2"), parseOurs("lockproxy_202", "select 0"), bind("", "lockproxy_202"), sync())
+	c.sends(bind("", "first"), syncMessage())
+	want = append(want, closing('S', "lockproxy_2"), parseOurs("lockproxy_202", "select 0"), bind("", "lockproxy_202"), syncMessage())
 	c.wantServer("the one used longest ago goes when there is one too many, and comes back when it is needed", want...)
 	if n := len(c.srv.prepared.byKey); n != maxPrepared {
 		t.Errorf("%d statements are prepared, %d are the bound", n, maxPrepared)
@@ -143,10 +143,10 @@ func TestAnEvictionThatTheServerSkippedDidNotHappen(t *testing.T) {
 		c.srv.prepared.add(fmt.Sprintf("select %d\x00\x00\x00", i), 0)
 	}
 	c.client, c.server, c.actions = nil, nil, nil
-	c.sends(parse("", "select 1/0"), bind("", ""), execute(""), parse("new", "select new"), sync())
+	c.sends(parse("", "select 1/0"), bind("", ""), execute(""), parse("new", "select new"), syncMessage())
 	c.again(pools.Admin)
 	c.wantServer("one goes for the new one", parse("", "select 1/0"), bind("", ""), execute(""),
-		closing('S', "lockproxy_1"), parseOurs("lockproxy_201", "select new"), sync())
+		closing('S', "lockproxy_1"), parseOurs("lockproxy_201", "select new"), syncMessage())
 	zero := failed("22012", "division by zero")
 	c.answers(parsed, bound, zero, ready('I'))
 	c.wantClient("the error comes first", parsed, bound, zero, ready('I'))
@@ -178,12 +178,12 @@ func TestDiscardingAllForgetsEveryName(t *testing.T) {
 		c.answers(complete(tag), ready('I'))
 		c.wantClient(text, complete(tag), ready('I'))
 		c.client, c.server, c.actions = nil, nil, nil
-		c.sends(bind("", "a"), sync())
+		c.sends(bind("", "a"), syncMessage())
 		c.again(pools.Admin)
-		c.wantServer(text+" forgets the name", bind("", "a"), sync())
+		c.wantServer(text+" forgets the name", bind("", "a"), syncMessage())
 		c.answers(failed("26000", "unknown"), ready('I'))
 		c.actions = nil
-		c.sends(parse("a", "select 2"), sync())
+		c.sends(parse("a", "select 2"), syncMessage())
 		c.again(pools.Admin)
 		if c.s.statements["a"] == nil || c.s.ahead.len() != 0 {
 			t.Errorf("%s frees the name", text)
@@ -199,17 +199,17 @@ func TestTheSameTextUnderOtherSettingsIsAnotherStatement(t *testing.T) {
 		other := newConversation(t)
 		other.s.client.Settings = NewSettings([]Setting{setting})
 		other.s.state.settings = other.s.client.Settings
-		other.sends(parse("a", "select from t"), sync())
+		other.sends(parse("a", "select from t"), syncMessage())
 		c.takenBy(other, pools.Admin)
 		other.wantServer("it is not shared", query("BEGIN;SELECT pg_catalog.set_config( E'"+setting.Name+"', E'"+setting.Value+"',false);COMMIT"),
-			parseOurs("lockproxy_2", "select from t"), sync())
+			parseOurs("lockproxy_2", "select from t"), syncMessage())
 	}
 }
 
 // C#734, D#306, D#863 (lib/pq): the unnamed statement was gone when the next batch ran on another backend.
 func TestTheUnnamedStatementLivesOnAcrossBatches(t *testing.T) {
 	c := newConversation(t)
-	c.sends(parse("", "select 1"), describe('S', ""), sync())
+	c.sends(parse("", "select 1"), describe('S', ""), syncMessage())
 	c.granted(pools.Admin)
 	c.server = nil
 	c.answers(parsed, noParams, columns, ready('I'))
@@ -221,10 +221,10 @@ func TestTheUnnamedStatementLivesOnAcrossBatches(t *testing.T) {
 	c.takenBy(other, pools.Admin)
 	other.answers(row("2"), selected, ready('I'))
 	c.uses("", c.again, parseOurs("", "select 1"), bind("", ""))
-	c.sends(query("select 3"), bind("", ""), sync())
+	c.sends(query("select 3"), bind("", ""), syncMessage())
 	c.again(pools.Admin)
 	c.wantServer("the client's own query destroys it too, and nobody else's is in its place", query("select 3"),
-		closing('S', ""), bind("", ""), sync())
+		closing('S', ""), bind("", ""), syncMessage())
 	unknown := failed("26000", "unnamed prepared statement does not exist")
 	c.answers(row("3"), selected, ready('I'), closed, unknown, ready('I'))
 	c.wantClient("as the server says", row("3"), selected, ready('I'), unknown, ready('I'))
@@ -233,24 +233,24 @@ func TestTheUnnamedStatementLivesOnAcrossBatches(t *testing.T) {
 // An unnamed statement whose batch failed before it is as it was before.
 func TestAnUnnamedStatementThatWasSkippedIsTheOneBefore(t *testing.T) {
 	c := newConversation(t)
-	c.sends(parse("", "select 1"), sync())
+	c.sends(parse("", "select 1"), syncMessage())
 	c.granted(pools.Admin)
 	c.answers(parsed, ready('I'))
 	c.client, c.server, c.actions = nil, nil, nil
-	c.sends(bind("", "gone"), parse("", "select 2"), sync())
+	c.sends(bind("", "gone"), parse("", "select 2"), syncMessage())
 	c.again(pools.Admin)
 	c.answers(failed("26000", "the server's words"), ready('I'))
 	c.client, c.server, c.actions = nil, nil, nil
-	c.sends(bind("", ""), execute(""), sync())
+	c.sends(bind("", ""), execute(""), syncMessage())
 	c.granted(pools.Admin)
-	c.wantServer("it was never described", parse("", "select 1"), bind("", ""), execute(""), sync())
+	c.wantServer("it was never described", parse("", "select 1"), bind("", ""), execute(""), syncMessage())
 }
 
 // A batch that got no backend, or that we refused, did nothing to names: latest first, each is what it was.
 func TestARefusedBatchLeavesNamesAsTheyWere(t *testing.T) {
 	c := newConversation(t)
 	c.prepares("a", "select 1", "lockproxy_1", c.granted)
-	c.sends(closing('S', "a"), parse("a", "select 2"), parse("", "select 3"), parse("", "select 4"), sync())
+	c.sends(closing('S', "a"), parse("a", "select 2"), parse("", "select 3"), parse("", "select 4"), syncMessage())
 	c.wantAction("a server was asked for", Action{Op: Checkout})
 	c.s.Refused(&c.o, c.now, canceled())
 	c.took()
@@ -258,7 +258,7 @@ func TestARefusedBatchLeavesNamesAsTheyWere(t *testing.T) {
 	if c.s.statements["a"] == nil || c.s.statements["a"].text() != "select 1" || c.s.unnamed != nil {
 		t.Error("a batch without a backend changed names")
 	}
-	c.sends(bind("", "gone"), parse("b", "select 5"), closing('S', "a"), parse("a", "select 2"), sync())
+	c.sends(bind("", "gone"), parse("b", "select 5"), closing('S', "a"), parse("a", "select 2"), syncMessage())
 	c.again(pools.Admin)
 	c.server, c.client = nil, nil
 	c.answers(failed("26000", "unknown"), ready('I'))
@@ -272,9 +272,9 @@ func TestARefusedBatchLeavesNamesAsTheyWere(t *testing.T) {
 func TestANameIsPreparedOnce(t *testing.T) {
 	c := newConversation(t)
 	c.prepares("a", "select 1", "lockproxy_1", c.granted)
-	c.sends(parse("a", "select 2"), sync())
+	c.sends(parse("a", "select 2"), syncMessage())
 	c.again(pools.Admin)
-	c.wantServer("the server is to say so", takenFor("select 2"), sync())
+	c.wantServer("the server is to say so", takenFor("select 2"), syncMessage())
 	c.answers(closed, parsed, failed("42P05", `prepared statement "lockproxy_taken" already exists`), ready('I'))
 	c.wantClient("by the client's name", failed("42P05", `prepared statement "a" already exists`), ready('I'))
 	c.wantRelease("in step")
@@ -294,29 +294,29 @@ func TestANameThatPREPARETookIsTaken(t *testing.T) {
 	c.granted(pools.Admin)
 	c.answers(complete("PREPARE"), ready('I'), noParams, columns, ready('I'))
 	c.client, c.server, c.actions = nil, nil, nil
-	c.sends(parse("a", "select 2"), sync())
+	c.sends(parse("a", "select 2"), syncMessage())
 	c.again(pools.Admin)
-	c.wantServer("under a name that is taken, too", takenFor("select 2"), sync())
+	c.wantServer("under a name that is taken, too", takenFor("select 2"), syncMessage())
 	c.answers(closed, parsed, failed("42P05", `prepared statement "lockproxy_taken" already exists`), ready('I'))
 	c.wantClient("by the client's name", failed("42P05", `prepared statement "a" already exists`), ready('I'))
 	c.actions = nil
-	c.sends(bind("", "a"), execute(""), sync())
+	c.sends(bind("", "a"), execute(""), syncMessage())
 	c.again(pools.Admin)
-	c.wantServer("and the name means what it meant", bind("", "a"), execute(""), sync())
+	c.wantServer("and the name means what it meant", bind("", "a"), execute(""), syncMessage())
 }
 
 // O#477: a table was changed, and "cached plan must not change result type" was all that anybody heard of its statements.
 func TestAStatementWhoseResultChangedIsPreparedAnew(t *testing.T) {
 	c := newConversation(t)
 	c.prepares("a", "select * from t", "lockproxy_1", c.granted)
-	c.sends(bind("", "a"), execute(""), sync())
+	c.sends(bind("", "a"), execute(""), syncMessage())
 	c.again(pools.Admin)
 	c.server = nil
 	changed := failed(protocol.FeatureNotSupported, "cached plan must not change result type")
 	c.answers(changed, ready('I'))
 	c.wantClient("the server's words", changed, ready('I'))
 	c.wantRelease("in step")
-	c.sends(closing('S', "a"), sync())
+	c.sends(closing('S', "a"), syncMessage())
 	c.client = nil
 	c.prepares("a", "select * from t", "lockproxy_2", c.again)
 	c.uses("a", c.again, bind("", "lockproxy_2"))
@@ -336,7 +336,7 @@ func TestAStatementForOnceThatFailedIsInNobodysWay(t *testing.T) {
 	c.sends(query("execute p"))
 	c.granted(pools.Admin)
 	once := join([][]byte{parse("lockproxy_once", "prepare p as select * from t"), bind("lockproxy_once", "lockproxy_once"), execute("lockproxy_once"),
-		message(protocol.Close, "Plockproxy_once\x00"), closing('S', "lockproxy_once"), describe('S', "p"), sync()})
+		message(protocol.Close, "Plockproxy_once\x00"), closing('S', "lockproxy_once"), describe('S', "p"), syncMessage()})
 	c.wantServer("another server is told first", once)
 	gone := failed("42P01", `relation "t" does not exist`)
 	c.answers(message('1', ""), message('2', ""), gone, ready('I'))

@@ -82,8 +82,8 @@ func TestSyncDuringCopyIsNotWaitedFor(t *testing.T) {
 	c.server = nil
 	c.answers(copyStarts)
 	c.wantClient("the COPY begins", copyStarts)
-	c.sends(copyData("1\n"), sync(), copyDone)
-	c.wantServer("all of it goes to the server, which ignores the Sync", copyData("1\n"), sync(), copyDone)
+	c.sends(copyData("1\n"), syncMessage(), copyDone)
+	c.wantServer("all of it goes to the server, which ignores the Sync", copyData("1\n"), syncMessage(), copyDone)
 	c.answers(complete("COPY 1"), ready('I'))
 	c.wantClient("one answer", complete("COPY 1"), ready('I'))
 	c.wantRelease("nothing more is awaited")
@@ -93,14 +93,14 @@ func TestSyncDuringCopyIsNotWaitedFor(t *testing.T) {
 // B#1023 again, as libpq does it: Sync goes with the Execute, before anybody knows that it is a COPY.
 func TestSyncSentBeforeTheCopyBeganIsNotWaitedFor(t *testing.T) {
 	c := newConversation(t)
-	c.sends(parse("", "copy t from stdin"), bind("", ""), execute(""), sync())
+	c.sends(parse("", "copy t from stdin"), bind("", ""), execute(""), syncMessage())
 	c.granted(pools.Admin)
 	c.server = nil
 	c.answers(parsed, bound, copyStarts)
 	c.wantClient("the COPY begins", parsed, bound, copyStarts)
 	c.wantNothing("and the backend stays")
-	c.sends(copyData("1\n"), copyDone, sync())
-	c.wantServer("the Sync behind the COPY ends the batch", copyData("1\n"), copyDone, sync())
+	c.sends(copyData("1\n"), copyDone, syncMessage())
+	c.wantServer("the Sync behind the COPY ends the batch", copyData("1\n"), copyDone, syncMessage())
 	c.answers(complete("COPY 1"), ready('I'))
 	c.wantClient("one answer", complete("COPY 1"), ready('I'))
 	c.wantRelease("nothing more is awaited")
@@ -137,11 +137,11 @@ func TestCopyDataBehindTheErrorOfABatchIsDroppedUpToSync(t *testing.T) {
 		bad := failed("22P02", "invalid input syntax")
 		if early { // the error comes before the client has sent the rest
 			c.answers(bad)
-			c.sends(copyData("y\n"), copyDone, sync())
-			c.wantServer("a Sync alone brings the server back", sync())
+			c.sends(copyData("y\n"), copyDone, syncMessage())
+			c.wantServer("a Sync alone brings the server back", syncMessage())
 		} else {
-			c.sends(copyData("y\n"), copyDone, sync())
-			c.wantServer("all of it was on its way", copyData("y\n"), copyDone, sync())
+			c.sends(copyData("y\n"), copyDone, syncMessage())
+			c.wantServer("all of it was on its way", copyData("y\n"), copyDone, syncMessage())
 			c.answers(bad)
 		}
 		c.answers(ready('I'))
@@ -154,9 +154,9 @@ func TestCopyDataBehindTheErrorOfABatchIsDroppedUpToSync(t *testing.T) {
 // B#1555: answers given in the server's place came out of turn, and a backend out of step went to the next client.
 func TestParseAndCloseMixedAreAnsweredInOrder(t *testing.T) {
 	c := newConversation(t)
-	c.sends(parse("a", "select 1"), closing('S', "a"), parse("a", "select 1"), closing('S', "none"), bind("", "a"), execute(""), sync())
+	c.sends(parse("a", "select 1"), closing('S', "a"), parse("a", "select 1"), closing('S', "none"), bind("", "a"), execute(""), syncMessage())
 	c.granted(pools.Admin)
-	c.wantServer("one Parse does", parseOurs("lockproxy_1", "select 1"), bind("", "lockproxy_1"), execute(""), sync())
+	c.wantServer("one Parse does", parseOurs("lockproxy_1", "select 1"), bind("", "lockproxy_1"), execute(""), syncMessage())
 	c.wantNothing("nothing is answered before its turn")
 	c.answers(parsedOurs)
 	c.wantClient("what is ours follows what is the server's", parsed, closed, parsed, closed)
@@ -168,17 +168,17 @@ func TestParseAndCloseMixedAreAnsweredInOrder(t *testing.T) {
 // M 3.0.1 to 3.1.8: a ParseComplete of the pooler's own came before what it should follow, and after an error.
 func TestOurParseCompleteComesInItsTurnAndNeverBehindAnError(t *testing.T) {
 	c := newConversation(t)
-	c.sends(parse("a", "select 1"), sync())
+	c.sends(parse("a", "select 1"), syncMessage())
 	c.granted(pools.Admin)
 	c.answers(parsedOurs, ready('I'))
 	c.wantAction("released", Action{Op: Release})
 	c.client, c.server = nil, nil
 	other := newConversation(t)
-	batch := [][]byte{parse("b", "select 2"), describe('S', "b"), parse("c", "select 1"), bind("", "c"), execute(""), sync()}
+	batch := [][]byte{parse("b", "select 2"), describe('S', "b"), parse("c", "select 1"), bind("", "c"), execute(""), syncMessage()}
 	other.sends(batch...)
 	c.takenBy(other, pools.Admin)
 	other.wantServer("the known text is not parsed again", parse("lockproxy_2", "select 2"), describe('S', "lockproxy_2"),
-		bind("", "lockproxy_1"), execute(""), sync())
+		bind("", "lockproxy_1"), execute(""), syncMessage())
 	other.answers(parsed)
 	other.wantClient("its turn comes behind the Describe", parsed)
 	other.answers(noParams, columns)
@@ -188,7 +188,7 @@ func TestOurParseCompleteComesInItsTurnAndNeverBehindAnError(t *testing.T) {
 	other.wantRelease("in step")
 
 	third := newConversation(t)
-	third.sends(bind("", ""), parse("d", "select 1"), sync())
+	third.sends(bind("", ""), parse("d", "select 1"), syncMessage())
 	c.takenBy(third, pools.Admin)
 	third.answers(failed("26000", "server's words"), ready('I'))
 	got := spell(third.client)
@@ -200,7 +200,7 @@ func TestOurParseCompleteComesInItsTurnAndNeverBehindAnError(t *testing.T) {
 // S#1061, S#1172: the backend was given back at the first ReadyForQuery though more Syncs had been sent.
 func TestABackendIsKeptUntilEverySyncIsAnswered(t *testing.T) {
 	c := newConversation(t)
-	unit := [][]byte{parse("", "select 1"), bind("", ""), execute(""), sync()}
+	unit := [][]byte{parse("", "select 1"), bind("", ""), execute(""), syncMessage()}
 	answer := join([][]byte{parsed, bound, row("1"), selected, ready('I')})
 	c.sends(join(unit), join(unit), join(unit))
 	c.granted(pools.Admin)
@@ -218,10 +218,10 @@ func TestABackendIsKeptUntilEverySyncIsAnswered(t *testing.T) {
 // S#1079: a pipe that begins with Sync.
 func TestSyncAloneIsAnsweredWithoutABackend(t *testing.T) {
 	c := newConversation(t)
-	c.sends(sync(), sync())
+	c.sends(syncMessage(), syncMessage())
 	c.wantClient("there is nothing to wait for", ready('I'), ready('I'))
 	c.wantNothing("and nothing to ask")
-	c.sends(sync(), query("select 1"))
+	c.sends(syncMessage(), query("select 1"))
 	c.wantClient("the Sync first", ready('I'))
 	c.granted(pools.Admin)
 	c.wantServer("then the query", query("select 1"))
@@ -249,9 +249,9 @@ func TestAPipeAcrossTransactionsStaysOnOneBackend(t *testing.T) {
 // S#1176: a Bind whose statement is not there.
 func TestBindWithoutItsParseIsTheClientsErrorAlone(t *testing.T) {
 	c := newConversation(t)
-	c.sends(bind("", "gone"), execute(""), sync())
+	c.sends(bind("", "gone"), execute(""), syncMessage())
 	c.granted(pools.Admin)
-	c.wantServer("which finds it", bind("", "gone"), execute(""), sync())
+	c.wantServer("which finds it", bind("", "gone"), execute(""), syncMessage())
 	unknown := failed("26000", `prepared statement "gone" does not exist`)
 	c.answers(unknown, ready('I'))
 	c.wantClient("and says so", unknown, ready('I'))
@@ -262,10 +262,10 @@ func TestBindWithoutItsParseIsTheClientsErrorAlone(t *testing.T) {
 // D#1338: closing a portal dropped the statement of the same name.
 func TestClosingAPortalKeepsTheStatementOfThatName(t *testing.T) {
 	c := newConversation(t)
-	c.sends(parse("a", "select 1"), bind("a", "a"), closing('P', "a"), bind("", "a"), execute(""), sync())
+	c.sends(parse("a", "select 1"), bind("a", "a"), closing('P', "a"), bind("", "a"), execute(""), syncMessage())
 	c.granted(pools.Admin)
 	c.wantServer("the portal is closed, the statement used on", parseOurs("lockproxy_1", "select 1"), bind("a", "lockproxy_1"),
-		closing('P', "a"), bind("", "lockproxy_1"), execute(""), sync())
+		closing('P', "a"), bind("", "lockproxy_1"), execute(""), syncMessage())
 	c.answers(parsedOurs, bound, closed, bound, row("1"), selected, ready('I'))
 	c.wantClient("and everything is the server's answer", parsed, bound, closed, bound, row("1"), selected, ready('I'))
 	c.wantRelease("in step")
@@ -275,7 +275,7 @@ func TestClosingAPortalKeepsTheStatementOfThatName(t *testing.T) {
 func TestARefusedUnitLeavesNothingBehind(t *testing.T) {
 	c := newConversation(t)
 	c.sends(parse("a", "select 1"), bind("", "a"), execute(""))
-	c.sends(sync(), query("select 2"))
+	c.sends(syncMessage(), query("select 2"))
 	c.wantAction("a server was asked for", Action{Op: Checkout})
 	busy := &protocol.Error{Severity: "ERROR", Code: protocol.TooManyConnections, Message: "busy"}
 	c.s.Refused(&c.o, c.now, busy)
@@ -286,9 +286,9 @@ func TestARefusedUnitLeavesNothingBehind(t *testing.T) {
 	c.answers(row("2"), selected, ready('I'))
 	c.wantClient("and is answered by what it asked", row("2"), selected, ready('I'))
 	c.wantRelease("in step")
-	c.sends(bind("", "a"), execute(""), sync())
+	c.sends(bind("", "a"), execute(""), syncMessage())
 	c.again(pools.Admin)
-	c.wantServer("its Parse was not done", bind("", "a"), execute(""), sync())
+	c.wantServer("its Parse was not done", bind("", "a"), execute(""), syncMessage())
 }
 
 // A part of a batch behind the refusal, which has not come yet, is skipped to its Sync.
@@ -302,7 +302,7 @@ func TestTheRestOfARefusedBatchIsSkippedToItsSync(t *testing.T) {
 	c.wantClient("the error, and no ReadyForQuery yet", protocol.AppendError(nil, busy))
 	c.sends(bind("", ""), execute(""), flushNow)
 	c.wantNothing("what follows is skipped")
-	c.sends(sync())
+	c.sends(syncMessage())
 	c.wantClient("up to the Sync", ready('I'))
 	c.wantNothing("without a backend")
 }
@@ -318,8 +318,8 @@ func TestFlushBringsTheAnswersOfWhatWasSent(t *testing.T) {
 	c.sends(parse("b", "select 1"), flushNow)
 	c.wantServer("the server has it", flushNow)
 	c.wantClient("so the answer is ours, and at once", parsed)
-	c.sends(bind("", "b"), execute(""), sync())
-	c.wantServer("the batch goes on where it began", bind("", "lockproxy_1"), execute(""), sync())
+	c.sends(bind("", "b"), execute(""), syncMessage())
+	c.wantServer("the batch goes on where it began", bind("", "lockproxy_1"), execute(""), syncMessage())
 	c.answers(bound, row("1"), selected, ready('I'))
 	c.wantClient("answered", bound, row("1"), selected, ready('I'))
 	c.wantRelease("at its end the backend is free")
@@ -352,9 +352,9 @@ func TestFunctionCallOfALockFunctionHoldsItsBackend(t *testing.T) {
 // B#52: a simple SET and an extended batch in one packet.
 func TestSetAndABatchInOnePacketAreTwoUnits(t *testing.T) {
 	c := newConversation(t)
-	c.sends(query("set application_name = 'x'"), parse("", "select 1"), bind("", ""), execute(""), sync())
+	c.sends(query("set application_name = 'x'"), parse("", "select 1"), bind("", ""), execute(""), syncMessage())
 	c.granted(pools.Admin)
-	c.wantServer("both at once", query("set application_name = 'x'"), parse("", "select 1"), bind("", ""), execute(""), sync())
+	c.wantServer("both at once", query("set application_name = 'x'"), parse("", "select 1"), bind("", ""), execute(""), syncMessage())
 	c.answers(complete("SET"), ready('I'), parsed, bound, row("1"), selected, ready('I'))
 	c.wantClient("both answered", complete("SET"), ready('I'), parsed, bound, row("1"), selected, ready('I'))
 }
@@ -362,13 +362,13 @@ func TestSetAndABatchInOnePacketAreTwoUnits(t *testing.T) {
 // O#564: behind a BEGIN that was put off came rows without their description.
 func TestADeferredBeginIsAnsweredWholeInTheExtendedProtocol(t *testing.T) {
 	c := newConversation(t)
-	c.sends(parse("", "begin"), describe('S', ""), bind("", ""), describe('P', ""), execute(""), sync())
+	c.sends(parse("", "begin"), describe('S', ""), bind("", ""), describe('P', ""), execute(""), syncMessage())
 	c.wantClient("as a server answers it", parsed, noParams, noData, bound, noData, complete("BEGIN"), ready('T'))
 	c.wantNothing("without one")
-	c.sends(parse("a", "select 1"), describe('S', "a"), bind("", "a"), describe('P', ""), execute(""), sync())
+	c.sends(parse("a", "select 1"), describe('S', "a"), bind("", "a"), describe('P', ""), execute(""), syncMessage())
 	c.granted(pools.Admin)
 	c.wantServer("BEGIN goes first", query("begin"), parse("lockproxy_1", "select 1"), describe('S', "lockproxy_1"),
-		bind("", "lockproxy_1"), describe('P', ""), execute(""), sync())
+		bind("", "lockproxy_1"), describe('P', ""), execute(""), syncMessage())
 	c.answers(complete("BEGIN"), ready('T'), parsed, noParams, columns, bound, columns, row("1"), selected, ready('T'))
 	c.wantClient("its own answer is ours, the rest the client's", parsed, noParams, columns, bound, columns, row("1"), selected, ready('T'))
 }
@@ -376,23 +376,23 @@ func TestADeferredBeginIsAnsweredWholeInTheExtendedProtocol(t *testing.T) {
 // An error in the middle of a pipe: the batch is skipped to its Sync, the next one runs.
 func TestAnErrorSkipsItsBatchAndNoOther(t *testing.T) {
 	c := newConversation(t)
-	c.sends(parse("a", "select 1/0"), bind("", "a"), execute(""), parse("b", "select 3"), sync(),
-		parse("c", "select 2"), bind("", "c"), execute(""), sync())
+	c.sends(parse("a", "select 1/0"), bind("", "a"), execute(""), parse("b", "select 3"), syncMessage(),
+		parse("c", "select 2"), bind("", "c"), execute(""), syncMessage())
 	c.granted(pools.Admin)
 	c.server = nil
 	zero := failed("22012", "division by zero")
 	c.answers(parsedOurs, bound, zero, ready('I'), parsedOurs, bound, row("2"), selected, ready('I'))
 	c.wantClient("each its own", parsed, bound, zero, ready('I'), parsed, bound, row("2"), selected, ready('I'))
 	c.wantRelease("in step")
-	c.sends(bind("", "b"), sync())
+	c.sends(bind("", "b"), syncMessage())
 	c.again(pools.Admin)
-	c.wantServer("what was skipped did not happen", bind("", "b"), sync())
+	c.wantServer("what was skipped did not happen", bind("", "b"), syncMessage())
 	c.answers(failed("26000", "unknown"), ready('I'))
 	c.client = nil
 	c.wantRelease("in step")
-	c.sends(parse("b", "select 3"), sync())
+	c.sends(parse("b", "select 3"), syncMessage())
 	c.again(pools.Admin)
-	c.wantServer("so the name is free, and the server lacks the statement", parseOurs("lockproxy_4", "select 3"), sync())
+	c.wantServer("so the name is free, and the server lacks the statement", parseOurs("lockproxy_4", "select 3"), syncMessage())
 }
 
 // D#848: Terminate inside a transaction hung the client's task and its backend.

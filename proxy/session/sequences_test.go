@@ -33,7 +33,7 @@ func TestWhatNextvalLeftIsAskedOfTheServerThatHasIt(t *testing.T) {
 // A client had the number of another's row (the regression suite's sequence.sql, PDO::lastInsertId).
 func TestWhatNextvalLeftForOthersIsNobodyElses(t *testing.T) {
 	c := inserts(t)
-	for _, message := range [][]byte{query("select lastval()"), join([][]byte{parse("", "select lastval()"), bind("", ""), execute(""), sync()})} {
+	for _, message := range [][]byte{query("select lastval()"), join([][]byte{parse("", "select lastval()"), bind("", ""), execute(""), syncMessage()})} {
 		other := newConversation(t)
 		other.sends(message)
 		c.srv.advanced = c.s.client

@@ -44,22 +44,23 @@ type Session struct {
 	o      *Output
 	now    time.Time
 
-	phase    phase
-	kind     pools.Kind // of the slot: wanted while queueing, held while attached
-	srv      *Server    // while attached or promoting
-	draining bool       // the client is to go as soon as it is idle
-	goodbye  bool       // the client is gone, or leaves in good order: nothing more is said to it
-	deadline time.Time  // for cleaning up behind it
-	linger   linger
+	phase      phase
+	kind       pools.Kind // of the slot: wanted while queueing, held while attached
+	draining   bool       // the client is to go as soon as it is idle
+	goodbye    bool       // the client is gone, or leaves in good order: nothing more is said to it
+	cancelNext bool       // a cancel request came for a unit that is held back
+	srv        *Server    // while attached or promoting
+	deadline   time.Time  // for cleaning up behind it
+	linger     linger
 
-	cancelNext   bool // a cancel request came for a unit that is held back
-	strayCancels int  // cancel requests under way to servers that it no longer has
+	strayCancels int // cancel requests under way to servers that it no longer has
 
 	clientSide
 	serverSide
 	transaction
-	held  locks
-	state serverState
+	held    locks
+	state   serverState
+	bounded bounded
 }
 
 // phase is where the session stands towards the pools.
@@ -76,13 +77,14 @@ const (
 
 // transaction is what the session knows of the transaction under way.
 type transaction struct {
-	tx      byte            // the status that the client was told last: 'I', 'T' or 'E'
 	begin   []byte          // a BEGIN that was answered and not yet sent; empty: none
-	failed  bool            // after that BEGIN the transaction is to fail: its server was lost
 	owed    *protocol.Error // the answer to the next unit: what became of the transaction while nothing was asked
 	portals map[string]*statement
 	portal  *statement // of the unnamed portal
 
+	// Flags, together: each idle client has these.
+	tx        byte // the status that the client was told last: 'I', 'T' or 'E'
+	failed    bool // after the BEGIN in begin the transaction is to fail: its server was lost
 	redefines bool // the schema may have changed in it
 }
 
@@ -111,7 +113,8 @@ func Over() *Session {
 // Start welcomes the client. Known is what a server of its pool reported for the same startup settings; nil: not known,
 // and a server is asked.
 func (s *Session) Start(o *Output, now time.Time, known *Settings) {
-	defer s.step(o, now)()
+	s.step(o, now)
+	defer s.finish()
 	if known != nil {
 		s.welcome(known)
 		return
@@ -122,15 +125,13 @@ func (s *Session) Start(o *Output, now time.Time, known *Settings) {
 
 // welcome says what a server says after authentication (manual, "Start-up").
 func (s *Session) welcome(reported *Settings) {
-	for _, p := range reported.All() {
-		at := len(s.o.scratch)
-		s.o.scratch = protocol.AppendParameterStatus(s.o.scratch, reportedName(p.Name), p.Value)
-		s.toClient(s.o.since(at))
-	}
 	at := len(s.o.scratch)
+	for _, p := range reported.All() {
+		s.o.scratch = protocol.AppendParameterStatus(s.o.scratch, reportedName(p.Name), p.Value)
+	}
 	s.o.scratch = protocol.AppendKeyData(s.o.scratch, s.client.Pid, s.client.Key)
-	s.toClient(s.o.since(at))
-	s.tellReady()
+	s.o.scratch = protocol.AppendReady(s.o.scratch, s.tx)
+	s.toClient(s.o.since(at)) // in one piece: a write takes a few only
 	s.state.told, s.state.welcomed, s.state.agreed = reported, reported, reported
 	s.do(Action{Op: Welcomed})
 	if s.phase == starting {
@@ -151,12 +152,11 @@ func (s *Session) welcomeFrom() {
 // Told gives what the client was told of its settings by ParameterStatus.
 func (s *Session) Told() *Settings { return s.state.told }
 
-// step begins a step; what it returns ends it.
-func (s *Session) step(o *Output, now time.Time) func() {
+// step begins a step, and finish ends it.
+func (s *Session) step(o *Output, now time.Time) {
 	o.Reset()
 	s.o, s.now = o, now
 	s.view = s.kept
-	return s.finish
 }
 
 func (s *Session) finish() {
@@ -168,6 +168,7 @@ func (s *Session) finish() {
 		s.cancelRunning()
 	}
 	s.keep()
+	s.o.rings.takeBack(&s.ahead)
 	s.o = nil
 }
 
@@ -193,7 +194,8 @@ func (s *Session) Paused() bool {
 
 // Granted answers Checkout.
 func (s *Session) Granted(o *Output, now time.Time, srv *Server, kind pools.Kind) {
-	defer s.step(o, now)()
+	s.step(o, now)
+	defer s.finish()
 	s.srv, s.kind = srv, kind
 	if s.phase == ended { // it left the queue too late
 		s.do(Action{Op: Release})
@@ -211,7 +213,8 @@ func (s *Session) Granted(o *Output, now time.Time, srv *Server, kind pools.Kind
 
 // Refused answers Checkout: the unit that wanted a server gets e.
 func (s *Session) Refused(o *Output, now time.Time, e *protocol.Error) {
-	defer s.step(o, now)()
+	s.step(o, now)
+	defer s.finish()
 	switch s.phase {
 	case starting:
 		s.fatal(e, ReasonLogin)
@@ -223,7 +226,8 @@ func (s *Session) Refused(o *Output, now time.Time, e *protocol.Error) {
 
 // Promoted answers Promote.
 func (s *Session) Promoted(o *Output, now time.Time) {
-	defer s.step(o, now)()
+	s.step(o, now)
+	defer s.finish()
 	s.kind = pools.Lock
 	if s.phase == promoting {
 		s.phase, s.toMove = attached, false
@@ -232,7 +236,8 @@ func (s *Session) Promoted(o *Output, now time.Time) {
 
 // PromotionRefused answers Promote: the statement gets e and its transaction is aborted.
 func (s *Session) PromotionRefused(o *Output, now time.Time, e *protocol.Error) {
-	defer s.step(o, now)()
+	s.step(o, now)
+	defer s.finish()
 	if s.phase != promoting {
 		return
 	}
@@ -252,11 +257,15 @@ func (s *Session) refuseWaiting(e *protocol.Error) {
 }
 
 // Reconsider answers Redefined: Catalog gives what is known now.
-func (s *Session) Reconsider(o *Output, now time.Time) { s.step(o, now)() }
+func (s *Session) Reconsider(o *Output, now time.Time) {
+	s.step(o, now)
+	s.finish()
+}
 
 // Tick lets the time pass: it is due at Deadline.
 func (s *Session) Tick(o *Output, now time.Time) {
-	defer s.step(o, now)()
+	s.step(o, now)
+	defer s.finish()
 	if !now.Before(s.linger.until) {
 		s.linger.until = time.Time{} // what waited for it is released
 	}

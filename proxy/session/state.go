@@ -201,18 +201,48 @@ func (s *Session) wanted(locks bool) *Settings {
 	if s.kind != pools.Lock {
 		return want
 	}
+	ownLock := s.ownsTimeout(lockTimeout, s.state.ownLock, s.srv.OwnLockTimeout)
+	ownIdle := s.ownsTimeout(idleTimeout, s.state.ownIdle, s.srv.OwnIdleTimeout)
+	if !ownLock && !ownIdle {
+		return s.bounded.of(want, s.cfg, locks)
+	}
 	inPlace := s.inPlace()
-	if s.ownsTimeout(lockTimeout, s.state.ownLock, s.srv.OwnLockTimeout) {
+	if ownLock {
 		want = want.like(inPlace, lockTimeout)
 	} else if locks && s.cfg.LockTimeout > 0 {
 		want = want.With(lockTimeout, milliseconds(s.cfg.LockTimeout))
 	}
-	if s.ownsTimeout(idleTimeout, s.state.ownIdle, s.srv.OwnIdleTimeout) {
+	if ownIdle {
 		want = want.like(inPlace, idleTimeout)
 	} else if s.cfg.IdleTimeout > 0 {
 		want = want.With(idleTimeout, milliseconds(s.cfg.IdleTimeout))
 	}
 	return want
+}
+
+// bounded is a session's settings with the lock pool's timeouts, made once: a set is costly to make.
+type bounded struct {
+	plain  *Settings    // what it was made of; nil is the empty set
+	made   bool         // as it is for plain
+	bounds [2]*Settings // with the timeout of idle transactions; with that of waiting for locks as well
+}
+
+func (b *bounded) of(plain *Settings, cfg *Config, locks bool) *Settings {
+	if !b.made || b.plain != plain {
+		b.plain, b.made = plain, true
+		b.bounds[0] = plain
+		if cfg.IdleTimeout > 0 {
+			b.bounds[0] = plain.With(idleTimeout, milliseconds(cfg.IdleTimeout))
+		}
+		b.bounds[1] = b.bounds[0]
+		if cfg.LockTimeout > 0 {
+			b.bounds[1] = b.bounds[0].With(lockTimeout, milliseconds(cfg.LockTimeout))
+		}
+	}
+	if locks {
+		return b.bounds[1]
+	}
+	return b.bounds[0]
 }
 
 // ownsTimeout tells whether a timeout is the application's business: it touched it, or has it in its settings, or its
@@ -429,6 +459,10 @@ func isFalse(v string) bool {
 func (s *Session) tellReported() {
 	reported := s.srv.Reported
 	if s.state.told == reported || s.phase == starting {
+		return
+	}
+	if s.state.told.Equal(reported) { // on another server
+		s.state.told, s.state.agreed = reported, reported
 		return
 	}
 	for _, p := range reported.All() {

@@ -68,8 +68,20 @@ func (s *Session) decide() {
 		if s.unitLocks() {
 			s.kind = pools.Lock
 		}
-		s.phase = queueing
+		s.checkout()
+	}
+}
+
+// checkout asks for a server: at once, unless the pools are to hear of something else from this step first.
+func (s *Session) checkout() {
+	s.phase = queueing
+	if s.o.Pools == nil || len(s.o.Actions) > 0 || s.o.Redefined != NotRedefined {
 		s.do(Action{Op: Checkout, Kind: s.kind})
+		return
+	}
+	if srv := s.o.Pools.Checkout(s.kind); srv != nil {
+		s.srv = srv
+		s.attach()
 	}
 }
 

@@ -48,6 +48,9 @@ const flushWithin = 2 * time.Second
 // step steps the session and carries out what comes of it.
 func (f *front) step(run func(s *session.Session, o *session.Output, now time.Time)) {
 	o := &f.w.output
+	if o.Pools = nil; f.w.plan.atOnce {
+		o.Pools = f
+	}
 	run(f.session, o, f.w.now)
 	if o.Redefined != session.NotRedefined {
 		f.w.redefined(o.Redefined)
@@ -139,6 +142,25 @@ func (f *front) act(a *session.Action) {
 	case session.Stray:
 		w.fail("%v found a stray lock: %s", f, a.Text)
 	}
+}
+
+// Checkout takes a server at once, as proxy/client.go does.
+func (f *front) Checkout(kind pools.Kind) *session.Server {
+	f.checkout(kind)
+	f.w.collect()
+	last := len(f.w.events) - 1
+	if last < 0 || f.w.events[last].Op != pools.Granted || f.w.events[last].Waiter != &f.waiter {
+		return nil
+	}
+	sl := f.w.events[last].Backend.Conn.(*serverLink)
+	if sl.dead {
+		return nil
+	}
+	f.w.events = f.w.events[:last]
+	f.answers--
+	sl.holder, f.server = f, sl
+	f.w.note("%v has a server at once", f)
+	return sl.facts
 }
 
 func (f *front) checkout(kind pools.Kind) {

@@ -73,6 +73,7 @@ type plan struct {
 	changes     int  // of functions
 	gates       bool // locks gate work on other connections, and nothing but that ends a wait
 	startup     bool
+	atOnce      bool // sessions are granted servers within their steps, where there are some
 	sessionMode bool
 	ownTimeouts int // percent of apps that have timeouts of their own
 	lockTimeout time.Duration
@@ -101,6 +102,7 @@ func newWorld(seed int64, log *trace) *world {
 		stopped: map[*front]bool{}, pids: 1000, seen: tally{errors: map[string]int{}},
 	}
 	w.drawPlan()
+	w.plan.atOnce = seed%2 == 0
 	w.newDefinitions()
 	w.sessions = &session.Config{
 		Catalog: func() *session.Catalog { return w.definitions.catalog }, Schema: new(schema), LockTimeout: w.plan.lockTimeout, IdleTimeout: w.plan.idleTimeout,
