@@ -4,95 +4,242 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"errors"
-	"net"
+	"net/netip"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/proxy/link"
 	"github.com/lockproxy/lockproxy/proxy/login"
 	"github.com/lockproxy/lockproxy/proxy/session"
 )
 
-// admit takes a connection from accept to a session, or to its end.
-func (s *Server) admit(conn net.Conn) {
-	if !s.asks(conn) {
-		conn.Close()
-		return
+// visitor is a connection that logs in: the owner of its link until a client is. Whoever asks for replication has a server
+// dialled first, so its visitor stays and hands on what it hears.
+type visitor struct {
+	server *Server
+	link   link.Link
+	peer   netip.AddrPort
+	timer  *time.Timer // ends a login that takes too long
+
+	mu    sync.Mutex   // held over the start of a link that may call before it is known
+	visit *login.Visit // nil: over
+	ahead []byte       // what was sent behind the login, while a server is dialled
+	next  link.Owner   // who hears everything once that is done; nil: not yet
+	gone  error        // the link is over
+}
+
+// Accepted begins the login of a connection that a loop took.
+func (s *Server) Accepted(l link.Link, peer netip.AddrPort) link.Owner {
+	v := &visitor{server: s, peer: peer}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.begin(l) {
+		return nil
 	}
-	defer s.asked(conn)
-	who, request, err := s.door.Welcome(conn)
+	return v
+}
+
+// AcceptFailed: out of descriptors. The listener itself is well.
+func (s *Server) AcceptFailed(err error) {
+	s.log.Warn("a connection could not be accepted", "error", err)
+}
+
+// begin counts a connection that logs in. There may be as many of them as clients; false: it is one too many. Called with
+// the mutex held.
+func (v *visitor) begin(l link.Link) bool {
+	s := v.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v.link = l; s.draining || len(s.asking) >= s.config.MaxClients {
+		return false
+	}
+	s.asking[v] = true
+	v.visit = s.door.Begin()
+	v.timer = time.AfterFunc(s.config.LoginTimeout, v.expire)
+	return true
+}
+
+// asked says that a connection no longer logs in.
+func (s *Server) asked(v *visitor) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.asking, v)
+	s.checkGone()
+}
+
+// Received takes what the peer sent.
+func (v *visitor) Received(p []byte) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	switch {
-	case err != nil:
-		s.log.Info("a client was refused", "client", addressOf(conn), "error", err)
-		conn.Close()
-	case request != nil:
-		s.cancel(request)
-		conn.Close() // once the request has been taken: libpq waits for it
-	default:
-		if err := s.welcome(who); err != nil {
-			s.refuse(who, err)
+	case v.next != nil:
+		v.next.Received(p)
+	case v.visit != nil:
+		if said, over := v.visit.Received(p); over {
+			v.conclude(said)
+		} else if len(said) > 0 {
+			v.link.Write(said)
 		}
 	}
 }
 
-// asks counts a connection that logs in. There may be as many of them as clients.
-func (s *Server) asks(conn net.Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.draining || len(s.asking) >= s.config.MaxClients {
-		return false
+// expire ends a login that has taken too long.
+func (v *visitor) expire() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.visit != nil {
+		v.conclude(v.visit.Expire())
 	}
-	s.asking[conn] = true
-	return true
 }
 
-func (s *Server) asked(conn net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.asking, conn)
-	s.checkGone()
+// Closed takes the end of the connection.
+func (v *visitor) Closed(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.gone = err
+	switch {
+	case v.next != nil:
+		v.next.Closed(err)
+	case v.visit != nil:
+		v.visit.End()
+		v.conclude(nil)
+	}
+}
+
+// Drained and HungUp are of interest to replication alone.
+func (v *visitor) Drained() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.next != nil {
+		v.next.Drained()
+	}
+}
+
+// HungUp takes the end of a peer whose bytes wait unread.
+func (v *visitor) HungUp() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if next, ok := v.next.(link.HangupOwner); ok {
+		next.HungUp()
+	} else {
+		v.link.Close() // Closed follows
+	}
+}
+
+// conclude is the end of a login: said is what the peer is still to be told of it. Called with the mutex held.
+func (v *visitor) conclude(said []byte) {
+	s := v.server
+	v.timer.Stop()
+	who, request, err := v.visit.Result()
+	rest := v.visit.Rest()
+	v.visit = nil
+	switch {
+	case err != nil:
+		s.log.Info("a client was refused", "client", addressText(v.peer), "error", err)
+		v.leave(said)
+	case request != nil:
+		s.cancel(request)
+		v.link.Close() // once the request has been taken: libpq waits for it
+	case who.Replication != "":
+		v.link.Write(said)
+		v.link.Pause()
+		v.ahead = slices.Clone(rest)
+		s.work.Go(func() { v.replicate(who) })
+		return
+	default:
+		if err := v.welcome(who, said, rest); err != nil {
+			v.refuse(who, said, err)
+		}
+	}
+	s.asked(v)
+}
+
+// leave tells the peer the last word, and ends the connection.
+func (v *visitor) leave(said []byte) {
+	if len(said) == 0 {
+		v.link.Close()
+		return
+	}
+	v.link.Write(said)
+	v.link.CloseAfterFlush(flushWithin)
 }
 
 // refuse tells a client that was logged in why it is let in no further.
-func (s *Server) refuse(who *login.Client, err error) {
+func (v *visitor) refuse(who *login.Client, said []byte, err error) {
 	e := new(protocol.Error)
 	if !errors.As(err, &e) {
 		e = protocol.Fatal(protocol.InternalError, err.Error())
 	}
-	s.log.Info("a client was refused", "database", who.Database, "user", who.User, "client", addressOf(who.Conn), "error", err)
-	who.Conn.SetDeadline(time.Now().Add(flushWithin))
-	who.Conn.Write(protocol.AppendError(nil, e))
-	who.Conn.Close()
+	v.server.log.Info("a client was refused", "database", who.Database, "user", who.User, "client", addressText(v.peer), "error", err)
+	v.leave(protocol.AppendError(said, e))
 }
 
-// welcome makes a client of a connection that has logged in: with a session, or with a server connection of its own.
-func (s *Server) welcome(who *login.Client) error {
-	if who.Replication != "" {
-		return s.replicate(who)
-	}
-	p, err := s.poolOf(who)
+// welcome makes a client with a session of a connection that has logged in.
+func (v *visitor) welcome(who *login.Client, said, rest []byte) error {
+	p, err := v.server.poolOf(who)
 	if err != nil {
 		return err
 	}
-	c := newClient(p, who)
-	events, err := c.start(who.Conn)
-	p.deliver(events)
-	return err
+	c := newClient(p, who, v.peer)
+	events, err := c.start(v.link, said)
+	if err != nil {
+		return err
+	}
+	p.deliver(nil, events)
+	if len(rest) > 0 {
+		c.Received(rest)
+	}
+	return nil
 }
 
-func newClient(p *pool, who *login.Client) *client {
-	c := &client{pool: p, about: newAbout(who)}
+// replicate makes a client with a server connection of its own of one that has logged in.
+func (v *visitor) replicate(who *login.Client) {
+	defer v.server.asked(v)
+	r, err := v.server.dialRelay(who, v.peer)
+	if err != nil {
+		v.refuse(who, nil, err)
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err := r.start(v.link); err != nil {
+		v.server.forget(r)
+		v.refuse(who, nil, err)
+		return
+	}
+	v.next = clientEnd{r}
+	if v.gone != nil {
+		v.next.Closed(v.gone)
+		return
+	}
+	if len(v.ahead) > 0 {
+		v.next.Received(v.ahead)
+		v.ahead = nil
+	}
+	v.link.Resume()
+}
+
+func newClient(p *pool, who *login.Client, peer netip.AddrPort) *client {
+	c := &client{pool: p, about: newAbout(who, peer)}
+	c.about.database = p.name.database // the same text, kept once
+	if who.User == p.name.user {
+		c.about.user = p.name.user
+	}
 	var startup []session.Setting
 	for _, one := range who.Parameters {
 		startup = append(startup, session.Setting{Name: one.Name, Value: one.Value})
 	}
-	c.startup = session.NewSettings(startup)
+	c.about.Settings = session.NewSettings(startup)
 	c.waiter.Owner, c.waiter.Label = c, c.about
 	return c
 }
 
-func newAbout(who *login.Client) *about {
-	a := &about{user: who.User, database: who.Database, address: addressOf(who.Conn), since: time.Now(), key: newKey(who.Minor)}
+func newAbout(who *login.Client, peer netip.AddrPort) *about {
+	a := &about{user: who.User, database: who.Database, peer: peer, since: time.Now()}
+	a.Key = newKey(who.Minor)
 	for _, one := range who.Parameters {
 		if one.Name == applicationName {
 			a.application = one.Value
@@ -101,22 +248,23 @@ func newAbout(who *login.Client) *about {
 	return a
 }
 
-// start registers the client and begins its session.
-func (c *client) start(conn net.Conn) ([]pools.Event, error) {
+// start registers the client, makes the link its own and begins its session. Said is the login's last word, which goes out
+// with the session's first.
+func (c *client) start(l link.Link, said []byte) ([]pools.Event, error) {
 	s := c.pool.server
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := s.register(c); err != nil {
 		return nil, err
 	}
-	c.session = session.New(c.pool.sessions, &session.Client{Pid: c.about.pid, Key: c.about.key, Settings: c.startup})
-	var err error
-	if c.link, err = s.connect(conn, c); err != nil {
-		s.forget(c)
-		return nil, err
-	}
-	known := c.pool.welcome(c.startup)
-	return c.stepLocked(nil, func(one *session.Session, o *session.Output, now time.Time) { one.Start(o, now, known) }), nil
+	c.session = session.New(c.pool.sessions, &c.about.Client)
+	c.link = l
+	l.Handover(c)
+	known := c.pool.welcome(c.about.Settings)
+	return c.stepLocked(nil, func(one *session.Session, o *session.Output, now time.Time) {
+		one.Start(o, now, known)
+		o.Client = slices.Insert(o.Client, 0, said)
+	}), nil
 }
 
 // register gives a client the process id that it is known by, unless there are too many or no more are let in.
@@ -130,10 +278,11 @@ func (s *Server) register(g guest) error {
 	if len(s.clients) >= s.config.MaxClients {
 		return protocol.Fatal(protocol.TooManyConnections, "sorry, too many clients already")
 	}
-	for a.pid == 0 || s.clients[a.pid] != nil {
-		a.pid = newPid()
+	for a.Pid == 0 || s.clients[a.Pid] != nil {
+		a.Pid = newPid()
 	}
-	s.clients[a.pid] = g
+	s.clients[a.Pid] = g
+	s.moved()
 	return nil
 }
 
@@ -157,8 +306,9 @@ func newKey(minor int) []byte {
 func (s *Server) forget(g guest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if pid := g.known().pid; s.clients[pid] == g {
+	if pid := g.known().Pid; s.clients[pid] == g {
 		delete(s.clients, pid)
+		s.moved()
 	}
 	s.checkGone()
 }
@@ -168,7 +318,7 @@ func (s *Server) cancel(request *login.Cancel) {
 	s.mu.Lock()
 	g := s.clients[request.Pid]
 	s.mu.Unlock()
-	if g != nil && subtle.ConstantTimeCompare(g.known().key, request.Key) == 1 {
+	if g != nil && subtle.ConstantTimeCompare(g.known().Key, request.Key) == 1 {
 		g.cancel()
 	}
 }
@@ -176,7 +326,7 @@ func (s *Server) cancel(request *login.Cancel) {
 // audit asks idle backends that were used lately whether they hold locks that no session holds.
 func (s *Server) audit(now time.Time) {
 	for _, p := range s.allPools() {
-		p.deliver(p.do(nil, func(pair *pools.Pair) { p.auditIdle(pair, now) }))
+		p.deliver(nil, p.do(nil, func(pair *pools.Pair) { p.auditIdle(pair, now) }))
 	}
 }
 
@@ -189,7 +339,7 @@ func (p *pool) auditIdle(pair *pools.Pair, now time.Time) {
 		}
 	}
 	for _, b := range due {
-		c := &client{pool: p, about: &about{user: p.name.user, database: p.name.database, address: "audit", since: now}}
+		c := &client{pool: p, about: &about{user: p.name.user, database: p.name.database, application: "audit", since: now}}
 		c.session = session.NewAudit(p.sessions)
 		c.waiter.Owner, c.waiter.Label = c, c.about
 		pair.Take(now, &c.waiter, b)

@@ -3,7 +3,8 @@ package proxy
 import (
 	"context"
 	"log/slog"
-	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,11 +18,11 @@ import (
 // client is one client connection, or an audit, which has none: the owner of its link, and the monitor of its session.
 // Whoever has something for the session locks it, steps it, and carries out what it wants.
 type client struct {
-	pool    *pool
-	about   *about
-	startup *session.Settings
+	pool  *pool
+	about *about
 
 	mu      sync.Mutex
+	batch   *link.Batch // that a step's output goes to; nil: it is written at once
 	session *session.Session
 	link    link.Link // nil: none, or none any more
 	waiter  pools.Waiter
@@ -32,63 +33,106 @@ type client struct {
 	pinnedSince time.Time  // when its session was pinned to the server that it has; zero: it was not
 	wants       pools.Kind // the pool that was asked last
 
-	late   bool        // an answer of the pools that nobody waits for is under way
-	wanted *pools.Kind // what is to be asked for once it has come
+	late   bool // an answer of the pools that nobody waits for is under way
+	wanted bool // they are to be asked once it has come
 
 	flow flow
 }
 
 // about is what is known of a client and does not change: for logs and for those who wait for what it holds.
 type about struct {
-	pid            uint32
-	key            []byte // that its cancel requests must have
+	session.Client // as its session knows it: the process id and key of its cancel requests, and what it began with
+
 	user, database string
-	address        string
+	peer           netip.AddrPort // the zero one for a unix socket
 	application    string
 	since          time.Time
 }
 
-// outputs are shared: a session owns none.
-var outputs = sync.Pool{New: func() any { return new(session.Output) }}
+// turn is one step of a client's session: what it puts out, and what the pools have to say meanwhile.
+type turn struct {
+	output session.Output
+	client *client
+	events []pools.Event
+	now    time.Time
+}
+
+// turns are shared: a client that is idle owns none.
+var turns = sync.Pool{New: func() any {
+	t := new(turn)
+	t.output.Pools = t
+	return t
+}}
 
 // step locks the client, runs f on its session, carries out what comes of it, and delivers what follows from that.
-func (c *client) step(f func(s *session.Session, o *session.Output, now time.Time)) {
+func (c *client) step(f func(s *session.Session, o *session.Output, now time.Time)) { c.stepIn(nil, f) }
+
+// stepIn is step within a batch.
+func (c *client) stepIn(b *link.Batch, f func(s *session.Session, o *session.Output, now time.Time)) {
 	c.mu.Lock()
+	c.batch = b
 	events := c.stepLocked(nil, f)
+	c.batch = nil
 	c.mu.Unlock()
 	if len(events) > 0 {
-		c.pool.deliver(events)
+		c.pool.deliver(b, events)
 	}
 }
 
+// stepLocked adds to the events, which are to be delivered without the mutex.
 func (c *client) stepLocked(events []pools.Event, f func(s *session.Session, o *session.Output, now time.Time)) []pools.Event {
-	o := outputs.Get().(*session.Output)
-	if !c.run(f, o, &events) {
-		o.Reset()
-		events = c.abandon(events)
+	t := turns.Get().(*turn)
+	t.client, t.now = c, c.batch.Now()
+	ok := t.run(f)
+	t.output.Reset()
+	if !ok {
+		t.events = c.abandon(t.events)
 	}
-	o.Reset()
-	outputs.Put(o)
+	events = append(events, t.events...)
+	clear(t.events)
+	t.client, t.events = nil, t.events[:0]
+	turns.Put(t)
 	return events
 }
 
 // run steps the session and carries out what it wants. A panic there is a bug of ours: it ends this client and its
 // server, never the program.
-func (c *client) run(f func(s *session.Session, o *session.Output, now time.Time), o *session.Output, events *[]pools.Event) (ok bool) {
+func (t *turn) run(f func(s *session.Session, o *session.Output, now time.Time)) (ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.logger().Error("a session found itself in an impossible state", "panic", p, "stack", stack())
+			t.client.logger().Error("a session found itself in an impossible state", "panic", p, "stack", stack())
 		}
 	}()
-	now := time.Now()
-	f(c.session, o, now)
-	*events = c.carryOut(*events, o, now)
+	f(t.client.session, &t.output, t.now)
+	t.events = t.client.carryOut(t.events, &t.output, t.now)
 	return true
 }
 
+// Checkout asks the pools for a server. One that is granted at once need not be delivered.
+func (t *turn) Checkout(kind pools.Kind) *session.Server {
+	c, before := t.client, len(t.events)
+	t.events = c.checkout(t.events, kind, t.now)
+	for i := before; i < len(t.events); i++ {
+		e := &t.events[i]
+		if e.Op != pools.Granted || e.Waiter != &c.waiter {
+			continue
+		}
+		sc := e.Backend.Conn.(*serverConn)
+		if !c.takes(sc) {
+			return nil // which is found out once more when the event is delivered
+		}
+		t.events = slices.Delete(t.events, i, i+1)
+		return sc.facts
+	}
+	return nil
+}
+
 // Received takes what the client sent.
-func (c *client) Received(p []byte) {
-	c.step(func(s *session.Session, o *session.Output, now time.Time) { s.ClientBytes(o, now, p) })
+func (c *client) Received(p []byte) { c.ReceivedIn(nil, p) }
+
+// ReceivedIn takes it within a batch.
+func (c *client) ReceivedIn(b *link.Batch, p []byte) {
+	c.stepIn(b, func(s *session.Session, o *session.Output, now time.Time) { s.ClientBytes(o, now, p) })
 }
 
 // Closed takes the end of the client's connection.
@@ -98,7 +142,7 @@ func (c *client) Closed(error) {
 	c.resumeServer() // it may have waited for a client that read too little, and is to come to its end
 	events := c.stepLocked(nil, (*session.Session).ClientLost)
 	c.mu.Unlock()
-	c.pool.deliver(events)
+	c.pool.deliver(nil, events)
 	c.pool.server.forget(c)
 }
 
@@ -112,17 +156,19 @@ func (c *client) HungUp() {
 	}
 }
 
-func (c *client) serverBytes(sc *serverConn, p []byte) {
+func (c *client) serverBytes(b *link.Batch, sc *serverConn, p []byte) {
 	c.mu.Lock()
 	if c.server != sc {
 		c.mu.Unlock()
 		sc.idleBytes(p)
 		return
 	}
+	c.batch = b
 	events := c.stepLocked(nil, func(s *session.Session, o *session.Output, now time.Time) { s.ServerBytes(o, now, p) })
+	c.batch = nil
 	c.mu.Unlock()
 	if len(events) > 0 {
-		c.pool.deliver(events)
+		c.pool.deliver(b, events)
 	}
 }
 
@@ -134,7 +180,7 @@ func (c *client) serverLost(sc *serverConn, err error) {
 		events = c.stepLocked(events, (*session.Session).ServerLost)
 	}
 	c.mu.Unlock()
-	c.pool.deliver(events)
+	c.pool.deliver(nil, events)
 }
 
 // carryOut does what the session wants: bytes first, then the actions in order.
@@ -160,7 +206,7 @@ func (c *client) act(events []pools.Event, a *session.Action, now time.Time) []p
 	case session.Promote:
 		return c.pool.do(events, func(p *pools.Pair) { p.Promote(now, &c.waiter, c.server.slot) })
 	case session.Leave:
-		c.wanted = nil
+		c.wanted = false
 		return c.pool.do(events, func(p *pools.Pair) { c.late = !p.Leave(now, &c.waiter) || c.late })
 	case session.Release:
 		if c.server.changedSides() {
@@ -196,25 +242,36 @@ func (c *client) note(a *session.Action) {
 		if a.Text != "" {
 			c.logger().Info("a client is closed", "reason", a.Reason.String(), "detail", a.Text)
 		}
-		if c.link != nil {
-			c.link.CloseAfterFlush(flushWithin)
-		}
+		c.closeLink(a.Reason == session.ReasonNone)
 	case session.Pinned:
 		if c.pinnedSince.IsZero() {
 			c.pinnedSince = time.Now()
 		}
 		c.logger().Debug("a session is pinned to its backend", "reason", a.Text)
 	case session.Welcomed:
-		c.pool.learnWelcome(c.startup, c.session.Told())
+		c.pool.learnWelcome(c.about.Settings, c.session.Told())
 	case session.Stray:
 		c.logger().Warn("an advisory lock was found that no session holds", "pid", c.server.conn.Pid, "detail", a.Text, "statements", c.server.facts.Recent())
 	case session.ReadsSequences:
 		c.pool.readsSeq.Store(true)
 	case session.Notifies:
-		c.server.notifier.Store(c.about.pid)
+		c.server.notifier.Store(c.about.Pid)
 	case session.Vacate, session.Redefault:
 		c.hearOf(a)
 	}
+}
+
+// closeLink ends the client's connection once it has been told everything. One that said goodbye sends nothing more, so that a
+// closed socket makes nothing get lost.
+func (c *client) closeLink(goodbye bool) {
+	if c.link == nil {
+		return
+	}
+	if c.link.Write(); goodbye && c.link.Buffered() == 0 { // no bytes, but whatever a batch holds goes out
+		c.link.Close()
+		return
+	}
+	c.link.CloseAfterFlush(flushWithin)
 }
 
 // flushWithin is how long a client may take to read what it is told last.
@@ -223,7 +280,7 @@ const flushWithin = 2 * time.Second
 // checkout asks for a server, once no older answer is under way.
 func (c *client) checkout(events []pools.Event, kind pools.Kind, now time.Time) []pools.Event {
 	if c.wants = kind; c.late {
-		c.wanted = &kind
+		c.wanted = true
 		return events
 	}
 	return c.pool.do(events, func(p *pools.Pair) { p.Checkout(now, &c.waiter, kind) })
@@ -245,10 +302,12 @@ func (c *client) letGo(events []pools.Event, how func(*pools.Pair, *pools.Backen
 	})
 }
 
-// hear takes the pools' answer.
-func (c *client) hear(e *pools.Event) []pools.Event {
+// hear takes the pools' answer, within a batch or nil.
+func (c *client) hear(b *link.Batch, e *pools.Event) []pools.Event {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.batch = b
+	defer func() { c.batch = nil }()
 	if c.late {
 		return c.hearLate(e)
 	}
@@ -286,10 +345,9 @@ func (c *client) hearLate(e *pools.Event) (events []pools.Event) {
 	case e.Op == pools.Promoted && c.server != nil && c.server.slot == e.Backend:
 		events = c.stepLocked(events, (*session.Session).Promoted)
 	}
-	if c.wanted != nil {
-		kind := *c.wanted
-		c.wanted = nil
-		events = c.checkout(events, kind, now)
+	if c.wanted {
+		c.wanted = false
+		events = c.checkout(events, c.wants, now)
 	}
 	return events
 }
@@ -297,9 +355,7 @@ func (c *client) hearLate(e *pools.Event) (events []pools.Event) {
 // granted gives the session its server. One that died in the pool is nobody's business: another is asked for.
 func (c *client) granted(b *pools.Backend) []pools.Event {
 	sc := b.Conn.(*serverConn)
-	sc.holder.Store(c)
-	if sc.dead.Load() {
-		sc.holder.Store(nil)
+	if !c.takes(sc) {
 		now := time.Now()
 		return c.pool.do(nil, func(p *pools.Pair) {
 			kind := b.Kind()
@@ -307,10 +363,20 @@ func (c *client) granted(b *pools.Backend) []pools.Event {
 			p.Checkout(now, &c.waiter, kind)
 		})
 	}
-	c.server = sc
-	c.serving.Store(sc.conn.Pid)
 	kind := b.Kind()
 	return c.stepLocked(nil, func(s *session.Session, o *session.Output, now time.Time) { s.Granted(o, now, sc.facts, kind) })
+}
+
+// takes makes a server that was granted the session's, unless it is dead.
+func (c *client) takes(sc *serverConn) bool {
+	sc.holder.Store(c)
+	if sc.dead.Load() {
+		sc.holder.Store(nil)
+		return false
+	}
+	c.server = sc
+	c.serving.Store(sc.conn.Pid)
+	return true
 }
 
 // abandon gives up a client whose session is beyond help, and its server.
@@ -371,12 +437,12 @@ func (c *client) stop() { c.step((*session.Session).Stop) }
 func (c *client) logger() *slog.Logger { return c.pool.server.logFor(c.about) }
 
 func (s *Server) logFor(a *about) *slog.Logger {
-	return s.log.With("database", a.database, "user", a.user, "client", a.address)
+	return s.log.With("database", a.database, "user", a.user, "client", addressText(a.peer))
 }
 
-func addressOf(conn net.Conn) string {
-	if a := conn.RemoteAddr(); a != nil && a.String() != "" && a.String() != "@" {
-		return a.String()
+func addressText(peer netip.AddrPort) string {
+	if !peer.IsValid() {
+		return "local"
 	}
-	return "local"
+	return peer.String()
 }

@@ -31,7 +31,27 @@ type Config struct {
 	Auth Auth
 	// Databases is what clients can connect to, by the name that they give; AnyDatabase takes every other name.
 	Databases map[string]Database
+	// Links is how sockets are served. Every way does the same: the others are for comparisons, and for tests.
+	Links Links
 }
+
+// Links is a way to serve sockets.
+type Links int
+
+const (
+	// Loops are event loops, as many as the work needs, with io_uring where the system lets us use it. Where there are none,
+	// as on other systems than Linux, and for TLS, it is Goroutines.
+	Loops Links = iota
+	// SpreadLoops are as many event loops as there are processors, whatever the work.
+	SpreadLoops
+	// CallingLoops are event loops without io_uring.
+	CallingLoops
+	// Goroutines is one that reads for each socket, and one that writes where it must wait.
+	Goroutines
+
+	// WaysToLink is how many there are.
+	WaysToLink
+)
 
 // AuthType is a way for clients to prove who they are.
 type AuthType int

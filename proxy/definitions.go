@@ -310,7 +310,7 @@ func (d *definitions) settle() {
 	}
 	d.mu.Unlock()
 	for _, p := range all {
-		p.deliver(p.do(nil, func(*pools.Pair) {}))
+		p.deliver(nil, p.do(nil, func(*pools.Pair) {}))
 	}
 	if !withheld {
 		d.server.each(func(g guest) {

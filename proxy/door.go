@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"log/slog"
 	"os"
 
 	"github.com/lockproxy/lockproxy/pools/backend"
@@ -10,12 +9,12 @@ import (
 
 // newDoor makes of the configuration what login needs: who may log in, and how it is proved. Secrets are derived here,
 // once; an error names the file and the line, or the database.
-func newDoor(config *Config, log *slog.Logger) (*login.Door, error) {
+func newDoor(config *Config, targets map[string]*backend.Target) (*login.Door, error) {
 	users, err := readUsers(config.Auth.File)
 	if err != nil {
 		return nil, err
 	}
-	door := &login.Door{Timeout: config.LoginTimeout}
+	door := &login.Door{}
 	switch {
 	case config.Auth.Type == Trust:
 		door.Secret = func(user, _ string) (login.Secret, bool) { return users[user].Trusted(), true }
@@ -25,7 +24,7 @@ func newDoor(config *Config, log *slog.Logger) (*login.Door, error) {
 			return secret, known
 		}
 	default:
-		door.Secret, err = urlSecrets(config)
+		door.Secret, err = urlSecrets(targets)
 	}
 	return door, err
 }
@@ -42,17 +41,13 @@ func readUsers(file string) (login.Userlist, error) {
 }
 
 // urlSecrets has the clients of each database log in with the user and the password of its URL.
-func urlSecrets(config *Config) (func(user, database string) (login.Secret, bool), error) {
+func urlSecrets(targets map[string]*backend.Target) (func(user, database string) (login.Secret, bool), error) {
 	type one struct {
 		user   string
 		secret login.Secret
 	}
 	byDatabase := make(map[string]one)
-	for name, db := range config.Databases {
-		target, err := backend.ParseTarget(db.URL)
-		if err != nil {
-			return nil, err
-		}
+	for name, target := range targets {
 		secret, err := login.ReadSecret(target.User(), target.Password())
 		if err != nil {
 			return nil, err

@@ -16,11 +16,11 @@ type flow struct {
 // write hands on what a step put out.
 func (c *client) write(o *session.Output) {
 	if sc := c.server; sc != nil && len(o.Server) > 0 {
-		sc.link.Write(o.Server...)
+		c.batch.Write(sc.link, o.Server...)
 		c.flow.serverFull = sc.link.Buffered() > c.pool.server.config.MaxBuffer
 	}
 	if c.link != nil && len(o.Client) > 0 {
-		c.link.Write(o.Client...)
+		c.batch.Write(c.link, o.Client...)
 		if !c.flow.clientFull && c.server != nil && c.link.Buffered() > c.pool.server.config.MaxBuffer {
 			c.flow.clientFull = true
 			c.server.link.Pause()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/pools/backend"
+	"github.com/lockproxy/lockproxy/proxy/link"
 	"github.com/lockproxy/lockproxy/proxy/session"
 )
 
@@ -83,18 +84,18 @@ func (p *pool) collect(into []pools.Event) []pools.Event {
 
 // tick lets the pair see the time.
 func (p *pool) tick() {
-	p.deliver(p.do(nil, func(pair *pools.Pair) {
+	p.deliver(nil, p.do(nil, func(pair *pools.Pair) {
 		p.due = time.Time{}
 		pair.Tick(time.Now())
 	}))
 }
 
-// deliver carries out what the pair wants, and what follows from that. Called without any mutex.
-func (p *pool) deliver(events []pools.Event) {
+// deliver carries out what the pair wants, and what follows from that, within a batch or nil. Called without any mutex.
+func (p *pool) deliver(b *link.Batch, events []pools.Event) {
 	for i := 0; i < len(events); i++ {
 		switch e := &events[i]; e.Op {
 		case pools.Granted, pools.Refused, pools.Promoted, pools.PromotionRefused:
-			events = append(events, e.Waiter.Owner.(*client).hear(e)...)
+			events = append(events, e.Waiter.Owner.(*client).hear(b, e)...)
 		case pools.DialWanted:
 			p.server.work.Add(1)
 			go p.dial(e.Dial)
@@ -129,7 +130,7 @@ func (p *pool) dial(d *pools.Dial) {
 		p.dialFailed(d, err)
 		return
 	}
-	p.deliver(p.do(nil, func(pair *pools.Pair) {
+	p.deliver(nil, p.do(nil, func(pair *pools.Pair) {
 		sc.slot = pair.Dialed(time.Now(), d, sc)
 		if sc.dead.Load() && sc.slot.Holder() == nil {
 			pair.Remove(time.Now(), sc.slot)
@@ -167,7 +168,7 @@ func (c closing) Err() error {
 
 func (p *pool) dialFailed(d *pools.Dial, err error) {
 	p.server.log.Warn("a connection to the server failed", "database", p.name.database, "user", p.name.user, "error", err)
-	p.deliver(p.do(nil, func(pair *pools.Pair) {
+	p.deliver(nil, p.do(nil, func(pair *pools.Pair) {
 		if isPermanent(err) {
 			clear(p.welcomes) // the next client is to hear it at once, as from the server
 		}
@@ -186,7 +187,7 @@ func (p *pool) close() {
 	p.pair.Close(time.Now())
 	events := p.collect(nil)
 	p.mu.Unlock()
-	p.deliver(events)
+	p.deliver(nil, events)
 }
 
 // welcome gives what servers of this pool report for the startup settings, or nil if that is not known yet.

@@ -37,7 +37,7 @@ func (a *about) String() string {
 	if a.application == "" {
 		name = "an application without a name"
 	}
-	return fmt.Sprintf("%s at %s (user %s, process %d)", name, a.address, a.user, a.pid)
+	return fmt.Sprintf("%s at %s (user %s, process %d)", name, addressText(a.peer), a.user, a.Pid)
 }
 
 func (c *client) logRefusal(r *pools.Refusal) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -38,42 +39,35 @@ type (
 	serverEnd struct{ *relay }
 )
 
-// replicate makes a client of one that has logged in for replication. Nothing is its own but the key for cancel requests.
-func (s *Server) replicate(who *login.Client) error {
+// dialRelay opens the server connection of a client that has logged in for replication, and registers it. Nothing is its own
+// but the key for cancel requests.
+func (s *Server) dialRelay(who *login.Client, peer netip.AddrPort) (*relay, error) {
 	conn, err := s.dialFor(who)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r := &relay{server: s, about: newAbout(who), conn: conn}
+	r := &relay{server: s, about: newAbout(who, peer), conn: conn}
 	if err := s.register(r); err != nil {
 		conn.Close()
-		return err
-	}
-	if err := r.start(who); err != nil {
-		s.forget(r)
-		return err
+		return nil, err
 	}
 	r.logger().Info("a replication connection begins", "kind", who.Replication, "pid", conn.Pid)
-	return nil
+	return r, nil
 }
 
 // dialFor opens the server connection of a client that wants to replicate, as whom and where its pools' are.
 func (s *Server) dialFor(who *login.Client) (*backend.Conn, error) {
-	db, ok := s.databaseOf(who.Database)
+	_, target, ok := s.databaseOf(who.Database)
 	if !ok {
 		e := noDatabase(who.Database)
 		e.Hint = `Programs that replicate a whole server name the database "replication".`
 		return nil, e
 	}
-	target, err := s.targetOf(&db, who)
-	if err != nil {
-		return nil, err
-	}
 	var parameters []backend.Parameter
 	for _, one := range who.Parameters {
 		parameters = append(parameters, backend.Parameter(one))
 	}
-	conn, err := backend.DialReplication(closing{s.ending}, target, who.Replication, parameters)
+	conn, err := backend.DialReplication(closing{s.ending}, s.targetFor(target, who), who.Replication, parameters)
 	if e := (*backend.Error)(nil); errors.As(err, &e) {
 		told := fromServer(e)
 		told.Severity = "FATAL"
@@ -83,7 +77,7 @@ func (s *Server) dialFor(who *login.Client) (*backend.Conn, error) {
 }
 
 // start welcomes the client with what its server said, and lets the bytes go.
-func (r *relay) start(who *login.Client) (err error) {
+func (r *relay) start(client link.Link) (err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sent.kind = protocol.ReadyForQuery
@@ -91,10 +85,7 @@ func (r *relay) start(who *login.Client) (err error) {
 		r.conn.Close()
 		return err
 	}
-	if r.client, err = r.server.connect(who.Conn, clientEnd{r}); err != nil {
-		r.upstream.Close()
-		return err
-	}
+	r.client = client
 	r.client.Write(r.welcome())
 	return nil
 }
@@ -103,7 +94,7 @@ func (r *relay) welcome() (p []byte) {
 	for _, one := range r.conn.Parameters {
 		p = protocol.AppendParameterStatus(p, one.Name, one.Value)
 	}
-	p = protocol.AppendKeyData(p, r.about.pid, r.about.key)
+	p = protocol.AppendKeyData(p, r.about.Pid, r.about.Key)
 	return append(protocol.AppendReady(p, 'I'), r.conn.Unread...)
 }
 

@@ -8,14 +8,15 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/lockproxy/lockproxy/pools/backend"
 	"github.com/lockproxy/lockproxy/proxy/link"
 	"github.com/lockproxy/lockproxy/proxy/login"
 )
@@ -31,16 +32,20 @@ type Server struct {
 	door   *login.Door
 	loops  *link.Loops // nil: every link has goroutines
 
+	targets map[string]*backend.Target // where the databases of the configuration lead to, by their names there
+
 	backends sync.Map // of *serverConn, by the process id of the server's
 	counters counters
 
 	mu          sync.Mutex
-	listeners   []net.Listener
+	listeners   []net.Listener          // open until Serve has taken them over
+	stops       []func()                // end accepting
 	clients     map[uint32]guest        // by the process id that they were given
 	pools       map[poolName]*pool      // by database and user
 	schemas     map[string]*schema      // by the servers' names of databases
 	definitions map[string]*definitions // by the server's database
-	asking      map[net.Conn]bool       // logging in
+	asking      map[*visitor]bool       // logging in
+	tidy        tidy
 	draining    bool
 	ending      chan struct{} // closed when draining begins, for dials under way
 	gone        chan struct{} // closed when draining and the last client is gone
@@ -61,24 +66,21 @@ func New(config Config, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		config:      config,
 		log:         log,
+		targets:     make(map[string]*backend.Target),
 		clients:     make(map[uint32]guest),
 		pools:       make(map[poolName]*pool),
 		schemas:     make(map[string]*schema),
 		definitions: make(map[string]*definitions),
-		asking:      make(map[net.Conn]bool),
+		asking:      make(map[*visitor]bool),
 		ending:      make(chan struct{}),
 		gone:        make(chan struct{}),
 	}
-	var err error
-	if s.door, err = newDoor(&config, log); err != nil {
+	if err := s.readTargets(); err != nil {
 		return nil, err
 	}
-	for name, db := range config.Databases {
-		if err := checkDatabase(&db); err != nil {
-			return nil, fmt.Errorf("databases.%s: %w", name, err)
-		}
-	}
-	return s, nil
+	var err error
+	s.door, err = newDoor(&config, s.targets)
+	return s, err
 }
 
 // Listen opens the listeners. A taken address is an error; so is a unix socket that another process answers at.
@@ -132,13 +134,12 @@ func listen(address string) (net.Listener, error) {
 // Serve accepts clients until ctx ends; then it lets transactions end until the shutdown timeout, tells the rest that
 // it ends, and returns when all is closed.
 func (s *Server) Serve(ctx context.Context) error {
-	if loops, err := link.NewLoops(runtime.GOMAXPROCS(0)); err == nil {
+	if loops := s.config.Links.loops(); loops != nil {
 		s.loops = loops
 		defer loops.Close()
 	}
 	for _, l := range s.listeners {
-		s.work.Add(1)
-		go s.accept(l)
+		s.receive(l)
 	}
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -146,6 +147,9 @@ func (s *Server) Serve(ctx context.Context) error {
 		select {
 		case now := <-ticker.C:
 			s.audit(now)
+			if s.loops != nil {
+				s.loops.Balance()
+			}
 			for _, p := range s.allPools() {
 				p.refresh()
 			}
@@ -156,25 +160,54 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 }
 
-// accept takes connections from one listener and logs each in.
+// loops starts the event loops, or gives nil where there are none.
+func (l Links) loops() *link.Loops {
+	if l == Goroutines {
+		return nil
+	}
+	loops, err := link.NewLoops(link.Processors(), l != CallingLoops)
+	if err != nil {
+		return nil
+	}
+	if l == SpreadLoops {
+		loops.Spread()
+	}
+	return loops
+}
+
+// receive has the connections of a listener accepted, by the event loops where there are any.
+func (s *Server) receive(l net.Listener) {
+	if s.loops != nil {
+		if stop, err := s.loops.Accept(l, s); err == nil {
+			s.stops = append(s.stops, stop)
+			if path, ok := l.Addr().(*net.UnixAddr); ok {
+				s.stops = append(s.stops, func() { os.Remove(path.Name) }) // somebody else's it is not: its name was taken
+			}
+			return
+		}
+	}
+	s.work.Go(func() { s.accept(l) })
+}
+
+// accept takes connections from one listener, without event loops.
 func (s *Server) accept(l net.Listener) {
-	defer s.work.Done()
 	for {
 		conn, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err != nil {
-			// Out of descriptors, or the peer was faster: the listener itself is well.
-			s.log.Warn("a connection could not be accepted", "address", l.Addr().String(), "error", err)
+			s.AcceptFailed(err) // or the peer was faster
 			time.Sleep(acceptAgain)
 			continue
 		}
-		s.work.Add(1)
-		go func() {
-			defer s.work.Done()
-			s.admit(conn)
-		}()
+		peer, _ := netip.ParseAddrPort(conn.RemoteAddr().String()) // the zero one for a unix socket
+		v := &visitor{server: s, peer: peer}
+		v.mu.Lock()
+		if l := link.Start(conn, v); !v.begin(l) {
+			l.Close()
+		}
+		v.mu.Unlock()
 	}
 }
 
@@ -203,6 +236,9 @@ func (s *Server) closeListeners() {
 	for _, l := range s.listeners {
 		l.Close()
 	}
+	for _, stop := range s.stops {
+		stop()
+	}
 }
 
 // shutdown ends everything in order: no new clients, then those who are idle, then the others, then the pools.
@@ -211,8 +247,8 @@ func (s *Server) shutdown() {
 	s.mu.Lock()
 	s.draining = true
 	close(s.ending)
-	for conn := range s.asking {
-		conn.Close()
+	for v := range s.asking {
+		v.link.Close()
 	}
 	s.checkGone()
 	s.mu.Unlock()
@@ -225,6 +261,9 @@ func (s *Server) shutdown() {
 		<-s.gone
 	}
 	s.mu.Lock()
+	if s.tidy.timer != nil {
+		s.tidy.timer.Stop()
+	}
 	for _, d := range s.definitions {
 		d.close()
 	}

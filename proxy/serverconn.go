@@ -20,6 +20,7 @@ type serverConn struct {
 	slot   *pools.Backend
 	holder atomic.Pointer[client] // whose session has it; nil: none
 	dead   atomic.Bool            // its link is over
+	looked *session.Settings      // what it had reported when it was last seen not to have changed sides
 
 	notifier atomic.Uint32 // the process id of the client whose NOTIFY ran on it last
 
@@ -47,9 +48,12 @@ func (sc *serverConn) theLink() link.Link {
 }
 
 // Received takes what the server sent.
-func (sc *serverConn) Received(p []byte) {
+func (sc *serverConn) Received(p []byte) { sc.ReceivedIn(nil, p) }
+
+// ReceivedIn takes it within a batch.
+func (sc *serverConn) ReceivedIn(b *link.Batch, p []byte) {
 	if c := sc.holder.Load(); c != nil {
-		c.serverBytes(sc, p)
+		c.serverBytes(b, sc, p)
 		return
 	}
 	sc.idleBytes(p)
@@ -76,7 +80,7 @@ func (sc *serverConn) Closed(err error) {
 		c.serverLost(sc, err)
 		return
 	}
-	sc.pool.deliver(sc.pool.do(nil, func(pair *pools.Pair) {
+	sc.pool.deliver(nil, sc.pool.do(nil, func(pair *pools.Pair) {
 		if sc.slot != nil && sc.slot.Holder() == nil {
 			pair.Remove(time.Now(), sc.slot)
 		}

@@ -34,7 +34,7 @@ func (s *Server) Sessions() []SessionInfo {
 
 func (a *about) info() SessionInfo {
 	return SessionInfo{
-		Pid: a.pid, Database: a.database, User: a.user, Address: a.address, ApplicationName: a.application, Since: a.since,
+		Pid: a.Pid, Database: a.database, User: a.user, Address: addressText(a.peer), ApplicationName: a.application, Since: a.since,
 	}
 }
 

@@ -31,7 +31,7 @@ func (c *client) hearOf(a *session.Action) {
 			events = p.replace("settings that sessions begin with change", (*pools.Pair).Drain)
 			p.lookSoon() // a connection made before the change was committed is found out then
 		}
-		s.work.Go(func() { p.deliver(events) })
+		s.work.Go(func() { p.deliver(nil, events) })
 	}
 }
 
@@ -62,7 +62,7 @@ func (p *pool) heed(conn *backend.Conn) {
 	}
 	p.mu.Unlock()
 	if !first && last.defaults != conn.Defaults {
-		p.deliver(p.replace("settings that sessions begin with have changed", (*pools.Pair).Drain))
+		p.deliver(nil, p.replace("settings that sessions begin with have changed", (*pools.Pair).Drain))
 	}
 }
 
@@ -118,9 +118,16 @@ func (p *pool) look() {
 // changedSides tells whether the server was promoted while the connection was open. Who has one that is in use keeps it; the
 // next is given one to whatever server it is to be now.
 func (sc *serverConn) changedSides() bool {
+	if sc.facts.Reported == sc.looked {
+		return false // nothing was reported since
+	}
 	const side = "in_hot_standby"
 	now, reported := sc.facts.Reported.Get(side)
-	return reported && !slices.Contains(sc.conn.Parameters, backend.Parameter{Name: side, Value: now})
+	if reported && !slices.Contains(sc.conn.Parameters, backend.Parameter{Name: side, Value: now}) {
+		return true
+	}
+	sc.looked = sc.facts.Reported
+	return false
 }
 
 // refreshEvery is how long it takes at most until ALTER ROLE ... SET on another connection is noticed.

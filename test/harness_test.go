@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,6 +43,7 @@ func startProxyBefore(t testing.TB, server *postgres.Server, edits ...func(*prox
 	r := &rig{database: server.NewDatabase(t), upstream: server, log: new(journal)}
 	before := goleak.IgnoreCurrent()
 	config := defaults(server)
+	config.Links = proxy.Links(started.Add(1) % uint32(proxy.WaysToLink))
 	for _, edit := range edits {
 		edit(&config)
 	}
@@ -62,11 +64,14 @@ func startProxyBefore(t testing.TB, server *postgres.Server, edits ...func(*prox
 			t.Errorf("the proxy left goroutines: %v", err)
 		}
 		if t.Failed() {
-			t.Logf("the proxy's log:\n%s", r.log.tail())
+			t.Logf("its links are of kind %d; the proxy's log:\n%s", config.Links, r.log.tail())
 		}
 	})
 	return r
 }
+
+// started counts proxies, so that each test meets another kind of link than the one before.
+var started atomic.Uint32
 
 // awaitsServer is the goroutine of a PostgreSQL server that a test has started again.
 const awaitsServer = "github.com/lockproxy/lockproxy/test/postgres.(*Server).launch.func1"

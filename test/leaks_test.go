@@ -94,6 +94,9 @@ func inParallel(width, n int, f func(i int)) {
 	all.Wait()
 }
 
+// heapOfAClient bounds what an idle client takes in an event loop, in bytes.
+const heapOfAClient = 1750
+
 func TestThousandsOfClientsLeaveNothingBehind(t *testing.T) {
 	const idle, active = 2000, 200
 	const margin = 1 << 20 // bytes; less than half of what the clients need while they are there
@@ -113,8 +116,11 @@ func TestThousandsOfClientsLeaveNothingBehind(t *testing.T) {
 		if n := full.descriptors - before.descriptors; n < idle+active {
 			t.Errorf("%d more descriptors with %d clients: the measure does not measure", n, idle+active)
 		}
-		t.Logf("per connected client: %d bytes of heap, %.2f goroutines", (full.heap-before.heap)/(idle+active),
-			float64(full.goroutines-before.goroutines)/(idle+active))
+		each := (full.heap - before.heap) / (idle + active)
+		t.Logf("per connected client: %d bytes of heap, %.2f goroutines", each, float64(full.goroutines-before.goroutines)/(idle+active))
+		if each > heapOfAClient && full.goroutines-before.goroutines < idle {
+			t.Errorf("a client takes %d bytes of heap", each)
+		}
 		var after usage
 		await(t, "everything is as before", func() bool {
 			r.log.forget()

@@ -63,16 +63,22 @@ func (t *Target) With(user, password, database string) *Target {
 	effective := *t
 	effective.config = t.config.Copy()
 	c := effective.config
-	if !t.ownUser {
-		c.User = user
-		if password != "" || !t.ownsPassword {
-			c.Password = password
-		}
+	c.User = t.UserFor(user)
+	if !t.ownUser && (password != "" || !t.ownsPassword) {
+		c.Password = password
 	}
 	if !t.ownDatabase {
 		c.Database = database
 	}
 	return &effective
+}
+
+// UserFor is the name that the server sees of a client with this user name: that of the target With gives for it.
+func (t *Target) UserFor(user string) string {
+	if t.ownUser {
+		return t.config.User
+	}
+	return user
 }
 
 // In gives the target with another database than the URL names.

@@ -12,6 +12,7 @@ package link
 
 import (
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -48,6 +49,14 @@ type HangupOwner interface {
 	HungUp()
 }
 
+// BatchOwner is an Owner that writes in batches, where a loop has some.
+type BatchOwner interface {
+	Owner
+
+	// ReceivedIn is called in place of Received. What is written by the batch until it returns is sent soon after.
+	ReceivedIn(b *Batch, p []byte)
+}
+
 // Link is one socket. All methods may be called from any goroutine at any time, after the end too; none of them blocks
 // on the peer.
 type Link interface {
@@ -72,10 +81,25 @@ type Link interface {
 	// Close ends the link and drops what is buffered.
 	Close()
 
+	// Handover makes another owner the link's: whatever happens next is the other's to hear. It may be called only from
+	// within a method of the owner that there is.
+	Handover(to Owner)
+
 	// CloseAfterFlush ends the link once what is buffered is written and the peer has closed its side in turn, or when
 	// the timeout has passed. What the peer sends meanwhile is read and dropped: a socket that is closed with unread
 	// bytes makes TCP send a reset, which may cost the peer the message that it should have read last.
 	CloseAfterFlush(timeout time.Duration)
+}
+
+// Host is who takes the connections that come to a listener.
+type Host interface {
+	// Accepted is called for each new connection and gives the owner of its link, who hears everything from then on; nil:
+	// there is none, and the connection is closed. It comes from a loop, must not wait, and calls no method of the link. The peer's address is the zero
+	// AddrPort for a unix socket.
+	Accepted(l Link, peer netip.AddrPort) Owner
+
+	// AcceptFailed says that connections can not be taken at the moment, for want of descriptors or memory.
+	AcceptFailed(err error)
 }
 
 // phase is how far a link's life has come. It only ever grows.

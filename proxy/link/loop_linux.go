@@ -1,57 +1,81 @@
 package link
 
 import (
-	"errors"
+	"maps"
 	"net"
 	"os"
+	"runtime"
+	"slices"
 	"sync"
-	"syscall"
-	"unsafe"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 const (
-	loopInput  = 64 << 10 // how much a loop reads at once, from whichever link
-	loopEvents = 128      // how many links a loop serves in one round
+	loopInput  = 64 << 10      // how much a loop reads at once from a link that has much to say
+	loopSip    = 4 << 10       // and from any other
+	loopRoom   = 8 * loopInput // and from several, before their owners have it
+	loopEvents = 128           // how many links a loop serves in one round
 )
 
 // loop serves its links from one goroutine. Readiness is level-triggered, and a link is read from once a round, so that
 // none starves the others. The kernel's queue is the only one: whoever wants the loop's attention for a link changes
 // what the link's socket is watched for, or shuts it down, and the socket becomes ready.
+//
+// A round first reads from all that is ready, then calls the owners, one after the other, then writes what they had to
+// say: between system calls, which leave little of a processor's caches, their code runs as often as it can.
 type loop struct {
 	epoll int
-	sleep syscall.RawConn // of file; its Read parks the goroutine until epoll has events
-	file  *os.File        // owns epoll
-	look  func(fd uintptr) bool
+	alarm int // an eventfd in the set, which wakes the goroutine
 
-	mu      sync.Mutex // guards what follows; taken without a link's mu, and never held while an owner is called
+	mu      sync.Mutex // guards what follows; a link's is never taken while it is held, and no owner is called
 	links   map[int]*loopLink
+	gates   map[int]*gate
 	stopped bool
+	busy    bool        // a round is under way
+	cut     []*loopLink // links that were cut within it, and are to be ended before it is over
+	gift    *gift       // links to give away when the round is over
 
 	// Used by the loop's goroutine only.
-	found  int // how many of events look has found
 	events [loopEvents]unix.EpollEvent
 	ready  [loopEvents]*loopLink // the links of events
+	ending []*loopLink           // what was in cut
+	ajar   []*gate               // gates that somebody waits at
 	dead   []*loopLink           // links that ended in this round; their sockets are closed when it is over
-	input  [loopInput]byte
+	batch  Batch                 // what owners write
+	input  [loopRoom]byte
+	used   int    // of input
+	reads  []read // of this round
+	ring   *ring  // nil: there is none
+	load   load
 }
 
-func newLoop() (*loop, error) {
+// read is what a link has to say.
+type read struct {
+	link *loopLink
+	room []byte // of input
+	n    int    // how much of it was read
+	err  error
+}
+
+func newLoop(rings bool) (*loop, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if err := unix.SetNonblock(epoll, true); err != nil { // or os.NewFile does not hand it to Go's poller
-		_ = unix.Close(epoll)
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	e := &loop{epoll: epoll, file: os.NewFile(uintptr(epoll), "epoll"), links: make(map[int]*loopLink)}
-	e.look = e.poll
-	e.sleep, err = e.file.SyscallConn()
+	alarm, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
+		_ = unix.Close(epoll)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	e := &loop{epoll: epoll, alarm: alarm, links: make(map[int]*loopLink), gates: make(map[int]*gate)}
+	if err := e.control(unix.EPOLL_CTL_ADD, alarm, unix.EPOLLIN); err != nil {
 		e.release()
 		return nil, err
+	}
+	if rings {
+		e.ring, _ = newRing() // the loop does without
 	}
 	return e, nil
 }
@@ -63,11 +87,34 @@ func (e *loop) add(l *loopLink) error {
 	if e.stopped {
 		return net.ErrClosed
 	}
-	if err := e.control(unix.EPOLL_CTL_ADD, l.fd, reading); err != nil {
+	if err := e.control(unix.EPOLL_CTL_ADD, l.fd, l.events()); err != nil {
 		return err
 	}
 	e.links[l.fd] = l
 	return nil
+}
+
+// open begins to watch a gate's socket, and shut ends it.
+func (e *loop) open(g *gate) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopped {
+		return net.ErrClosed
+	}
+	if err := e.control(unix.EPOLL_CTL_ADD, g.fd, unix.EPOLLIN); err != nil {
+		return err
+	}
+	e.gates[g.fd] = g
+	return nil
+}
+
+func (e *loop) shut(g *gate) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.gates[g.fd] == g {
+		_ = e.control(unix.EPOLL_CTL_DEL, g.fd, 0)
+		delete(e.gates, g.fd)
+	}
 }
 
 // control has the kernel watch a descriptor for the events, or no longer.
@@ -80,62 +127,183 @@ func (e *loop) control(operation, fd int, events uint32) error {
 func (e *loop) stop() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.stopped {
+		return // the alarm may be closed
+	}
 	e.stopped = true
-	_ = e.file.SetReadDeadline(past) // wakes it; fails only when it has ended already
+	e.wake()
+}
+
+// wake has a round begin. The caller holds mu, or the loop runs for other reasons.
+func (e *loop) wake() {
+	_, _ = unix.Write(e.alarm, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // fails only when it rings already
 }
 
 // run is the loop's goroutine.
 func (e *loop) run() {
 	defer e.release()
+	yielded, quiet := time.Now(), 0
 	for stopped := false; !stopped; {
-		stopped = e.round(e.wait())
+		n := e.wait(quiet < naps)
+		if quiet++; n > 0 {
+			quiet = 0
+		}
+		e.batch.now = time.Now()
+		if e.load.look(e.batch.now); e.batch.now.Sub(yielded) > yieldEvery {
+			runtime.Gosched()
+			yielded = e.batch.now
+		}
+		stopped = e.round(n)
+	}
+	e.mu.Lock()
+	gates := slices.Collect(maps.Values(e.gates))
+	e.mu.Unlock()
+	for _, g := range gates {
+		g.close()
 	}
 	for _, l := range e.links { // stopped: nobody adds any more
 		l.Close()
 		l.end(net.ErrClosed)
 	}
+	e.batch.flush(nil)
 	e.bury()
 }
+
+// yieldEvery is less than what Go's monitor lets a goroutine have its processor for (proc.go, forcePreemptNS): to preempt
+// it, it would send signals, take the processor away from the sleeper, and look after it fifty times as often from then on.
+const yieldEvery = 6 * time.Millisecond
+
+// naps is how many short sleeps without an event come before one without an end. From a longer one the monitor takes the
+// processor away as well, and to wake up from it costs as much: that is for when there is nothing to do.
+const naps = 20
 
 // round serves the links of n events and reports whether the loop was told to stop.
 func (e *loop) round(n int) (stopped bool) {
 	e.mu.Lock()
+	e.busy = true
 	for i := range n {
-		e.ready[i] = e.links[int(e.events[i].Fd)]
+		fd := int(e.events[i].Fd)
+		if e.ready[i] = e.links[fd]; e.ready[i] != nil {
+			continue
+		}
+		if g := e.gates[fd]; g != nil {
+			e.ajar = append(e.ajar, g)
+		} else {
+			e.silence(fd)
+		}
 	}
 	stopped = e.stopped
+	gift := e.gift
+	e.gift = nil
 	e.mu.Unlock()
 	for i := range n {
 		if l := e.ready[i]; l != nil {
-			l.serve(e.events[i].Events)
 			e.ready[i] = nil
+			l.serve(e.events[i].Events)
+		}
+	}
+	e.deliver()
+	for i, g := range e.ajar {
+		g.serve(1 + n/8) // the longer a round is, the more wait
+		e.ajar[i] = nil
+	}
+	e.ajar = e.ajar[:0]
+	for e.cuts() {
+		for i, l := range e.ending {
+			l.end(net.ErrClosed)
+			e.ending[i] = nil
 		}
 	}
 	e.bury()
+	if gift != nil && !stopped {
+		e.handOver(gift)
+	}
 	return stopped
 }
 
-// wait returns how many events there are: at least one, or none after stop. While there is work it costs one system call
-// that cannot block, so that Go's scheduler need not know of it. Without work the goroutine parks, and Go's own poller
-// watches the epoll descriptor, itself a file that is readable when it has events. Sleeping in epoll_wait would keep a
-// processor of Go's from everybody else (logins, TLS links) until its monitor notices: measured in one process, a round
-// trip took three times as long.
-func (e *loop) wait() int {
-	if err := e.sleep.Read(e.look); err != nil {
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			panic("link: waiting for events: " + err.Error()) // only a descriptor closed by somebody else explains it
-		}
-		return 0
+// silence stops the alarm, if it rings.
+func (e *loop) silence(fd int) {
+	if fd == e.alarm {
+		var count [8]byte
+		_, _ = unix.Read(fd, count[:])
 	}
-	return e.found
 }
 
-// poll reports whether there are events now.
-func (e *loop) poll(fd uintptr) bool {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, fd, uintptr(unsafe.Pointer(&e.events[0])),
-		uintptr(len(e.events)), 0, 0, 0)
-	e.found = int(n)
-	return errno == 0 && n > 0
+// want has a link read from before the round is over.
+func (e *loop) want(l *loopLink) {
+	size := loopSip
+	if l.wide {
+		size = loopInput
+	}
+	if e.used+size > loopRoom || len(e.reads) == ringSize {
+		e.deliver()
+	}
+	e.reads = append(e.reads, read{link: l, room: e.input[e.used : e.used+size]})
+	e.used += size
+}
+
+// deliver reads what links have to say, gives it to their owners, and has what they write sent.
+func (e *loop) deliver() {
+	if e.ring != nil && len(e.reads) > 1 {
+		for i := range e.reads {
+			e.ring.receive(e.reads[i].link.fd, e.reads[i].room)
+		}
+		e.ring.run()
+		for i := range e.reads {
+			e.reads[i].n, e.reads[i].err = e.ring.result(i)
+		}
+	} else {
+		for i := range e.reads {
+			e.reads[i].n, e.reads[i].err = receive(e.reads[i].link.fd, e.reads[i].room, 0)
+		}
+	}
+	for i := range e.reads {
+		r := &e.reads[i]
+		r.link.wide = r.n == len(r.room)
+		r.link.take(r.room[:r.n], r.err)
+		r.link = nil
+	}
+	e.reads, e.used = e.reads[:0], 0
+	e.batch.flush(e.ring)
+}
+
+// finds reports whether the loop will see in the round at hand that a link has been cut. Called with the link's mu held.
+func (e *loop) finds(l *loopLink) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.busy {
+		e.cut = append(e.cut, l)
+	}
+	return e.busy
+}
+
+// cuts takes the links that were cut within the round; when there are none it is over.
+func (e *loop) cuts() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.cut, e.ending = e.ending[:0], e.cut
+	e.busy = len(e.ending) > 0
+	return e.busy
+}
+
+// wait returns how many events there are; none after a nap. It sleeps in the kernel: to park the goroutine and have Go's own
+// poller wait costs two more system calls and a way through the scheduler for each round. NewLoops made room for the
+// processor of Go's that a sleeper may keep for a while.
+func (e *loop) wait(nap bool) int {
+	timeout := -1
+	if nap {
+		timeout = int(yieldEvery / time.Millisecond)
+	}
+	for {
+		n, err := unix.EpollWait(e.epoll, e.events[:], timeout)
+		switch err {
+		case nil:
+			return n
+		case unix.EINTR:
+		default:
+			panic("link: waiting for events: " + err.Error()) // only a descriptor closed by somebody else explains it
+		}
+	}
 }
 
 // bury closes the sockets of the links that ended. It waits for the end of the round because a descriptor that is closed
@@ -156,5 +324,9 @@ func (e *loop) bury() {
 }
 
 func (e *loop) release() {
-	_ = e.file.Close()
+	_ = unix.Close(e.epoll)
+	_ = unix.Close(e.alarm)
+	if e.ring != nil {
+		e.ring.close()
+	}
 }

@@ -24,10 +24,12 @@ const (
 // has become closed under mu: whoever holds mu and finds another phase may use fd.
 type loopLink struct {
 	owner Owner
-	loop  *loop
+	loop  *loop // changed by its goroutine alone, with mu held
 	fd    int
 
 	mu     sync.Mutex // guards what follows; never held while the owner is called
+	held   []byte     // to be sent at the end of a batch, in memory of the batch's; there is no backlog then
+	holder *Batch     // that batch
 	out    backlog
 	broken error       // the first failure to write
 	timer  *time.Timer // ends a closing link that takes too long
@@ -37,6 +39,7 @@ type loopLink struct {
 	eof    bool // the peer has ended its stream: only output is of interest
 
 	// Used by the loop's goroutine only.
+	wide   bool // the last read found as much as it had room for
 	hungUp bool // HungUp has been called, or was not wanted
 	told   bool // Closed has been called
 	buried bool // the socket is about to be closed
@@ -47,6 +50,9 @@ func (l *loopLink) Buffered() int {
 	defer l.mu.Unlock()
 	return l.out.size
 }
+
+// Handover runs on the loop's goroutine, like all that reads the owner.
+func (l *loopLink) Handover(to Owner) { l.owner = to }
 
 // Pause costs nothing yet: the socket is watched on until bytes come.
 func (l *loopLink) Pause() {
@@ -71,11 +77,22 @@ func (l *loopLink) Write(p ...[]byte) {
 	if l.phase != open || l.broken != nil {
 		return
 	}
+	l.release()
+	l.write(p)
+}
+
+// write sends or keeps. The caller holds mu, and the link takes bytes.
+func (l *loopLink) write(p [][]byte) {
 	if l.out.size > 0 {
 		l.out.add(p, 0)
 		return
 	}
 	sent, err := send(l.fd, p)
+	l.keep(p, sent, err)
+}
+
+// keep keeps what the socket did not take. The caller holds mu.
+func (l *loopLink) keep(p [][]byte, sent int, err error) {
 	if err != nil {
 		l.fail(err)
 		return
@@ -86,10 +103,31 @@ func (l *loopLink) Write(p ...[]byte) {
 	}
 }
 
+// sent takes it that a ring has sent so much of what a batch held. The caller holds mu.
+func (l *loopLink) sent(n int, err error) {
+	p := [1][]byte{l.held}
+	l.held, l.holder = nil, nil
+	if err == unix.EAGAIN {
+		n, err = 0, nil
+	}
+	l.keep(p[:], n, err)
+}
+
+// release sends what a batch holds. The caller holds mu.
+func (l *loopLink) release() {
+	if len(l.held) == 0 {
+		return
+	}
+	p := [1][]byte{l.held}
+	l.held, l.holder = nil, nil
+	l.write(p[:])
+}
+
 // fail notes that nothing can be written any more. What the peer sent before is still to be delivered: shutting down
 // leaves it readable, and makes sure that an end follows. The caller holds mu.
 func (l *loopLink) fail(err error) {
 	l.broken = err
+	l.held, l.holder = nil, nil
 	l.out.clear()
 	_ = unix.Shutdown(l.fd, unix.SHUT_RDWR)
 }
@@ -100,17 +138,26 @@ func (l *loopLink) Close() {
 	l.cut()
 }
 
-// cut ends both directions. A socket that is shut down is ready, so the loop comes to do the rest. The caller holds mu.
+// cut ends both directions. The loop does the rest in the round at hand; without one it must be woken: a socket that is
+// shut down is ready. The caller holds mu.
 func (l *loopLink) cut() {
 	if l.phase == closed {
 		return
 	}
+	l.close()
+	if !l.loop.finds(l) {
+		_ = unix.Shutdown(l.fd, unix.SHUT_RDWR)
+	}
+}
+
+// close makes the phase closed. The caller holds mu.
+func (l *loopLink) close() {
 	l.phase = closed
+	l.held, l.holder = nil, nil
 	l.out.clear()
 	if l.timer != nil {
 		l.timer.Stop()
 	}
-	_ = unix.Shutdown(l.fd, unix.SHUT_RDWR)
 }
 
 func (l *loopLink) CloseAfterFlush(timeout time.Duration) {
@@ -119,7 +166,7 @@ func (l *loopLink) CloseAfterFlush(timeout time.Duration) {
 	if l.phase != open {
 		return
 	}
-	if l.broken != nil {
+	if l.release(); l.broken != nil {
 		l.cut()
 		return
 	}
@@ -136,6 +183,10 @@ func (l *loopLink) CloseAfterFlush(timeout time.Duration) {
 
 // watch has the kernel watch the socket for what the link's state asks for. The caller holds mu.
 func (l *loopLink) watch() {
+	_ = l.loop.control(unix.EPOLL_CTL_MOD, l.fd, l.events()) // cannot fail: the descriptor is ours and in the set
+}
+
+func (l *loopLink) events() uint32 {
 	events := reading
 	switch {
 	case l.eof:
@@ -146,7 +197,7 @@ func (l *loopLink) watch() {
 	if l.out.size > 0 {
 		events |= unix.EPOLLOUT
 	}
-	_ = l.loop.control(unix.EPOLL_CTL_MOD, l.fd, events) // cannot fail: the descriptor is ours and in the set
+	return events
 }
 
 // serve does what the events of one round ask for. Like all that follows it runs on the loop's goroutine.
@@ -192,7 +243,7 @@ func (l *loopLink) writeOut() (drained bool) {
 	}
 	switch {
 	case l.eof: // nothing keeps the link any more
-		l.cut()
+		l.close()
 		l.bury()
 		return false
 	case l.phase == closing && l.broken == nil:
@@ -225,20 +276,34 @@ func (l *loopLink) input(events uint32) {
 			l.endWhilePaused()
 		}
 	default:
-		l.read(phase)
+		l.loop.want(l)
 	}
 }
 
-func (l *loopLink) read(phase phase) {
-	n, err := receive(l.fd, l.loop.input[:], 0)
+// take takes what was read. An empty p without an error is the end of the stream.
+func (l *loopLink) take(p []byte, err error) {
 	switch {
 	case err == unix.EAGAIN:
 	case err != nil:
 		l.end(err)
-	case n == 0:
+	case len(p) == 0:
 		l.end(io.EOF)
-	case phase == open:
-		l.owner.Received(l.loop.input[:n])
+	default:
+		l.received(p)
+	}
+}
+
+// received delivers, while the link is open: what comes later is dropped.
+func (l *loopLink) received(p []byte) {
+	l.mu.Lock()
+	open := l.phase == open
+	l.mu.Unlock()
+	switch owner, batches := l.owner.(BatchOwner); {
+	case !open:
+	case batches:
+		owner.ReceivedIn(&l.loop.batch, p)
+	default:
+		l.owner.Received(p)
 	}
 }
 
@@ -269,6 +334,7 @@ func (l *loopLink) end(err error) {
 	case l.broken != nil:
 		reason = l.broken
 	}
+	l.release()
 	if err == io.EOF && l.out.size > 0 && !l.eof {
 		l.eof = true
 		if l.phase == open {
@@ -277,7 +343,9 @@ func (l *loopLink) end(err error) {
 		}
 		l.watch()
 	} else {
-		l.cut()
+		if l.phase != closed {
+			l.close()
+		}
 		l.bury()
 	}
 	l.mu.Unlock()

@@ -1,7 +1,10 @@
 package link
 
 import (
+	"encoding/binary"
+	"net/netip"
 	"runtime"
+	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -91,4 +94,35 @@ func sendVector(fd int, vec []unix.Iovec) (int, error) {
 		return 0, nil
 	}
 	return 0, errno
+}
+
+// accept takes a connection that waits, by one system call: x/sys makes another to learn the protocol. The peer's address
+// is the zero one for a unix socket.
+func accept(fd int) (conn int, peer netip.AddrPort, err error) {
+	var address unix.RawSockaddrInet6 // the largest that is looked at
+	size := uint32(unsafe.Sizeof(address))
+	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&address)), uintptr(unsafe.Pointer(&size)),
+		unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return 0, peer, errno
+	}
+	return int(n), addressOf(&address), nil
+}
+
+// addressOf gives the address as netip has it; IPv4 as such whatever the listener speaks.
+func addressOf(a *unix.RawSockaddrInet6) netip.AddrPort {
+	port := (*[2]byte)(unsafe.Pointer(&a.Port)) // in the order of the network, and in the same place for both families
+	var addr netip.Addr
+	switch a.Family {
+	case unix.AF_INET:
+		addr = netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(a)).Addr)
+	case unix.AF_INET6:
+		addr = netip.AddrFrom16(a.Addr).Unmap()
+		if a.Scope_id != 0 {
+			addr = addr.WithZone(strconv.FormatUint(uint64(a.Scope_id), 10))
+		}
+	default:
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(addr, binary.BigEndian.Uint16(port[:]))
 }

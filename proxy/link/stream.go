@@ -57,6 +57,9 @@ func (l *stream) Buffered() int {
 	return l.out.size
 }
 
+// Handover is called with calls held, under which the owner is read.
+func (l *stream) Handover(to Owner) { l.owner = to }
+
 func (l *stream) Pause() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,20 +1,18 @@
-// Package login takes a client from accept to a session: the packets before login, and authentication. Everything in it
-// blocks and is bounded by one deadline and by small buffers, since its peers are strangers.
+// Package login takes a client from accept to a session: the packets before login, and authentication. Its buffers are
+// small, since its peers are strangers.
 package login
 
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
-	"time"
 
 	"github.com/lockproxy/lockproxy/protocol"
 )
 
 // Door is what login needs to know of the configuration. It does not change; any number of goroutines may use it.
 type Door struct {
-	// Timeout bounds the time from accept to the end of authentication.
-	Timeout time.Duration
 	// Secret says how a user proves who it is, for the database that it names. Where it is false the user is unknown,
 	// which the client cannot tell from a wrong password. It is called from many goroutines.
 	Secret func(user, database string) (Secret, bool)
@@ -22,7 +20,6 @@ type Door struct {
 
 // Client is who has logged in. The strings are copies.
 type Client struct {
-	Conn       net.Conn             // without a deadline; nothing behind the last packet of the login has been read
 	User       string               // at most 63 bytes, as PostgreSQL cuts names
 	Database   string               // the user's name where the client gave none
 	Parameters []protocol.Parameter // the settings of the startup packet, its options' first; the last of two counts
@@ -38,33 +35,14 @@ type Cancel struct {
 	Key []byte
 }
 
-// ErrLeft is an error of Welcome's about a client that went away, or was silent to the deadline, in the middle of its
+// ErrLeft is an error of Result's about a client that went away, or was silent to the deadline, in the middle of its
 // login: nothing to worry about. psql does so when it is asked for a password, and so do probes of ports.
 var ErrLeft = errors.New("the client left before it had logged in")
-
-// Welcome runs the login of an accepted connection. It returns the client once AuthenticationOk is written
-// (BackendKeyData, ParameterStatus and ReadyForQuery are the session's), or the cancel request, which has no answer, or
-// why there is neither: an error that wraps ErrLeft, or a *Refusal that the client was told. It takes Timeout at most,
-// and about a second more where a peer does not take its error. The connection stays the caller's to close.
-func (d *Door) Welcome(conn net.Conn) (*Client, *Cancel, error) {
-	if err := conn.SetDeadline(time.Now().Add(d.Timeout)); err != nil {
-		return nil, nil, left(err)
-	}
-	v := &visit{door: d, conn: conn}
-	client, cancel, err := v.admit()
-	if err != nil {
-		return nil, nil, v.refuse(err)
-	}
-	if err := conn.SetDeadline(time.Time{}); err != nil {
-		return nil, nil, left(err)
-	}
-	return client, cancel, nil
-}
 
 // visit is one login under way.
 type visit struct {
 	door    *Door
-	conn    net.Conn
+	peer    io.ReadWriter
 	heard   bool // the peer has sent something, so that it may be told something
 	startup protocol.Startup
 }
@@ -90,14 +68,14 @@ func (v *visit) admit() (*Client, *Cancel, error) {
 		return nil, nil, s.Unusable
 	}
 	return &Client{
-		Conn: v.conn, User: s.User, Database: s.Database, Parameters: s.Parameters, Minor: s.Speaks(), Secret: secret,
+		User: s.User, Database: s.Database, Parameters: s.Parameters, Minor: s.Speaks(), Secret: secret,
 		Replication: replication,
 	}, nil, nil
 }
 
 // readStartup answers requests for encryption, each at most once, and reads the packet that follows them.
 func (v *visit) readStartup() error {
-	asked := map[protocol.StartupKind]bool{}
+	var asked [protocol.CancelRequest + 1]bool
 	for {
 		packet, err := v.readStartupPacket()
 		if err != nil {
@@ -159,11 +137,8 @@ func (r *Refusal) Error() string {
 // Unwrap gives what the client was told.
 func (r *Refusal) Unwrap() error { return r.Said }
 
-// tellWithin bounds the writing of a last error to a client whose deadline may be over.
-const tellWithin = time.Second
-
-// refuse tells the client why it does not get in, unless it has gone or never said anything.
-func (v *visit) refuse(err error) error {
+// refusal is what the client is to be told about why it does not get in, unless it has gone or never said anything.
+func (v *visit) refusal(err error) error {
 	r := &Refusal{User: v.startup.User, Database: v.startup.Database}
 	var network net.Error
 	switch {
@@ -177,9 +152,6 @@ func (v *visit) refuse(err error) error {
 	if errors.As(err, &doubt) {
 		r.Why = doubt.why
 	}
-	// What is lost here the client does not want to know.
-	_ = v.conn.SetDeadline(time.Now().Add(tellWithin))
-	_, _ = v.conn.Write(protocol.AppendError(nil, r.Said))
 	return r
 }
 

@@ -20,11 +20,37 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // soon bounds what must happen at once, for a machine that is busy.
 const soon = 10 * time.Second
 
-// admission is what Welcome returned.
+// admission is how a login ended.
 type admission struct {
 	client *Client
 	cancel *Cancel
+	rest   []byte // what came with its last bytes and is behind them
 	err    error
+}
+
+// welcome runs a login over a blocking connection.
+func welcome(d *Door, conn net.Conn, timeout time.Duration) (a admission) {
+	v := d.Begin()
+	_ = conn.SetDeadline(time.Now().Add(timeout))
+	p := make([]byte, 8192)
+	for over := false; !over; {
+		n, err := conn.Read(p)
+		var said []byte
+		switch network := net.Error(nil); {
+		case n > 0:
+			said, over = v.Received(p[:n])
+		case errors.As(err, &network) && network.Timeout():
+			said, over = v.Expire(), true
+		default:
+			v.End()
+			over = true
+		}
+		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = conn.Write(said)
+	}
+	a.rest = v.Rest()
+	a.client, a.cancel, a.err = v.Result()
+	return a
 }
 
 // door knows: trusting needs no proof, alice has the password "secret", old has an MD5 secret, empty has none.
@@ -39,7 +65,7 @@ func door(t testing.TB) *Door {
 		users[user] = secret
 	}
 	users["trusting"] = Trust()
-	return &Door{Timeout: soon, Secret: func(user, _ string) (Secret, bool) {
+	return &Door{Secret: func(user, _ string) (Secret, bool) {
 		secret, ok := users[user]
 		return secret, ok
 	}}
@@ -55,6 +81,12 @@ type peer struct {
 // visitor starts a login over TCP, whose sockets buffer what nobody reads yet.
 func visitor(t testing.TB, d *Door) *peer {
 	t.Helper()
+	return visitorFor(t, d, soon)
+}
+
+// visitorFor does the same and bounds the login's time.
+func visitorFor(t testing.TB, d *Door, timeout time.Duration) *peer {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -68,24 +100,23 @@ func visitor(t testing.TB, d *Door) *peer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return start(t, d, client, server)
+	return start(t, d, timeout, client, server)
 }
 
 // pipe starts a login over net.Pipe, where every write waits for its reader.
 func pipe(t testing.TB, d *Door) *peer {
 	t.Helper()
 	client, server := net.Pipe()
-	return start(t, d, client, server)
+	return start(t, d, soon, client, server)
 }
 
-func start(t testing.TB, d *Door, client, server net.Conn) *peer {
+func start(t testing.TB, d *Door, timeout time.Duration, client, server net.Conn) *peer {
 	t.Helper()
 	p := &peer{t: t, conn: client, result: make(chan admission, 1)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		var a admission
-		a.client, a.cancel, a.err = d.Welcome(server)
+		a := welcome(d, server, timeout)
 		if a.err != nil {
 			server.Close()
 		}
@@ -136,7 +167,7 @@ func (p *peer) frame() (kind byte, body []byte) {
 	return kind, body
 }
 
-// wantFatal reads an error and the end of the connection, and wants Welcome to say the same.
+// wantFatal reads an error and the end of the connection, and wants the login to say the same.
 func (p *peer) wantFatal(rule, code, message string) *Refusal {
 	p.t.Helper()
 	kind, body := p.frame()
@@ -147,7 +178,7 @@ func (p *peer) wantFatal(rule, code, message string) *Refusal {
 	p.wantEnd(rule)
 	r := new(Refusal)
 	if a := p.over(); !errors.As(a.err, &r) || *r.Said != e {
-		p.t.Fatalf("%s: Welcome returns %v", rule, a.err)
+		p.t.Fatalf("%s: the login ends with %v", rule, a.err)
 	}
 	return r
 }
@@ -162,7 +193,7 @@ func (p *peer) wantEnd(rule string) {
 	}
 }
 
-// over waits for Welcome to return.
+// over waits for the login to end.
 func (p *peer) over() admission {
 	p.t.Helper()
 	select {
@@ -181,7 +212,7 @@ func (p *peer) wantClient(rule string) *Client {
 	p.want(rule, "R\x00\x00\x00\x08\x00\x00\x00\x00")
 	a := p.over()
 	if a.err != nil || a.client == nil || a.cancel != nil {
-		p.t.Fatalf("%s: Welcome returns %+v", rule, a)
+		p.t.Fatalf("%s: the login ends with %+v", rule, a)
 	}
 	return a.client
 }
@@ -190,7 +221,7 @@ func (p *peer) wantClient(rule string) *Client {
 func (p *peer) wantLeft(rule string) {
 	p.t.Helper()
 	if a := p.over(); !errors.Is(a.err, ErrLeft) || a.client != nil || a.cancel != nil {
-		p.t.Fatalf("%s: Welcome returns %+v", rule, a)
+		p.t.Fatalf("%s: the login ends with %+v", rule, a)
 	}
 }
 

@@ -52,12 +52,12 @@ func (v *visit) readSASL() ([]byte, error) {
 
 // read fills p.
 func (v *visit) read(p []byte) error {
-	n, err := io.ReadFull(v.conn, p)
+	n, err := io.ReadFull(v.peer, p)
 	v.heard = v.heard || n > 0
 	return err
 }
 
 func (v *visit) write(p []byte) error {
-	_, err := v.conn.Write(p)
+	_, err := v.peer.Write(p)
 	return err
 }

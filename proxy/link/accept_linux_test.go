@@ -1,0 +1,88 @@
+package link
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// echo is a host whose clients hear what they say.
+type echo struct {
+	peers chan netip.AddrPort
+	links chan Link
+	ends  chan error
+}
+
+type echoed struct {
+	*echo
+	link Link
+}
+
+func (h *echo) Accepted(l Link, peer netip.AddrPort) Owner {
+	h.peers <- peer
+	h.links <- l
+	return echoed{h, l}
+}
+
+func (h *echo) AcceptFailed(err error) { h.ends <- err }
+func (e echoed) Received(p []byte)     { e.link.Write(p) }
+func (e echoed) Drained()              {}
+func (e echoed) Closed(err error)      { e.ends <- err }
+
+func TestLoopsAcceptConnections(t *testing.T) {
+	for _, c := range []struct{ network, address string }{
+		{"tcp4", "127.0.0.1:0"}, {"tcp", "[::1]:0"}, {"unix", filepath.Join(t.TempDir(), "socket")},
+	} {
+		loops, err := NewLoops(2, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen(c.network, c.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := &echo{make(chan netip.AddrPort, 1), make(chan Link, 1), make(chan error, 1)}
+		stop, err := loops.Accept(l, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := net.Dial(c.network, l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		got := make([]byte, 5)
+		if _, err := conn.Write([]byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(conn, got); err != nil || string(got) != "hello" {
+			t.Errorf("%s: %q, %v", c.network, got, err)
+		}
+		want, _ := netip.ParseAddrPort(conn.LocalAddr().String())
+		if peer := <-h.peers; peer != want {
+			t.Errorf("%s: the peer is %v, want %v", c.network, peer, want)
+		}
+		if fd := (<-h.links).(*loopLink).fd; c.network != "unix" {
+			for _, option := range []struct{ level, name int }{{unix.IPPROTO_TCP, unix.TCP_NODELAY}, {unix.SOL_SOCKET, unix.SO_KEEPALIVE}} {
+				if on, err := unix.GetsockoptInt(fd, option.level, option.name); err != nil || on == 0 {
+					t.Errorf("%s: option %d of level %d is not set: %v", c.network, option.name, option.level, err)
+				}
+			}
+		}
+		conn.Close()
+		if err := <-h.ends; err != io.EOF {
+			t.Errorf("%s: the link ends with %v", c.network, err)
+		}
+		stop()
+		if conn, err := net.Dial(c.network, l.Addr().String()); err == nil {
+			conn.Close()
+			t.Errorf("%s: a connection is accepted after the end", c.network)
+		}
+		loops.Close()
+	}
+}
