@@ -451,8 +451,8 @@ func (s *Session) failure(frame []byte) (visible bool) {
 		s.retire(head)
 	}
 	s.skipBatch()
-	if failed.kind == protocol.Parse && failed.stmt != nil && failed.stmt.name == "" && s.unnamed == failed.prev {
-		s.unnamed = nil // it is dropped before the new text is looked at (postgres.c, exec_parse_message)
+	if failed.kind == protocol.Parse && failed.stmt != nil && failed.stmt.name == "" {
+		s.renameBefore(0, "", failed.prev, nil) // it is dropped before the new text is looked at (postgres.c, exec_parse_message)
 	}
 	return visible
 }

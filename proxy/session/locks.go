@@ -153,7 +153,7 @@ func appendAskSetting(dst []byte, name string, reset bool, login string, ownRole
 		return appendAskUnless(dst, name, noRole)
 	case name == authorization:
 		return appendAskUnless(dst, name, login)
-	case reset && !custom(name), name == lockTimeout, name == idleTimeout:
+	case reset && !hidden(name), name == lockTimeout, name == idleTimeout:
 		dst = append(dst, ",(SELECT setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'"+
 			" AND pg_catalog.lower(name) OPERATOR(pg_catalog.=)"...)
 		dst = appendLiteral(dst, name)

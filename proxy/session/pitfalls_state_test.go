@@ -384,3 +384,13 @@ func TestARoleThatAnotherLeftInPlaceIsTakenAnew(t *testing.T) {
 		who.answers(row("1"), selected, ready('I'))
 	}
 }
+
+// A role that an error has put in doubt must be found, though no view shows it: the next client would act as that role.
+func TestARoleInDoubtIsAskedForByName(t *testing.T) {
+	for _, own := range []bool{false, true} {
+		question := string(appendAskSetting(nil, roleSetting, true, "postgres", own))
+		if strings.Contains(question, "pg_settings") || !strings.Contains(question, "current_setting") {
+			t.Errorf("own: %t: %s", own, question)
+		}
+	}
+}
