@@ -388,7 +388,8 @@ func (s *Session) resetsOne(r *request, name string) bool {
 		return reset
 	}
 	for _, one := range r.unit.Settings {
-		if one.Op == sql.OpResetAll || one.Name == name || one.Name == authorization && name == roleSetting {
+		all := one.Op == sql.OpResetAll && !slices.Contains(identity, name)
+		if all || one.Name == name || one.Name == authorization && name == roleSetting {
 			reset = isReset(one)
 		}
 	}

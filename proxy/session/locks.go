@@ -407,15 +407,18 @@ func (s *Session) settingsHeard(h *heard) {
 			continue
 		}
 		st.settings = st.settings.take(one)
-		if value, own := s.client.Settings.Get(name); own && (!one.set || st.maybeReset && isBare(name, one.Value)) {
+		if value, own := s.client.Settings.Get(name); own && (!one.set || st.isBare(name, one.Value)) {
 			st.settings = st.settings.With(name, value)
 		}
 	}
 }
 
-// isBare tells whether a setting has the value that RESET leaves where nothing gave it another.
-func isBare(name, value string) bool {
-	return value == "" && custom(name) || value == noRole && name == roleSetting
+// isBare tells whether a setting may have been reset, by its value: the one that it has where nothing gave it another.
+func (st *serverState) isBare(name, value string) bool {
+	if name == roleSetting {
+		return st.roleReset && value == noRole
+	}
+	return st.maybeReset && value == "" && custom(name)
 }
 
 // ofTransaction are the settings that belong to a transaction, though views may name the session as their source.

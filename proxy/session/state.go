@@ -31,6 +31,7 @@ type serverState struct {
 	resetAll   bool
 	unasked    bool // the client was told that they have, outside a transaction or by its COMMIT
 	maybeReset bool // by RESET, or since it was rolled back: the default need not be a value that can be set
+	roleReset  bool // likewise who the session acts as, but only by RESET
 	advanced   bool // sequences may have been moved, in the transaction at hand
 	unclear    bool // something failed meanwhile, or was rolled back
 	everything bool // names that the text did not tell: all settings are to be asked
@@ -136,6 +137,7 @@ func (s *Session) touch(r *request) {
 	}
 	for _, one := range r.unit.Settings {
 		s.state.maybeReset = s.state.maybeReset || isReset(one)
+		s.state.roleReset = s.state.roleReset || isReset(one) && slices.Contains(identity, one.Name)
 		switch {
 		case one.Local:
 			s.touchLocal(one.Name)
@@ -432,7 +434,7 @@ func (s *Session) settingsAgreed() {
 	st := &s.state
 	st.touched, st.resetAll, st.unclear, st.everything, st.opaque = st.touched[:0], false, false, false, false
 	st.unasked = false
-	st.ownLock, st.ownIdle, st.maybeReset = false, false, false
+	st.ownLock, st.ownIdle, st.maybeReset, st.roleReset = false, false, false, false
 	st.dialect = dialectOf(st.settings)
 }
 
