@@ -23,6 +23,11 @@ func (s *Loops) Balance() {
 	for i, e := range s.loops {
 		loads[i] = e.load.percent(now)
 	}
+	s.rebalance(loads)
+}
+
+// rebalance does so for what the loops have to do.
+func (s *Loops) rebalance(loads []int) {
 	used := int(s.used.Load())
 	from, to, all := balance(loads, used)
 	if from < 0 {

@@ -100,8 +100,6 @@ func TestBalanceUsesWhatTheWorkNeeds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer loops.Close()
-	loops.loops[0].load.share.Store(95)
-	loops.loops[0].load.ended.Store(time.Now().UnixNano())
 	var owners []*witness
 	for range 4 {
 		w := newWitness(t)
@@ -115,10 +113,9 @@ func TestBalanceUsesWhatTheWorkNeeds(t *testing.T) {
 	if n := loops.count(); n[0] != 4 || n[1] != 0 {
 		t.Fatalf("at first they have %v links", n)
 	}
-	loops.Balance()
+	loops.rebalance([]int{95, 0})
 	await(t, "the second loop has half of them", func() bool { return loops.count() == [2]int{2, 2} })
-	loops.loops[0].load.share.Store(1)
-	loops.Balance()
+	loops.rebalance([]int{1, 0})
 	await(t, "the first has all of them", func() bool { return loops.count() == [2]int{4, 0} })
 	for _, w := range owners {
 		w.link.Close()
