@@ -150,9 +150,11 @@ func (v *visitor) conclude(said []byte) {
 		s.work.Go(func() { v.replicate(who) })
 		return
 	default:
+		s.asked(v) // before the client hears that it is in: from then on it is told of a shutdown
 		if err := v.welcome(who, said, rest); err != nil {
 			v.refuse(who, said, err)
 		}
+		return
 	}
 	s.asked(v)
 }
