@@ -74,7 +74,7 @@ func startProxyBefore(t testing.TB, server *postgres.Server, edits ...func(*prox
 var started atomic.Uint32
 
 // awaitsServer is the goroutine of a PostgreSQL server that a test has started again.
-const awaitsServer = "github.com/lockproxy/lockproxy/test/postgres.(*Server).launch.func1"
+const awaitsServer = "github.com/lockproxy/lockproxy/test/postgres.StartChild.func1"
 
 func (r *rig) serve(t testing.TB) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())

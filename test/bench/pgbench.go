@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lockproxy/lockproxy/test/postgres"
 )
 
 // pgbench is a load that the program of that name makes.
@@ -59,7 +61,7 @@ func (p pgbench) run(ctx context.Context, s *side) (sample, error) {
 		return sample{}, err
 	}
 	<-exited
-	failed := func(err error) error { return fmt.Errorf("pgbench: %w\n%s", err, tail(output.String())) }
+	failed := func(err error) error { return fmt.Errorf("pgbench: %w\n%s", err, postgres.Tail(output.String())) }
 	if ended != nil {
 		return sample{}, failed(ended)
 	}

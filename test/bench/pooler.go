@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/lockproxy/lockproxy/test/postgres"
 )
 
 // pooler is a program that is measured.
@@ -127,7 +129,7 @@ func output(ctx context.Context, name string, arguments ...string) (string, erro
 	cmd.Stderr = &errors
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("%s: %w\n%s", name, err, tail(errors.String()))
+		return "", fmt.Errorf("%s: %w\n%s", name, err, postgres.Tail(errors.String()))
 	}
 	return strings.TrimSpace(string(out)), nil
 }

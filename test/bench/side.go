@@ -8,12 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/lockproxy/lockproxy/test/postgres"
 )
 
 // side is one of the two that a row compares: a pooler that runs.
@@ -41,7 +42,7 @@ func (s *stage) start(ctx context.Context, p pooler, scram bool) (*side, error) 
 	if err := os.Chmod(folder, 0o755); err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	port, err := postgres.FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +66,7 @@ func (s *stage) start(ctx context.Context, p pooler, scram bool) (*side, error) 
 	return one, nil
 }
 
-// launch starts the process. The goroutine keeps its thread for as long as the process lives: see postgres.Server.
+// launch starts the process.
 func (s *side) launch(path string, arguments []string) (exited <-chan struct{}, err error) {
 	log, err := os.Create(s.log)
 	if err != nil {
@@ -76,27 +77,17 @@ func (s *side) launch(path string, arguments []string) (exited <-chan struct{}, 
 	cmd.Dir = filepath.Dir(s.log)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: s.account}
-	dieWithParent(cmd.SysProcAttr)
-	started, ended := make(chan error), make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // Whoever waits for more than its end reads its log.
-			close(ended)
-		}
-	}()
-	if err := <-started; err != nil {
+	postgres.DieWithParent(cmd.SysProcAttr, syscall.SIGKILL)
+	child, err := postgres.StartChild(cmd)
+	if err != nil {
 		return nil, err
 	}
 	s.pid = cmd.Process.Pid
 	s.kill = func() {
 		_ = cmd.Process.Kill() // It has ended, or will.
-		<-ended
+		<-child.Exited
 	}
-	return ended, nil
+	return child.Exited, nil
 }
 
 func (s *side) awaitReady(ctx context.Context, exited <-chan struct{}) error {
@@ -131,7 +122,7 @@ func (s *side) ping(ctx context.Context) error {
 // failed adds to an error what the pooler has to say.
 func (s *side) failed(err error) error {
 	text, _ := os.ReadFile(s.log) // Without it the error has to do.
-	return fmt.Errorf("%s: %w\n%s", s.name, err, tail(string(text)))
+	return fmt.Errorf("%s: %w\n%s", s.name, err, postgres.Tail(string(text)))
 }
 
 // close ends the process at once, as nothing of it is worth a farewell, and then its idle clients. Closing none does nothing.
@@ -155,13 +146,4 @@ func (s *side) url() string {
 func (s *side) environment() []string {
 	return []string{"PGHOST=127.0.0.1", "PGPORT=" + strconv.Itoa(s.port), "PGUSER=" + user, "PGPASSWORD=" + password,
 		"PGDATABASE=" + database, "PGSSLMODE=disable"}
-}
-
-// freePort finds a port that nobody listens on now.
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return listener.Addr().(*net.TCPAddr).Port, listener.Close()
 }

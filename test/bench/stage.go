@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"github.com/lockproxy/lockproxy/test/postgres"
@@ -85,7 +84,7 @@ func (s *stage) fill(ctx context.Context) error {
 	s.say("filling the tables")
 	arguments := []string{"--initialize", "--quiet", fmt.Sprintf("--scale=%d", scale), s.server.UserURL(user, "", database)}
 	if out, err := exec.CommandContext(ctx, s.program("pgbench"), arguments...).CombinedOutput(); err != nil {
-		return fmt.Errorf("pgbench: %w\n%s", err, tail(string(out)))
+		return fmt.Errorf("pgbench: %w\n%s", err, postgres.Tail(string(out)))
 	}
 	_, err = s.server.Query(database, "CREATE UNLOGGED TABLE sink (LIKE pgbench_accounts); ALTER TABLE sink OWNER TO "+user+"; CHECKPOINT")
 	return err
@@ -126,11 +125,4 @@ func owner(folder string) (*syscall.Credential, error) {
 		return nil, nil
 	}
 	return &syscall.Credential{Uid: system.Uid, Gid: system.Gid}, nil
-}
-
-// tail is the end of what a program printed: enough of it for an error's text.
-func tail(text string) string {
-	const lines = 20
-	all := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }

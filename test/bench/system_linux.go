@@ -1,7 +1,6 @@
 package main
 
 import (
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,9 +13,6 @@ func cpuTime(pid int) (time.Duration, error) {
 	err := unix.ClockGettime(int32(^pid<<3|2), &now)
 	return time.Duration(now.Nano()), err
 }
-
-// dieWithParent makes the kernel end a process at once when the one that started it dies, however that happens.
-func dieWithParent(attributes *syscall.SysProcAttr) { attributes.Pdeathsig = syscall.SIGKILL }
 
 // kernel is the name and the release of the system.
 func kernel() string {

@@ -15,8 +15,8 @@ const (
 	highestPort = 32000
 )
 
-// freePort finds a port on 127.0.0.1 that nobody listens on now.
-func freePort() (int, error) {
+// FreePort finds a port on 127.0.0.1 that nobody listens on now.
+func FreePort() (int, error) {
 	const attempts = 1000
 	var last error
 	for range attempts {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -33,13 +32,6 @@ func (m Mode) signal() syscall.Signal {
 		return syscall.SIGINT
 	}
 	return syscall.SIGQUIT
-}
-
-// process is a running postmaster.
-type process struct {
-	cmd    *exec.Cmd
-	exited chan struct{} // Closed once the process has been waited for.
-	err    error         // How it ended; to be read after exited is closed.
 }
 
 // Stop stops the server and waits until it has ended; stopping a stopped server does nothing. A server that does not
@@ -70,7 +62,7 @@ func (s *Server) stop(mode Mode) error {
 		return fmt.Errorf("PostgreSQL did not stop within %v, so it was ended at once", timeout)
 	}
 	_ = p.cmd.Process.Kill() // What does not answer to SIGQUIT gets no choice.
-	<-p.exited
+	<-p.Exited
 	return fmt.Errorf("PostgreSQL did not stop within %v, so it was killed", timeout)
 }
 
@@ -124,9 +116,8 @@ func (s *Server) Close() error {
 	return errors.Join(err, s.folder.remove())
 }
 
-// launch starts the postmaster. The goroutine keeps its thread for as long as the process lives, because the signal
-// that the kernel sends at a parent's death (prctl(2), PR_SET_PDEATHSIG) is tied to the thread that started the child.
-func (s *Server) launch() (*process, error) {
+// launch starts the postmaster.
+func (s *Server) launch() (*Child, error) {
 	log, err := os.OpenFile(s.logPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
@@ -135,19 +126,7 @@ func (s *Server) launch() (*process, error) {
 	cmd := exec.Command(filepath.Join(s.programs, "postgres"), "-D", s.data)
 	s.prepare(cmd)
 	cmd.Stdout, cmd.Stderr = log, log
-	p := &process{cmd: cmd, exited: make(chan struct{})}
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			p.err = cmd.Wait()
-			close(p.exited)
-		}
-	}()
-	return p, <-started
+	return StartChild(cmd)
 }
 
 // prepare makes a command run as the unprivileged user, in a process group of its own (so that Ctrl-C in a terminal is
@@ -156,34 +135,15 @@ func (s *Server) prepare(cmd *exec.Cmd) {
 	cmd.Dir = s.folder.path
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	dieWithParent(cmd.SysProcAttr)
+	DieWithParent(cmd.SysProcAttr, Immediate.signal())
 	if s.user != nil {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(s.user.uid), Gid: uint32(s.user.gid)}
 	}
 }
 
-func (p *process) signal(signal syscall.Signal) error {
-	if err := p.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	return nil
-}
-
-// wait reports whether the process ended within the timeout.
-func (p *process) wait(timeout time.Duration) bool {
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
-	select {
-	case <-p.exited:
-		return true
-	case <-timer.C:
-		return false
-	}
-}
-
 // awaitReady connects until that succeeds. It uses the unix socket, which is in the server's own folder: whoever answers
 // on the port may be another server.
-func (s *Server) awaitReady(ctx context.Context, p *process) error {
+func (s *Server) awaitReady(ctx context.Context, p *Child) error {
 	const pause = 10 * time.Millisecond
 	for {
 		err := s.ping(ctx)
@@ -191,17 +151,17 @@ func (s *Server) awaitReady(ctx context.Context, p *process) error {
 			return nil
 		}
 		select {
-		case <-p.exited:
-			return fmt.Errorf("postgres ended at its start: %v\n%s", p.err, tail(s.readLog()))
+		case <-p.Exited:
+			return fmt.Errorf("postgres ended at its start: %v\n%s", p.err, Tail(s.readLog()))
 		case <-ctx.Done():
-			return fmt.Errorf("PostgreSQL does not accept connections (%w): %w\n%s", ctx.Err(), err, tail(s.readLog()))
+			return fmt.Errorf("PostgreSQL does not accept connections (%w): %w\n%s", ctx.Err(), err, Tail(s.readLog()))
 		case <-time.After(pause):
 		}
 	}
 }
 
-// tail is the end of a log: enough of it for an error's text.
-func tail(log string) string {
+// Tail is the end of a log: enough of it for an error's text.
+func Tail(log string) string {
 	const lines = 20
 	all := strings.Split(strings.TrimSpace(log), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")

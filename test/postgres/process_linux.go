@@ -2,7 +2,6 @@ package postgres
 
 import "syscall"
 
-// dieWithParent makes the kernel end the server at once when the process that started it dies, however that happens.
-func dieWithParent(attr *syscall.SysProcAttr) {
-	attr.Pdeathsig = Immediate.signal()
-}
+// DieWithParent makes the kernel send a process a signal at once when the one that started it dies, however that happens. It
+// is for StartChild.
+func DieWithParent(attr *syscall.SysProcAttr, signal syscall.Signal) { attr.Pdeathsig = signal }

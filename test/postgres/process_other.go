@@ -4,5 +4,5 @@ package postgres
 
 import "syscall"
 
-// dieWithParent does nothing where the kernel has no such service: a killed process leaves its server running there.
-func dieWithParent(*syscall.SysProcAttr) {}
+// DieWithParent does nothing where the kernel has no such service: a process outlives a killed parent there.
+func DieWithParent(*syscall.SysProcAttr, syscall.Signal) {}

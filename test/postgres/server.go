@@ -47,7 +47,7 @@ type Server struct {
 	data     string
 
 	mu        sync.Mutex // Guards what follows: starting, stopping and closing exclude each other.
-	process   *process   // nil while the server is stopped.
+	process   *Child     // nil while the server is stopped.
 	finalLog  string     // The whole log once the folder is gone.
 	databases int        // How many names NewDatabase has given out.
 }
@@ -152,7 +152,7 @@ func (s *Server) firstStart(ctx context.Context) error {
 	const attempts = 10
 	var err error
 	for range attempts {
-		if s.Port, err = freePort(); err != nil {
+		if s.Port, err = FreePort(); err != nil {
 			return err
 		}
 		if err = s.configure(); err != nil {
