@@ -42,9 +42,7 @@ func (b *Batch) Write(to Link, p ...[]byte) {
 	defer l.mu.Unlock()
 	switch {
 	case l.phase != open || l.broken != nil:
-	case l.out.size > 0:
-		l.out.add(p, 0)
-	case len(l.held) > 0 && l.holder != b || b.used+len(l.held)+size > batchRoom:
+	case l.out.size > 0 || len(l.held) > 0 && l.holder != b || b.used+len(l.held)+size > batchRoom:
 		l.release()
 		l.write(p)
 	default:

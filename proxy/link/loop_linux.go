@@ -84,28 +84,30 @@ func newLoop(rings bool) (*loop, error) {
 func (e *loop) add(l *loopLink) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	err := e.begin(l.fd, l.events())
+	if err == nil {
+		e.links[l.fd] = l
+	}
+	return err
+}
+
+// begin has the kernel watch a descriptor that is new here. The caller holds mu.
+func (e *loop) begin(fd int, events uint32) error {
 	if e.stopped {
 		return net.ErrClosed
 	}
-	if err := e.control(unix.EPOLL_CTL_ADD, l.fd, l.events()); err != nil {
-		return err
-	}
-	e.links[l.fd] = l
-	return nil
+	return e.control(unix.EPOLL_CTL_ADD, fd, events)
 }
 
 // open begins to watch a gate's socket, and shut ends it.
 func (e *loop) open(g *gate) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.stopped {
-		return net.ErrClosed
+	err := e.begin(g.fd, unix.EPOLLIN)
+	if err == nil {
+		e.gates[g.fd] = g
 	}
-	if err := e.control(unix.EPOLL_CTL_ADD, g.fd, unix.EPOLLIN); err != nil {
-		return err
-	}
-	e.gates[g.fd] = g
-	return nil
+	return err
 }
 
 func (e *loop) shut(g *gate) {

@@ -105,8 +105,7 @@ func (l *loopLink) keep(p [][]byte, sent int, err error) {
 
 // sent takes it that a ring has sent so much of what a batch held. The caller holds mu.
 func (l *loopLink) sent(n int, err error) {
-	p := [1][]byte{l.held}
-	l.held, l.holder = nil, nil
+	p := l.letGo()
 	if err == unix.EAGAIN {
 		n, err = 0, nil
 	}
@@ -118,17 +117,28 @@ func (l *loopLink) release() {
 	if len(l.held) == 0 {
 		return
 	}
-	p := [1][]byte{l.held}
-	l.held, l.holder = nil, nil
+	p := l.letGo()
 	l.write(p[:])
+}
+
+// letGo gives what a batch holds, which it does no longer. The caller holds mu.
+func (l *loopLink) letGo() (p [1][]byte) {
+	p[0] = l.held
+	l.held, l.holder = nil, nil
+	return p
+}
+
+// drop forgets all that is to be sent. The caller holds mu.
+func (l *loopLink) drop() {
+	l.letGo()
+	l.out.clear()
 }
 
 // fail notes that nothing can be written any more. What the peer sent before is still to be delivered: shutting down
 // leaves it readable, and makes sure that an end follows. The caller holds mu.
 func (l *loopLink) fail(err error) {
 	l.broken = err
-	l.held, l.holder = nil, nil
-	l.out.clear()
+	l.drop()
 	_ = unix.Shutdown(l.fd, unix.SHUT_RDWR)
 }
 
@@ -153,8 +163,7 @@ func (l *loopLink) cut() {
 // close makes the phase closed. The caller holds mu.
 func (l *loopLink) close() {
 	l.phase = closed
-	l.held, l.holder = nil, nil
-	l.out.clear()
+	l.drop()
 	if l.timer != nil {
 		l.timer.Stop()
 	}

@@ -114,9 +114,9 @@ func TestBalanceUsesWhatTheWorkNeeds(t *testing.T) {
 		t.Fatalf("at first they have %v links", n)
 	}
 	loops.rebalance([]int{95, 0})
-	await(t, "the second loop has half of them", func() bool { return loops.count() == [2]int{2, 2} })
+	owners[0].until("the second loop has half of them", func() bool { return loops.count() == [2]int{2, 2} })
 	loops.rebalance([]int{1, 0})
-	await(t, "the first has all of them", func() bool { return loops.count() == [2]int{4, 0} })
+	owners[0].until("the first has all of them", func() bool { return loops.count() == [2]int{4, 0} })
 	for _, w := range owners {
 		w.link.Close()
 		w.wantClosed("it is served on")
@@ -130,13 +130,4 @@ func (s *Loops) count() (n [2]int) {
 		e.mu.Unlock()
 	}
 	return n
-}
-
-func await(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !done(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
 }
