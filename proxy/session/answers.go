@@ -576,7 +576,7 @@ func (s *Session) ready(frame []byte) (visible bool) {
 	}
 	flight.pop()
 	if head.kind == protocol.Query && head.unit != nil {
-		defer s.o.keepUnit(head.unit)
+		defer s.o.units.keep(head.unit, maxUnits)
 	}
 	s.unitsAhead--
 	status := frame[protocol.HeadSize]

@@ -86,7 +86,7 @@ func (s *Session) look() bool {
 		return false
 	}
 	s.sized += size
-	s.o.rings.lend(&s.ahead)
+	s.ahead.borrow(&s.o.rings)
 	s.ahead.push(r)
 	return true
 }

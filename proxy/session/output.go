@@ -22,26 +22,49 @@ type Output struct {
 	Pinned       []string     // why those ran on a server that the session keeps, a reason once for each
 
 	scratch []byte
-	units   []*sql.Unit // for what is known of simple queries until they are answered
-	rings   rings
-	rooms   []*room // for what little a client has sent and its session waits with
-	spent   []*room // that the output may still point to
+	units   spares[*sql.Unit] // for what is known of simple queries until they are answered
+	rings   spares[[]request] // of queues that are empty
+	rooms   spares[*room]     // for what little a client has sent and its session waits with
+	spent   []*room           // that the output may still point to
+}
+
+// spares is memory that nobody uses, for who needs some next: a client that waits for nothing owns none, and to make it for each
+// message would be garbage.
+type spares[T any] []T
+
+// How many are kept. Other sessions' queries are read before the first one's are answered.
+const (
+	maxUnits = 64
+	maxRings = 16
+	maxRooms = 64
+)
+
+// take gives one, if there is one.
+func (s *spares[T]) take() (one T, ok bool) {
+	last := len(*s) - 1
+	if last < 0 {
+		return one, false
+	}
+	one, (*s)[last] = (*s)[last], one
+	*s = (*s)[:last]
+	return one, true
+}
+
+// keep keeps one, unless there are enough.
+func (s *spares[T]) keep(one T, most int) {
+	if len(*s) < most {
+		*s = append(*s, one)
+	}
 }
 
 // room is for a query or two: most wait at once, when there are more clients than servers.
 type room [1024]byte
 
-// maxRooms is how many an output keeps.
-const maxRooms = 64
-
 func (o *Output) newRoom() *room {
-	last := len(o.rooms) - 1
-	if last < 0 {
-		return new(room)
+	if r, ok := o.rooms.take(); ok {
+		return r
 	}
-	r := o.rooms[last]
-	o.rooms = o.rooms[:last]
-	return r
+	return new(room)
 }
 
 // spend takes a room back, once the output is done with.
@@ -72,23 +95,11 @@ func (o *Output) Reset() {
 }
 
 func (o *Output) newUnit() *sql.Unit {
-	last := len(o.units) - 1
-	if last < 0 {
-		return new(sql.Unit)
+	if u, ok := o.units.take(); ok {
+		return u
 	}
-	u := o.units[last]
-	o.units = o.units[:last]
-	return u
+	return new(sql.Unit)
 }
-
-func (o *Output) keepUnit(u *sql.Unit) {
-	if len(o.units) < maxUnits {
-		o.units = append(o.units, u)
-	}
-}
-
-// maxUnits is how many units an output keeps: another session's queries are read before the first one's are answered.
-const maxUnits = 64
 
 // maxScratch is how many bytes of an output's own memory are kept between steps.
 const maxScratch = 64 << 10

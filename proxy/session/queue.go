@@ -49,30 +49,19 @@ func (q *queue) clear() {
 // maxIdleRing is how many places an empty queue may keep.
 const maxIdleRing = 64
 
-// rings are empty rings that nobody uses: a client that waits for nothing owns none, and to make one for each message would
-// be garbage.
-type rings [][]request
-
-// maxRings is how many are kept.
-const maxRings = 16
-
-// lend gives a queue without a ring one, if there is one.
-func (r *rings) lend(q *queue) {
-	if last := len(*r) - 1; q.ring == nil && last >= 0 {
-		q.ring = (*r)[last]
-		(*r)[last], *r = nil, (*r)[:last]
+// borrow takes a ring for a queue without one, if there is one.
+func (q *queue) borrow(rings *spares[[]request]) {
+	if q.ring == nil {
+		q.ring, _ = rings.take()
 	}
 }
 
-// takeBack takes the ring of a queue that is empty.
-func (r *rings) takeBack(q *queue) {
-	if q.n > 0 || q.ring == nil {
-		return
+// giveBack gives the ring of a queue that is empty back.
+func (q *queue) giveBack(rings *spares[[]request]) {
+	if q.n == 0 && q.ring != nil {
+		rings.keep(q.ring, maxRings)
+		*q = queue{}
 	}
-	if len(*r) < maxRings {
-		*r = append(*r, q.ring)
-	}
-	*q = queue{}
 }
 
 func (q *queue) grow() {

@@ -168,7 +168,7 @@ func (s *Session) finish() {
 		s.cancelRunning()
 	}
 	s.keep()
-	s.o.rings.takeBack(&s.ahead)
+	s.ahead.giveBack(&s.o.rings)
 	s.o = nil
 }
 
