@@ -13,11 +13,15 @@ import (
 	"time"
 )
 
-// bind checks a value as package toml gives it and puts it where it belongs. Its error says what would be right.
-type bind func(value any) error
+// bind checks a value as package toml gives it and puts it where it belongs.
+type bind struct {
+	takes   string                // What is right, in words: "an integer from 1 to 10".
+	choices []string              // The texts that it takes, if there are few.
+	set     func(value any) error // Its error says what would be right.
+}
 
 func integer(to *int, low, high int64) bind {
-	return func(value any) error {
+	return bind{fmt.Sprintf("an integer from %d to %d", low, high), nil, func(value any) error {
 		n, ok := value.(int64)
 		switch {
 		case !ok:
@@ -29,14 +33,18 @@ func integer(to *int, low, high int64) bind {
 		}
 		*to = int(n)
 		return nil
-	}
+	}}
 }
 
 // longest bounds all durations: PostgreSQL's own timeouts are 32-bit milliseconds (guc_tables.c).
 const longest = math.MaxInt32 * time.Millisecond
 
 func duration(to *time.Duration, low time.Duration) bind {
-	return func(value any) error {
+	takes := "a duration"
+	if low > 0 {
+		takes = fmt.Sprintf("a duration of at least %v", low)
+	}
+	return bind{takes, nil, func(value any) error {
 		text, ok := value.(string)
 		d, err := time.ParseDuration(text)
 		switch {
@@ -51,23 +59,23 @@ func duration(to *time.Duration, low time.Duration) bind {
 		}
 		*to = d
 		return nil
-	}
+	}}
 }
 
 func text(to *string) bind {
-	return func(value any) error {
+	return bind{"a text", nil, func(value any) error {
 		s, ok := value.(string)
 		if !ok {
 			return errors.New("must be a text in quotes")
 		}
 		*to = s
 		return nil
-	}
+	}}
 }
 
 // choice takes one of the texts in now; those in later are known, but do not work yet.
 func choice(to *string, now []string, later ...string) bind {
-	return func(value any) error {
+	return bind{"one of " + quoted(now), now, func(value any) error {
 		s, ok := value.(string)
 		switch {
 		case ok && slices.Contains(now, s):
@@ -77,11 +85,11 @@ func choice(to *string, now []string, later ...string) bind {
 			return fmt.Errorf("%q is not available yet", s)
 		}
 		return fmt.Errorf("must be one of %s", quoted(now))
-	}
+	}}
 }
 
 func list(to *[]string, check func(string) error) bind {
-	return func(value any) error {
+	return bind{"a list of texts", nil, func(value any) error {
 		values, ok := value.([]any)
 		if !ok {
 			return errors.New(`must be a list of texts, ["..."]`)
@@ -97,7 +105,16 @@ func list(to *[]string, check func(string) error) bind {
 		}
 		*to = texts
 		return nil
-	}
+	}}
+}
+
+func atLeastOne(inner bind) bind {
+	return bind{inner.takes + ", at least one", nil, func(value any) error {
+		if values, ok := value.([]any); ok && len(values) == 0 {
+			return errEmpty
+		}
+		return inner.set(value)
+	}}
 }
 
 func quoted(texts []string) string {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -130,7 +129,7 @@ func (l *loader) bindEntry(e entry) bool {
 }
 
 func (l *loader) bind(path string, s setting, value any) {
-	if err := s.bind(value); err != nil {
+	if err := s.bind.set(value); err != nil {
 		l.problem(path, err.Error())
 	}
 }
@@ -139,20 +138,17 @@ func (l *loader) bind(path string, s setting, value any) {
 func (l *loader) section(path toml.Key) ([]setting, bool) {
 	const name, inner = 1, 2
 	if len(path) > name && len(path) <= inner+1 && path[0] == "databases" {
-		section, ok := l.values.database(path[name]).sections()[strings.Join(path[inner:], "")]
-		return section, ok
+		return l.values.database(path[name]).sections().find(strings.Join(path[inner:], ""))
 	}
-	section, ok := l.values.sections()[strings.Join(path, ".")]
-	return section, ok
+	return l.values.sections().find(strings.Join(path, "."))
 }
 
 // suggestion names the setting that was probably meant: one of that name in another table, else one like it in the same.
 func (l *loader) suggestion(path toml.Key) string {
 	above, name := path[:len(path)-1], path[len(path)-1]
-	sections := l.values.sections()
-	for _, table := range slices.Sorted(maps.Keys(sections)) {
-		if slices.ContainsFunc(sections[table], func(s setting) bool { return s.name == name }) {
-			return fmt.Sprintf("; did you mean %s.%s?", table, name)
+	for _, table := range l.values.sections() {
+		if slices.ContainsFunc(table.settings, func(s setting) bool { return s.name == name }) {
+			return fmt.Sprintf("; did you mean %s.%s?", table.name, name)
 		}
 	}
 	if found := nearest(name, l.namesIn(above)); found != "" {
@@ -172,8 +168,8 @@ func (l *loader) namesIn(table toml.Key) []string {
 	if len(table) == database && table[0] == "databases" {
 		return append(names, "admin_pool", "lock_pool")
 	}
-	for name := range l.values.sections() {
-		if above, last, found := cutLast(name); above == strings.Join(table, ".") {
+	for _, section := range l.values.sections() {
+		if above, last, found := cutLast(section.name); above == strings.Join(table, ".") {
 			if found || len(table) == 0 {
 				names = append(names, last)
 			}

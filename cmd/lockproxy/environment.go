@@ -62,11 +62,12 @@ func (l *loader) bindEnvironment() {
 func (l *loader) bindVariable(v variable, value any) {
 	for _, path := range v.settings {
 		table, name, _ := cutLast(path)
-		for _, s := range l.values.sections()[table] {
+		settings, _ := l.values.sections().find(table)
+		for _, s := range settings {
 			if s.name != name {
 				continue
 			}
-			if err := s.bind(value); err != nil {
+			if err := s.bind.set(value); err != nil {
 				l.problem(path, err.Error())
 				return
 			}

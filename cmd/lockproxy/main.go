@@ -29,6 +29,7 @@ func commands() []command {
 	return []command{
 		{"serve", "run the pooler until SIGTERM or SIGINT", serve},
 		{"check", "read the configuration, connect to each database and say what is wrong", check},
+		{"settings", "print every setting with its default and meaning, as a lockproxy.toml to begin with", describe},
 		{"run", "start a throw-away PostgreSQL and lockproxy before it, to try things out", run},
 		{"demo", "show the deadlock on one plain pool, and the same workload through lockproxy", demo},
 		{"version", "print the version", version},

@@ -10,16 +10,31 @@ import (
 	"github.com/lockproxy/lockproxy/proxy"
 )
 
-// setting is one key of the configuration file.
+// setting is one key of the configuration file. All that is said of it anywhere comes from here: lockproxy.toml and
+// docs/settings.md are written by `go test ./cmd/lockproxy -run Settings -update`.
 type setting struct {
 	name     string
-	fallback any // The default, as package toml gives values; nil if there is none.
+	meaning  string // In a phrase that begins small; goes on after a semicolon, or in sentences, where one is not enough.
+	fallback any    // The default, as package toml gives values; nil if there is none.
 	bind     bind
-	later    bool // Known, but only its default is taken until it works.
+	example  string // What stands for the default where there is none.
+	restart  bool   // A running server keeps the value that it began with.
+	later    bool   // Known, but only its default is taken until it works.
 }
 
-func key(name string, fallback any, bind bind) setting {
-	return setting{name: name, fallback: fallback, bind: bind}
+func key(name, meaning string, fallback any, bind bind) setting {
+	return setting{name: name, meaning: meaning, fallback: fallback, bind: bind}
+}
+
+// needed is a key that has no default.
+func needed(name, meaning, example string, bind bind) setting {
+	return setting{name: name, meaning: meaning, bind: bind, example: example}
+}
+
+// fixed is a key that cannot change without a restart.
+func fixed(s setting) setting {
+	s.restart = true
+	return s
 }
 
 // notYet is a key of work to come.
@@ -30,7 +45,7 @@ func notYet(name, fallback string) setting {
 		}
 		return nil
 	}
-	return setting{name: name, fallback: fallback, bind: refuse, later: true}
+	return setting{name: name, fallback: fallback, bind: bind{set: refuse}, later: true}
 }
 
 // limits are the settings of one pool; the lock pool alone has those below pools.Config.
@@ -64,23 +79,29 @@ const (
 func (v *values) serverSettings() []setting {
 	s := &v.server
 	return []setting{
-		key("listen", []any{"127.0.0.1:6432"}, atLeastOne(list(&s.Listen, checkListen))),
+		fixed(key("listen", `TCP addresses, and unix socket folders ("/run/lockproxy")`,
+			[]any{"127.0.0.1:6432"}, atLeastOne(list(&s.Listen, checkListen)))),
 		notYet("http_listen", ""),
-		key("max_clients", int64(10000), integer(&s.MaxClients, 1, math.MaxInt32)),
-		key("login_timeout", "15s", duration(&s.LoginTimeout, moment)),
-		key("shutdown_timeout", "30s", duration(&s.ShutdownTimeout, 0)),
-		key("max_buffer", int64(256<<10), integer(&s.MaxBuffer, 16<<10, 1<<30)),
-		key("max_statement", int64(64<<20), integer(&s.MaxStatement, 1<<10, 1<<30)),
-		key("log_level", "info", choice(&v.logLevel, []string{"debug", "info", "warn", "error"})),
-		key("log_format", "text", choice(&v.logFormat, []string{"text", "json"})),
-		key("instances", int64(1), integer(&s.Instances, 1, maxBackends)),
+		key("max_clients", "clients connected at one time", int64(10000), integer(&s.MaxClients, 1, math.MaxInt32)),
+		key("login_timeout", "from accept to the end of authentication", "15s", duration(&s.LoginTimeout, moment)),
+		key("shutdown_timeout", "how long transactions may go on after SIGTERM", "30s", duration(&s.ShutdownTimeout, 0)),
+		key("max_buffer", "bytes kept for one socket that does not take them",
+			int64(256<<10), integer(&s.MaxBuffer, 16<<10, 1<<30)),
+		key("max_statement", "bytes of one statement's text", int64(64<<20), integer(&s.MaxStatement, 1<<10, 1<<30)),
+		key("log_level", "the least important lines that are logged", "info",
+			choice(&v.logLevel, []string{"debug", "info", "warn", "error"})),
+		key("log_format", "of the log, on standard error", "text", choice(&v.logFormat, []string{"text", "json"})),
+		key("instances", "how many lockproxy processes share the PostgreSQL server (for the sizing rule)",
+			int64(1), integer(&s.Instances, 1, maxBackends)),
 	}
 }
 
 func (v *values) authSettings() []setting {
 	return []setting{
-		key("type", "scram-sha-256", choice(&v.authType, []string{"trust", "scram-sha-256"}, "md5", "cert")),
-		key("file", "", text(&v.authFile)),
+		key("type", "how clients prove who they are", "scram-sha-256",
+			choice(&v.authType, []string{"trust", "scram-sha-256"}, "md5", "cert")),
+		key("file", "a list of users in the format of PgBouncer's userlist.txt; without it, each database's clients log in "+
+			"with the user and password of its url", "", text(&v.authFile)),
 		notYet("query", ""),
 	}
 }
@@ -96,28 +117,35 @@ func (v *values) tlsSettings() []setting {
 
 func (d *database) settings() []setting {
 	return []setting{
-		key("url", nil, text(&d.url)),
-		key("pool_mode", "transaction", choice(&d.poolMode, []string{"transaction", "session"})),
+		needed("url", "where the server is: a libpq URL; sslmode etc. as in libpq",
+			"postgres://app:secret@127.0.0.1:5432/app", text(&d.url)),
+		key("pool_mode", "how long a client keeps its connection", "transaction",
+			choice(&d.poolMode, []string{"transaction", "session"})),
 	}
 }
 
 // adminSettings are the keys that both pools have.
 func (l *limits) adminSettings(size int64) []setting {
 	return []setting{
-		key("max", size, integer(&l.Max, 1, maxBackends)),
-		key("min_idle", int64(0), integer(&l.MinIdle, 0, maxBackends)),
-		key("checkout_timeout", "10s", duration(&l.CheckoutTimeout, moment)),
-		key("idle_timeout", "30s", duration(&l.IdleTimeout, 0)),
-		key("max_lifetime", "1h", duration(&l.MaxLifetime, 0)),
-		key("max_waiting", int64(0), integer(&l.MaxWaiting, 0, math.MaxInt32)),
+		key("max", "connections at one time", size, integer(&l.Max, 1, maxBackends)),
+		key("min_idle", "connections kept open when nobody needs them", int64(0), integer(&l.MinIdle, 0, maxBackends)),
+		key("checkout_timeout", "how long a client waits for a connection", "10s", duration(&l.CheckoutTimeout, moment)),
+		key("idle_timeout", `when an idle connection is closed; "0s": never`, "30s", duration(&l.IdleTimeout, 0)),
+		key("max_lifetime", `the age at which a connection is closed, once it is idle; "0s": never`, "1h",
+			duration(&l.MaxLifetime, 0)),
+		key("max_waiting", "clients in the queue; 0: no bound but max_clients", int64(0),
+			integer(&l.MaxWaiting, 0, math.MaxInt32)),
 	}
 }
 
 func (l *limits) lockSettings(size int64) []setting {
 	return append(l.adminSettings(size),
-		key("lock_timeout", "30s", duration(&l.lockTimeout, 0)),
-		key("idle_in_transaction_session_timeout", "30s", duration(&l.idleTransactionTimeout, 0)),
-		key("functions", []any{}, list(&l.functions, checkFunction)),
+		key("lock_timeout", `how long a statement waits for an advisory lock; "0s": no bound`, "30s",
+			duration(&l.lockTimeout, 0)),
+		key("idle_in_transaction_session_timeout", `how long a transaction with a lock may stay idle; "0s": no bound`, "30s",
+			duration(&l.idleTransactionTimeout, 0)),
+		key("functions", `your own functions that take advisory locks: ["app.acquire"]`, []any{},
+			list(&l.functions, checkFunction)),
 	)
 }
 
@@ -127,35 +155,50 @@ const (
 	lockSize  = 10
 )
 
-// sections are all tables of the file but those of databases, by their names. Tables that only hold tables have no
-// settings.
-func (v *values) sections() map[string][]setting {
-	return map[string][]setting{
-		"server":      v.serverSettings(),
-		"auth":        v.authSettings(),
-		"tls":         v.tlsSettings(),
-		"pools":       nil,
-		"pools.admin": v.adminPool.adminSettings(adminSize),
-		"pools.lock":  v.lockPool.lockSettings(lockSize),
-		"databases":   nil,
+// section is one table of the file.
+type section struct {
+	name     string
+	meaning  string
+	settings []setting // None in a table that only holds tables.
+}
+
+type sections []section
+
+// find returns the settings of the section of a name.
+func (s sections) find(name string) ([]setting, bool) {
+	for _, one := range s {
+		if one.name == name {
+			return one.settings, true
+		}
+	}
+	return nil, false
+}
+
+// sections are all tables of the file but those of one database.
+func (v *values) sections() sections {
+	return sections{
+		{"server", "", v.serverSettings()},
+		{"auth", "", v.authSettings()},
+		{"tls", "", v.tlsSettings()},
+		{"databases", "", nil},
+		{"pools", "", nil},
+		{"pools.admin", "Every database's admin pool, for each (database, user): for all that asks for no advisory lock. " +
+			sizingRule, v.adminPool.adminSettings(adminSize)},
+		{"pools.lock", "The pool of those who ask for, wait for or hold advisory locks.", v.lockPool.lockSettings(lockSize)},
 	}
 }
+
+const sizingRule = "The sizing rule, which `lockproxy check` tests: instances * (admin max + lock max) <= max_connections - " +
+	"superuser_reserved_connections."
 
 // sections are the tables of one database, by their names below its own.
-func (d *database) sections() map[string][]setting {
-	return map[string][]setting{
-		"":           d.settings(),
-		"admin_pool": d.admin.adminSettings(adminSize),
-		"lock_pool":  d.lock.lockSettings(lockSize),
-	}
-}
-
-func atLeastOne(inner bind) bind {
-	return func(value any) error {
-		if values, ok := value.([]any); ok && len(values) == 0 {
-			return errEmpty
-		}
-		return inner(value)
+func (d *database) sections() sections {
+	return sections{
+		{"", `A name that clients connect to; "*" takes any name, and has it for the name of the server's database. ` +
+			"[databases.app.admin_pool] and [databases.app.lock_pool] take the keys of [pools.admin] and [pools.lock], for " +
+			"this database alone.", d.settings()},
+		{"admin_pool", "", d.admin.adminSettings(adminSize)},
+		{"lock_pool", "", d.lock.lockSettings(lockSize)},
 	}
 }
 
@@ -163,7 +206,7 @@ func atLeastOne(inner bind) bind {
 func defaults() *values {
 	v := &values{databases: map[string]*database{}}
 	for _, section := range v.sections() {
-		setDefaults(section)
+		setDefaults(section.settings)
 	}
 	return v
 }
@@ -180,12 +223,12 @@ func (v *values) database(name string) *database {
 	return d
 }
 
-func setDefaults(section []setting) {
-	for _, s := range section {
+func setDefaults(settings []setting) {
+	for _, s := range settings {
 		if s.fallback == nil {
 			continue
 		}
-		if err := s.bind(s.fallback); err != nil {
+		if err := s.bind.set(s.fallback); err != nil {
 			panic("the default of " + s.name + " " + err.Error())
 		}
 	}
