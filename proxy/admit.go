@@ -53,12 +53,13 @@ func (v *visitor) begin(l link.Link) bool {
 	s := v.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if v.link = l; s.draining || len(s.asking) >= s.config.MaxClients {
+	r := s.rules.Load()
+	if v.link = l; s.draining || len(s.asking) >= r.MaxClients {
 		return false
 	}
 	s.asking[v] = true
-	v.visit = s.door.Begin()
-	v.timer = time.AfterFunc(s.config.LoginTimeout, v.expire)
+	v.visit = r.door.Begin()
+	v.timer = time.AfterFunc(r.LoginTimeout, v.expire)
 	return true
 }
 
@@ -259,7 +260,7 @@ func (c *client) start(l link.Link, said []byte) ([]pools.Event, error) {
 	if err := s.register(c); err != nil {
 		return nil, err
 	}
-	c.session = session.New(c.pool.sessions, &c.about.Client)
+	c.session = session.New(c.pool.terms.Load().sessions, &c.about.Client)
 	c.link = l
 	l.Handover(c)
 	known := c.pool.welcome(c.about.Settings)
@@ -277,7 +278,7 @@ func (s *Server) register(g guest) error {
 	if s.draining {
 		return protocol.Fatal(protocol.CannotConnectNow, "the database system is shutting down")
 	}
-	if len(s.clients) >= s.config.MaxClients {
+	if len(s.clients) >= s.rules.Load().MaxClients {
 		return protocol.Fatal(protocol.TooManyConnections, "sorry, too many clients already")
 	}
 	for a.Pid == 0 || s.clients[a.Pid] != nil {
@@ -342,7 +343,7 @@ func (p *pool) auditIdle(pair *pools.Pair, now time.Time) {
 	}
 	for _, b := range due {
 		c := &client{pool: p, about: &about{user: p.name.user, database: p.name.database, application: "audit", since: now}}
-		c.session = session.NewAudit(p.sessions)
+		c.session = session.NewAudit(p.terms.Load().sessions)
 		c.waiter.Owner, c.waiter.Label = c, c.about
 		pair.Take(now, &c.waiter, b)
 	}

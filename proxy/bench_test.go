@@ -38,7 +38,7 @@ func warmPool(t testing.TB, n int) (clients []*client, servers []*serverConn) {
 		t.Fatal(err)
 	}
 	limits := pools.Config{Max: n, CheckoutTimeout: time.Minute, IdleTimeout: time.Hour, MaxLifetime: time.Hour}
-	p, err := newPool(s, poolName{"d", "u"}, Database{Admin: limits, Lock: limits, LockTimeout: time.Minute, IdleTransactionTimeout: time.Minute}, target)
+	p, err := newPool(s, s.rules.Load(), poolName{"d", "u"}, Database{Admin: limits, Lock: limits, LockTimeout: time.Minute, IdleTransactionTimeout: time.Minute}, target)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func warmPool(t testing.TB, n int) (clients []*client, servers []*serverConn) {
 	for range n {
 		c := &client{pool: p, about: &about{user: "u", database: "d", since: time.Now()}, link: new(sink)}
 		c.waiter.Owner, c.waiter.Label = c, c.about
-		c.session = session.New(p.sessions, &session.Client{Pid: uint32(lowestPid + len(clients))})
+		c.session = session.New(p.terms.Load().sessions, &session.Client{Pid: uint32(lowestPid + len(clients))})
 		clients = append(clients, c)
 	}
 	for i, c := range clients {

@@ -32,8 +32,8 @@ func TestWhereADatabaseLeadsToIsWorkedOutOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		pools[p] = true
-		if p.target.User() != who.User || p.target.Database() != who.Database {
-			t.Errorf("%s of %s is led to %v", who.User, who.Database, p.target)
+		if p.terms.Load().target.User() != who.User || p.terms.Load().target.Database() != who.Database {
+			t.Errorf("%s of %s is led to %v", who.User, who.Database, p.terms.Load().target)
 		}
 	}
 	if len(pools) != 3 {

@@ -57,7 +57,7 @@ func (s *Server) definitionsOf(t *backend.Target) *definitions {
 
 // join has a new pool know what is known.
 func (d *definitions) join(p *pool) error {
-	catalog, err := session.NewCatalog(p.database.Functions, &session.Definitions{})
+	catalog, err := session.NewCatalog(p.terms.Load().Functions, &session.Definitions{})
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (d *definitions) join(p *pool) error {
 }
 
 // configured tells pools apart whose configuration names other functions.
-func (p *pool) configured() string { return strings.Join(p.database.Functions, "\x00") }
+func (p *pool) configured() string { return strings.Join(p.terms.Load().Functions, "\x00") }
 
 // reading gives the look to take with a connection about to be made, or nil: while what is known is new, and where
 // somebody reads it already, so that clients who go on blind are not held up by that.
@@ -118,7 +118,7 @@ func (d *definitions) spread(rows [][]string) {
 	for _, p := range d.pools {
 		key := p.configured()
 		if d.catalogs[key] == nil {
-			catalog, err := newCatalog(p.database.Functions, rows)
+			catalog, err := newCatalog(p.terms.Load().Functions, rows)
 			if err != nil {
 				d.server.log.Error("the functions that take locks cannot be used", "database", p.name.database, "error", err)
 				catalog = p.catalog.Load().Unreadable()
@@ -155,7 +155,7 @@ func (d *definitions) redefined(by *pool, how session.Redefinition) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.changes++
-	d.known, d.target = time.Time{}, by.target
+	d.known, d.target = time.Time{}, by.terms.Load().target
 	if how == session.RedefinedElsewhere {
 		d.server.log.Info("functions changed elsewhere", "database", by.name.database)
 		d.resets++

@@ -17,11 +17,11 @@ type flow struct {
 func (c *client) write(o *session.Output) {
 	if sc := c.server; sc != nil && len(o.Server) > 0 {
 		c.batch.Write(sc.link, o.Server...)
-		c.flow.serverFull = sc.link.Buffered() > c.pool.server.config.MaxBuffer
+		c.flow.serverFull = sc.link.Buffered() > c.session.MaxBuffer()
 	}
 	if c.link != nil && len(o.Client) > 0 {
 		c.batch.Write(c.link, o.Client...)
-		if !c.flow.clientFull && c.server != nil && c.link.Buffered() > c.pool.server.config.MaxBuffer {
+		if !c.flow.clientFull && c.server != nil && c.link.Buffered() > c.session.MaxBuffer() {
 			c.flow.clientFull = true
 			c.server.link.Pause()
 		}

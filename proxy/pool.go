@@ -18,9 +18,7 @@ type poolName struct{ database, user string }
 type pool struct {
 	server   *Server
 	name     poolName
-	database Database
-	target   *backend.Target
-	sessions *session.Config
+	terms    atomic.Pointer[terms]
 	catalog  atomic.Pointer[session.Catalog]
 	readsSeq atomic.Bool // clients ask for what nextval left in their sessions
 	newest   beginning   // of the last connection made; under mu
@@ -38,25 +36,17 @@ type pool struct {
 	looking  bool // a connection is about to be made for a look at what it begins with
 }
 
-// lingerFor is how long a server connection waits for a client that may ask what nextval left: longer than it takes an
-// application to come from an INSERT to that question.
-const lingerFor = 50 * time.Millisecond
-
 // maxWelcomes bounds the sets of startup settings for which a pool remembers what a server reports.
 const maxWelcomes = 256
 
-func newPool(s *Server, name poolName, db Database, target *backend.Target) (*pool, error) {
+func newPool(s *Server, r *rules, name poolName, db Database, target *backend.Target) (*pool, error) {
 	p := &pool{
-		server: s, name: name, database: db, target: target,
+		server: s, name: name,
 		pair: pools.NewPair(db.Admin, db.Lock), welcomes: make(map[string]*session.Settings),
 		done: make(chan struct{}),
 	}
 	p.pair.Patient = target.SeveralServers()
-	p.sessions = &session.Config{
-		Catalog: p.catalog.Load, Schema: s.schemaOf(target.Database()), LockTimeout: db.LockTimeout, IdleTimeout: db.IdleTransactionTimeout,
-		MaxStatement: s.config.MaxStatement, MaxBuffer: s.config.MaxBuffer, SessionMode: db.SessionMode,
-		SequencesRead: func() bool { return p.readsSeq.Load() || p.catalog.Load().Sequences() }, Pids: pids{s}, Linger: lingerFor,
-	}
+	p.terms.Store(s.termsOf(p, r, db, target))
 	p.timer = time.AfterFunc(time.Hour, p.tick)
 	p.timer.Stop()
 	p.definitions = s.definitionsOf(target)
@@ -140,11 +130,11 @@ func (p *pool) dial(d *pools.Dial) {
 
 // connect makes a server connection, and has a look at the functions with it where that is due.
 func (p *pool) connect(ctx context.Context) (*backend.Conn, error) {
-	look := p.definitions.reading()
+	look, target := p.definitions.reading(), p.terms.Load().target
 	if look == nil {
-		return backend.Dial(ctx, p.target)
+		return backend.Dial(ctx, target)
 	}
-	conn, err := backend.Dial(ctx, p.target, &look.Probe)
+	conn, err := backend.Dial(ctx, target, &look.Probe)
 	if err == nil {
 		p.definitions.learn(look)
 	}

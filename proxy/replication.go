@@ -57,8 +57,8 @@ func (s *Server) dialRelay(who *login.Client, peer netip.AddrPort) (*relay, erro
 
 // dialFor opens the server connection of a client that wants to replicate, as whom and where its pools' are.
 func (s *Server) dialFor(who *login.Client) (*backend.Conn, error) {
-	_, target, ok := s.databaseOf(who.Database)
-	if !ok {
+	r := s.rules.Load()
+	if _, _, ok := r.database(who.Database); !ok {
 		e := noDatabase(who.Database)
 		e.Hint = `Programs that replicate a whole server name the database "replication".`
 		return nil, e
@@ -67,7 +67,7 @@ func (s *Server) dialFor(who *login.Client) (*backend.Conn, error) {
 	for _, one := range who.Parameters {
 		parameters = append(parameters, backend.Parameter(one))
 	}
-	conn, err := backend.DialReplication(closing{s.ending}, s.targetFor(target, who), who.Replication, parameters)
+	conn, err := backend.DialReplication(closing{s.ending}, r.targetFor(who), who.Replication, parameters)
 	if e := (*backend.Error)(nil); errors.As(err, &e) {
 		told := fromServer(e)
 		told.Severity = "FATAL"
@@ -106,7 +106,7 @@ func (e clientEnd) Received(p []byte) {
 		return
 	}
 	e.asked = true
-	pass(p, e.client, e.upstream, e.server.config.MaxBuffer)
+	pass(p, e.client, e.upstream, e.server.rules.Load().MaxBuffer)
 }
 
 // Received takes what the server sent.
@@ -117,7 +117,7 @@ func (e serverEnd) Received(p []byte) {
 	if e.client == nil {
 		return
 	}
-	pass(p[:n], e.upstream, e.client, e.server.config.MaxBuffer)
+	pass(p[:n], e.upstream, e.client, e.server.rules.Load().MaxBuffer)
 	e.goIfItMay()
 }
 

@@ -14,11 +14,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/lockproxy/lockproxy/pools/backend"
 	"github.com/lockproxy/lockproxy/proxy/link"
-	"github.com/lockproxy/lockproxy/proxy/login"
 )
 
 // Server is a running lockproxy: its listeners, its clients and the pools of every database and user that they use.
@@ -27,12 +26,9 @@ import (
 // definitions, then a pool's. Nobody
 // holds two clients' at once, and what a pool says is delivered after its mutex is free again.
 type Server struct {
-	config Config
-	log    *slog.Logger
-	door   *login.Door
-	loops  *link.Loops // nil: every link has goroutines
-
-	targets map[string]*backend.Target // where the databases of the configuration lead to, by their names there
+	rules atomic.Pointer[rules]
+	log   *slog.Logger
+	loops *link.Loops // nil: every link has goroutines
 
 	backends sync.Map // of *serverConn, by the process id of the server's
 	counters counters
@@ -63,10 +59,12 @@ type guest interface {
 
 // New makes a server of a configuration. It opens nothing yet. The error names what cannot be used.
 func New(config Config, log *slog.Logger) (*Server, error) {
+	r, err := newRules(config)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
-		config:      config,
 		log:         log,
-		targets:     make(map[string]*backend.Target),
 		clients:     make(map[uint32]guest),
 		pools:       make(map[poolName]*pool),
 		schemas:     make(map[string]*schema),
@@ -75,17 +73,13 @@ func New(config Config, log *slog.Logger) (*Server, error) {
 		ending:      make(chan struct{}),
 		gone:        make(chan struct{}),
 	}
-	if err := s.readTargets(); err != nil {
-		return nil, err
-	}
-	var err error
-	s.door, err = newDoor(&config, s.targets)
-	return s, err
+	s.rules.Store(r)
+	return s, nil
 }
 
 // Listen opens the listeners. A taken address is an error; so is a unix socket that another process answers at.
 func (s *Server) Listen() error {
-	for _, address := range s.config.Listen {
+	for _, address := range s.rules.Load().Listen {
 		l, err := listen(address)
 		if err != nil {
 			s.closeListeners()
@@ -134,7 +128,7 @@ func listen(address string) (net.Listener, error) {
 // Serve accepts clients until ctx ends; then it lets transactions end until the shutdown timeout, tells the rest that
 // it ends, and returns when all is closed.
 func (s *Server) Serve(ctx context.Context) error {
-	if loops := s.config.Links.loops(); loops != nil {
+	if loops := s.rules.Load().Links.loops(); loops != nil {
 		s.loops = loops
 		defer loops.Close()
 	}
@@ -252,11 +246,11 @@ func (s *Server) shutdown() {
 	}
 	s.checkGone()
 	s.mu.Unlock()
-	s.log.Info("shutting down", "clients", s.count(), "timeout", s.config.ShutdownTimeout)
+	s.log.Info("shutting down", "clients", s.count(), "timeout", s.rules.Load().ShutdownTimeout)
 	s.each(guest.drain)
 	select {
 	case <-s.gone:
-	case <-time.After(s.config.ShutdownTimeout):
+	case <-time.After(s.rules.Load().ShutdownTimeout):
 		s.each(guest.stop)
 		<-s.gone
 	}

@@ -16,10 +16,11 @@ import (
 // hearOf takes a client's statement that concerns others, which is on its way: the pools are seen to before it is answered.
 // What they want is carried out by a goroutine of its own, since the client's mutex is held here.
 func (c *client) hearOf(a *session.Action) {
-	s := c.pool.server
+	s, here := c.pool.server, c.pool.terms.Load().target
 	for _, p := range s.allPools() {
-		concerned := p.target.SameServer(c.pool.target) && (a.Database == "" || p.target.Database() == a.Database) &&
-			(a.Role == "" || p.target.User() == a.Role)
+		target := p.terms.Load().target
+		concerned := target.SameServer(here) && (a.Database == "" || target.Database() == a.Database) &&
+			(a.Role == "" || target.User() == a.Role)
 		if !concerned {
 			continue
 		}

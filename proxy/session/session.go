@@ -187,6 +187,9 @@ func (s *Session) ClientBytes(o *Output, now time.Time, p []byte) {
 	s.finish()
 }
 
+// MaxBuffer is how many bytes are to be kept at most for a socket that does not take them.
+func (s *Session) MaxBuffer() int { return s.cfg.MaxBuffer }
+
 // Paused tells whether the client has sent more than is to be kept for it: reading from it is to stop.
 func (s *Session) Paused() bool {
 	return len(s.kept) > s.cfg.MaxBuffer && !s.needsMore && s.phase != ended

@@ -1,0 +1,76 @@
+package proxy
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/lockproxy/lockproxy/pools/backend"
+	"github.com/lockproxy/lockproxy/proxy/login"
+	"github.com/lockproxy/lockproxy/proxy/session"
+)
+
+// rules are the configuration with all that is derived from it. Server.rules is the one place where the server reads what it
+// was told, and Reload puts other rules there as a whole, so that nobody sees half of a change. Immutable.
+type rules struct {
+	Config
+	door    *login.Door
+	targets map[string]*backend.Target // where the databases of the configuration lead to, by their names there
+}
+
+// newRules derives the rules. An error names what cannot be used. Where the databases' URLs lead to depends on files and
+// variables as well (passfile, service, PGHOST), which cost a login more than all the rest of it: it is read here, once.
+func newRules(config Config) (*rules, error) {
+	r := &rules{Config: config, targets: make(map[string]*backend.Target)}
+	for name, db := range config.Databases {
+		target, err := backend.ParseTarget(db.URL)
+		if err == nil {
+			_, err = newCatalog(db.Functions, nil)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("databases.%s: %w", name, err)
+		}
+		r.targets[name] = target
+	}
+	var err error
+	r.door, err = newDoor(&config, r.targets)
+	return r, err
+}
+
+// database finds what a client's database name stands for, and where it leads to.
+func (r *rules) database(name string) (Database, *backend.Target, bool) {
+	db, ok := r.Databases[name]
+	if !ok {
+		name = AnyDatabase
+		db, ok = r.Databases[name]
+	}
+	return db, r.targets[name], ok
+}
+
+// targetFor says where and as whom to connect for a client. Under the name "*" the client says which database.
+func (r *rules) targetFor(who *login.Client) *backend.Target {
+	_, target, _ := r.database(who.Database)
+	if _, named := r.Databases[who.Database]; !named {
+		target = target.In(who.Database)
+	}
+	return target.With(who.User, who.Secret.Password(), who.Database)
+}
+
+// terms are what the rules say for one pool. Immutable.
+type terms struct {
+	Database
+	target   *backend.Target
+	sessions *session.Config
+}
+
+// lingerFor is how long a server connection waits for a client that may ask what nextval left: longer than it takes an
+// application to come from an INSERT to that question.
+const lingerFor = 50 * time.Millisecond
+
+// termsOf gives the terms of a pool. Called with the server's mutex held.
+func (s *Server) termsOf(p *pool, r *rules, db Database, target *backend.Target) *terms {
+	return &terms{Database: db, target: target, sessions: &session.Config{
+		Catalog: p.catalog.Load, Schema: s.schemaOf(target.Database()), LockTimeout: db.LockTimeout, IdleTimeout: db.IdleTransactionTimeout,
+		MaxStatement: r.MaxStatement, MaxBuffer: r.MaxBuffer, SessionMode: db.SessionMode,
+		SequencesRead: func() bool { return p.readsSeq.Load() || p.catalog.Load().Sequences() }, Pids: pids{s}, Linger: lingerFor,
+	}}
+}
