@@ -34,6 +34,8 @@ type definitions struct {
 	changed  chan struct{}               // wakes who does
 	needed   chan struct{}               // has the kept connection closed, since somebody needs the database to be empty
 	done     chan struct{}               // closed at the end
+
+	looks lockLooks // at the advisory locks there
 }
 
 const (

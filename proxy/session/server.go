@@ -76,6 +76,15 @@ func (r *recentTexts) addString(text string) {
 	r.next++
 }
 
+// last gives the beginning of the last statement; nil: none ran.
+func (r *recentTexts) last() []byte {
+	if r.next == 0 {
+		return nil
+	}
+	at := (r.next - 1) % len(r.texts)
+	return r.texts[at][:r.sizes[at]]
+}
+
 func (r *recentTexts) all() []string {
 	var list []string
 	for i := max(0, r.next-len(r.texts)); i < r.next; i++ {

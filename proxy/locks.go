@@ -1,0 +1,157 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lockproxy/lockproxy/proxy/session"
+)
+
+// LockInfo is one advisory lock that a session holds or waits for, as it was at one moment.
+type LockInfo struct {
+	Words string // the key as the application names it: what it hashes, or the numbers that it gives; "": not known
+	Key   string // the key as lock functions take it: "42", or "7, 42" where it has two
+
+	// As pg_locks shows the key.
+	ClassID, ObjID uint32
+	ObjSubID       uint16
+
+	Level string    // "session" or "transaction"; "": not known
+	Mode  string    // "exclusive" or "shared"
+	State string    // "held" or "waiting"
+	Since time.Time // zero: not known
+
+	Client          uint32 // the process id that its client knows; 0: a session outside of this lockproxy
+	Address         string
+	ApplicationName string
+	Database, User  string
+	BackendPid      uint32 // of the server process; 0: a prepared transaction holds it
+	Statement       string // the last one, shortened, without values
+	Waiters         int    // how many wait for the key, this one not counted
+}
+
+// Locks gives the advisory locks of all databases that clients have a server of, as the servers show them: also those of
+// sessions outside of this lockproxy, which its clients may wait for. Where a server cannot be asked the error says so.
+func (s *Server) Locks(ctx context.Context) ([]LockInfo, error) {
+	var all []LockInfo
+	var errs []error
+	for d, holders := range s.lockHolders() {
+		rows, err := d.locks(ctx, holders[0].pool.terms.Load().target)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("the locks of database %s: %w", holders[0].about.database, err))
+		}
+		all = append(all, lockInfos(rows, holders)...)
+	}
+	slices.SortStableFunc(all, func(a, b LockInfo) int {
+		return cmp.Or(cmp.Compare(a.Database, b.Database), cmp.Compare(a.ObjSubID, b.ObjSubID),
+			cmp.Compare(a.ClassID, b.ClassID), cmp.Compare(a.ObjID, b.ObjID), cmp.Compare(a.State, b.State))
+	})
+	return all, errors.Join(errs...)
+}
+
+// lockHolder is a client that has a server, as it was at one moment: one that may hold locks or wait for one.
+type lockHolder struct {
+	about     *about
+	pool      *pool
+	pid       uint32    // of the server
+	since     time.Time // when it got the server, or was promoted with it
+	statement string
+
+	ofSession, ofTransaction bool // it may hold locks of that level
+}
+
+// maxShown is how many bytes of a statement are shown.
+const maxShown = 100
+
+// lockHolders gives the clients that have a server, by the database there. Each is looked at on its own.
+func (s *Server) lockHolders() map[*definitions][]lockHolder {
+	all := make(map[*definitions][]lockHolder)
+	s.each(func(g guest) {
+		if c, ok := g.(*client); ok {
+			if h, ok := c.lockHolder(); ok {
+				all[c.pool.definitions] = append(all[c.pool.definitions], h)
+			}
+		}
+	})
+	return all
+}
+
+func (c *client) lockHolder() (h lockHolder, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.server == nil {
+		return h, false
+	}
+	h = lockHolder{about: c.about, pool: c.pool, pid: c.server.conn.Pid, statement: c.session.LastStatement(maxShown)}
+	h.ofSession, h.ofTransaction = c.session.LocksOf()
+	c.pool.mu.Lock()
+	h.since = c.server.slot.Since()
+	c.pool.mu.Unlock()
+	return h, true
+}
+
+// level names the level of a lock of the holder's; "" where it may be of either.
+func (h *lockHolder) level() string {
+	switch {
+	case h.ofSession && !h.ofTransaction:
+		return "session"
+	case h.ofTransaction && !h.ofSession:
+		return "transaction"
+	}
+	return ""
+}
+
+// lockInfos puts together what a server says of its sessions' locks and what is known of those that are clients'.
+func lockInfos(rows []lockRow, holders []lockHolder) []LockInfo {
+	byPid := make(map[uint32]*lockHolder, len(holders))
+	for i := range holders {
+		byPid[holders[i].pid] = &holders[i]
+	}
+	waiting := make(map[lockKey]int)
+	for i := range rows {
+		if !rows[i].granted {
+			waiting[rows[i].key]++
+		}
+	}
+	infos := make([]LockInfo, 0, len(rows))
+	for i := range rows {
+		r := &rows[i]
+		info := r.info(holders[0].about.database)
+		if h := byPid[r.pid]; h != nil {
+			h.describe(&info)
+		}
+		if info.Waiters = waiting[r.key]; !r.granted {
+			info.Waiters--
+		}
+		infos = append(infos, info)
+	}
+	return infos
+}
+
+// info gives a lock with what the server tells of its session.
+func (r *lockRow) info(database string) LockInfo {
+	i := LockInfo{
+		Key: r.key.String(), ClassID: r.key.class, ObjID: r.key.object, ObjSubID: r.key.sub,
+		Mode: "exclusive", State: "held", BackendPid: r.pid,
+		Address: r.address, ApplicationName: r.application, Database: database, User: r.user,
+		Statement: session.ShowStatement(r.query, maxShown),
+	}
+	if r.shared {
+		i.Mode = "shared"
+	}
+	if !r.granted {
+		i.State = "waiting"
+	}
+	return i
+}
+
+// describe adds what is known of a lock as a client's.
+func (h *lockHolder) describe(i *LockInfo) {
+	a := h.about
+	i.Client, i.Address, i.ApplicationName, i.Database, i.User = a.Pid, addressText(a.peer), a.application, a.database, a.user
+	i.Level, i.Since, i.Statement = h.level(), h.since, h.statement
+}
