@@ -58,7 +58,7 @@ func (v *visitor) begin(l link.Link) bool {
 		return false
 	}
 	s.asking[v] = true
-	v.visit = r.door.Begin()
+	v.visit = r.door.Begin(login.Peer{Address: v.peer.Addr()})
 	v.timer = time.AfterFunc(r.LoginTimeout, v.expire)
 	return true
 }

@@ -53,30 +53,30 @@ const (
 	WaysToLink
 )
 
-// AuthType is a way for clients to prove who they are.
-type AuthType int
+// AuthType is how clients prove who they are, by its name in the configuration file.
+type AuthType string
 
 const (
-	// SCRAM is SCRAM-SHA-256 (RFC 7677), as in PostgreSQL.
-	SCRAM AuthType = iota
+	// SCRAM is SCRAM-SHA-256 (RFC 7677), as in PostgreSQL. It is what the zero AuthType means as well.
+	SCRAM AuthType = "scram-sha-256"
+	// MD5 is PostgreSQL's older method; users whose secret is a SCRAM verifier are asked by SCRAM all the same.
+	MD5 AuthType = "md5"
+	// Cert is the certificate of a TLS connection, whose name is the user's.
+	Cert AuthType = "cert"
+	// HBA has a file in the format of pg_hba.conf decide.
+	HBA AuthType = "hba"
 	// Trust believes every client.
-	Trust
+	Trust AuthType = "trust"
 )
-
-// String returns the name of the type in pg_hba.conf and in the configuration file.
-func (t AuthType) String() string {
-	if t == Trust {
-		return "trust"
-	}
-	return "scram-sha-256"
-}
 
 // Auth says how clients prove who they are.
 type Auth struct {
 	Type AuthType
-	// File is the path of a list of users and secrets in the format of PgBouncer's userlist.txt. With SCRAM and no file
-	// the clients of a database log in with the user and the password of its URL.
+	// File is the path of a list of users and secrets in the format of PgBouncer's userlist.txt. Without one the clients of
+	// a database log in with the user and the password of its URL.
 	File string
+	// HBAFile is the path of the file for HBA, IdentFile that of the maps of names, in the format of pg_ident.conf.
+	HBAFile, IdentFile string
 }
 
 // Database is one database as clients see it, and the two pools that every user of it gets.

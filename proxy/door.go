@@ -1,7 +1,10 @@
 package proxy
 
 import (
+	"fmt"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/lockproxy/lockproxy/pools/backend"
 	"github.com/lockproxy/lockproxy/proxy/login"
@@ -10,55 +13,95 @@ import (
 // newDoor makes of the configuration what login needs: who may log in, and how it is proved. Secrets are derived here,
 // once; an error names the file and the line, or the database.
 func newDoor(config *Config, targets map[string]*backend.Target) (*login.Door, error) {
-	users, err := readUsers(config.Auth.File)
-	if err != nil {
+	door := &login.Door{}
+	if err := setRules(&config.Auth, door); err != nil {
 		return nil, err
 	}
-	door := &login.Door{}
-	switch {
-	case config.Auth.Type == Trust:
-		door.Secret = func(user, _ string) (login.Secret, bool) { return users[user].Trusted(), true }
-	case config.Auth.File != "":
-		door.Secret = func(user, _ string) (login.Secret, bool) {
-			secret, known := users[user]
-			return secret, known
-		}
-	default:
-		door.Secret, err = urlSecrets(targets)
+	if config.Auth.File == "" {
+		return door, urlSecrets(targets, door)
 	}
-	return door, err
+	return door, fileSecrets(config.Auth.File, door)
 }
 
-func readUsers(file string) (login.Userlist, error) {
-	if file == "" {
-		return nil, nil
+// certMap is the map of names that certificates go by where no rule names one.
+const certMap = "cert"
+
+// setRules says by which method who logs in.
+func setRules(auth *Auth, door *login.Door) (err error) {
+	if auth.IdentFile != "" {
+		if door.Maps, err = login.ReadMaps(auth.IdentFile); err != nil {
+			return err
+		}
 	}
+	switch auth.Type {
+	case HBA:
+		door.Rules, err = login.ReadRules(auth.HBAFile)
+		return err
+	case Cert:
+		mapName := ""
+		if auth.IdentFile != "" {
+			mapName = certMap
+		}
+		door.Rules = login.Everybody(login.Cert, mapName)
+	case MD5:
+		door.Rules = login.Everybody(login.MD5, "")
+	case Trust:
+		door.Rules = login.Everybody(login.Trust, "")
+	default:
+		door.Rules = login.Everybody(login.SCRAM, "")
+	}
+	return nil
+}
+
+// fileSecrets has clients log in with the secrets of a list.
+func fileSecrets(file string, door *login.Door) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return login.ReadUserlist(file, string(text))
+	users, err := login.ReadUserlist(file, string(text))
+	if err != nil {
+		return err
+	}
+	door.Mock = users.Mock()
+	door.Secret = func(user, _ string) (login.Secret, bool) {
+		secret, known := users[user]
+		return secret, known
+	}
+	return nil
 }
 
-// urlSecrets has the clients of each database log in with the user and the password of its URL.
-func urlSecrets(targets map[string]*backend.Target) (func(user, database string) (login.Secret, bool), error) {
+// consoles are the names under which clients reach the console, unless a database has them.
+var consoles = []string{"lockproxy", "pgbouncer"}
+
+// urlSecrets has the clients of each database log in with the user and the password of its URL. Those of the console log
+// in with those of any.
+func urlSecrets(targets map[string]*backend.Target, door *login.Door) error {
 	type one struct {
 		user   string
 		secret login.Secret
 	}
 	byDatabase := make(map[string]one)
-	for name, target := range targets {
+	byUser := make(map[string]one)
+	for _, name := range slices.Sorted(maps.Keys(targets)) {
+		target := targets[name]
 		secret, err := login.ReadSecret(target.User(), target.Password())
 		if err != nil {
-			return nil, err
+			return fmt.Errorf("databases.%s.url: %w", name, err)
 		}
 		byDatabase[name] = one{target.User(), secret}
+		if _, found := byUser[target.User()]; !found && target.Password() != "" {
+			byUser[target.User()] = byDatabase[name]
+		}
 	}
-	return func(user, database string) (login.Secret, bool) {
+	door.Secret = func(user, database string) (login.Secret, bool) {
 		its, ok := byDatabase[database]
-		if !ok {
+		if !ok && slices.Contains(consoles, database) {
+			its, ok = byUser[user]
+		} else if !ok {
 			its, ok = byDatabase[AnyDatabase]
 		}
 		return its.secret, ok && its.user == user
-	}, nil
+	}
+	return nil
 }

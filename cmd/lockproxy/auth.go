@@ -20,16 +20,23 @@ func (l *loader) auth() proxy.Auth {
 	if l.path == "" && l.environment(upstreamVariable) != "" {
 		return l.authWithoutFile()
 	}
-	if v.authType == "trust" {
+	auth := v.auth
+	switch auth.Type = proxy.AuthType(v.authType); {
+	case auth.Type == proxy.Trust:
 		if open := openAddresses(v.server.Listen); len(open) > 0 {
 			l.warn("auth.type", fmt.Sprintf("\"trust\" lets everybody in who can reach %s", strings.Join(open, ", ")))
 		}
-		return proxy.Auth{Type: proxy.Trust, File: v.authFile}
+	case auth.Type == proxy.HBA && auth.HBAFile == "":
+		l.problem("auth.hba_file", "is missing: auth.type = \"hba\" needs it")
+	case auth.Type == proxy.SCRAM || auth.Type == proxy.MD5:
+		if auth.File == "" {
+			l.needPasswords()
+		}
 	}
-	if v.authFile == "" {
-		l.needPasswords()
+	if auth.HBAFile != "" && auth.Type != proxy.HBA {
+		l.problem("auth.hba_file", "is not read: set auth.type = \"hba\"")
 	}
-	return proxy.Auth{Type: proxy.SCRAM, File: v.authFile}
+	return auth
 }
 
 func (l *loader) authWithoutFile() proxy.Auth {

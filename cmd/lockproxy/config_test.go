@@ -189,9 +189,9 @@ func TestUpstreamAloneDecidesHowClientsLogIn(t *testing.T) {
 		{"as keywords too", "host=h user=u password=p", nil, proxy.SCRAM, ""},
 		{"none means trust", "postgres://u@h", nil, proxy.Trust, ""},
 		{"on loopback addresses", "postgres://u@h", []string{"127.0.0.1:1", "[::1]:2", "localhost:3", "/tmp"}, proxy.Trust, ""},
-		{"and nowhere else", "postgres://u@h", []string{"127.0.0.1:1", ":2", "10.0.0.1:3", "somewhere:4"}, 0,
+		{"and nowhere else", "postgres://u@h", []string{"127.0.0.1:1", ":2", "10.0.0.1:3", "somewhere:4"}, "",
 			"--listen: LOCKPROXY_UPSTREAM has no password, so everybody who can reach :2, 10.0.0.1:3, somewhere:4 could log in"},
-		{"a password without a user is for nobody", "postgres://:p@h", []string{"0.0.0.0:6432"}, 0, "has no password"},
+		{"a password without a user is for nobody", "postgres://:p@h", []string{"0.0.0.0:6432"}, "", "has no password"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := load(source{environment: lookup(map[string]string{upstreamVariable: c.url}), listen: c.listen})

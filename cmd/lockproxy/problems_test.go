@@ -87,22 +87,23 @@ func TestEveryProblemIsToldWithItsPlace(t *testing.T) {
 		{"work to come", minimal + `[server]
 			http_listen = "127.0.0.1:9187"
 			[auth]
-			type = "md5"
 			query = "select 1"
 			[tls]
 			mode = "require"
 			cert = "c"`, nil, []string{
 			`c.toml:4: server.http_listen: not available yet`,
-			`c.toml:6: auth.type: "md5" is not available yet`,
-			`c.toml:7: auth.query: not available yet`,
-			`c.toml:9: tls.mode: not available yet`,
-			`c.toml:10: tls.cert: not available yet`}},
+			`c.toml:6: auth.query: not available yet`,
+			`c.toml:8: tls.mode: not available yet`,
+			`c.toml:9: tls.cert: not available yet`}},
 		{"work to come at its default", minimal + "[tls]\nmode = 'disable'\ncert = ''\n[server]\nhttp_listen = ''\n", nil, nil},
 		{"no database", "[server]\ninstances = 1\n", nil, []string{
 			"c.toml: databases: there is none: add [databases.NAME] with a url, or set LOCKPROXY_UPSTREAM"}},
 		{"no url", "\n[databases.app]\n", nil, []string{"c.toml: databases.app.url: is missing"}},
 		{"url that cannot be read, unquoted", "[databases.app]\nurl = 'postgres://app:secret@h:port/app'\n", nil, []string{
 			"c.toml:2: databases.app.url: connection string: "}},
+		{"rules without a file", minimal + "[auth]\ntype = 'hba'\n", nil, []string{"c.toml: auth.hba_file: is missing"}},
+		{"a file of rules that nobody reads", minimal + "[auth]\nhba_file = 'x'\n", nil, []string{
+			`c.toml:4: auth.hba_file: is not read: set auth.type = "hba"`}},
 		{"nobody can log in", "[databases.app]\nurl = 'postgres://app@h/app'\n", nil, []string{
 			"c.toml:2: databases.app.url: has no user and password for clients to log in with"}},
 		{"a user list makes passwords in urls needless", "[databases.app]\nurl = 'postgres://h/app'\n[auth]\nfile = 'x'\n", nil, nil},

@@ -64,7 +64,8 @@ type database struct {
 type values struct {
 	server              proxy.Config // Without Auth and Databases.
 	logLevel, logFormat string
-	authType, authFile  string
+	authType            string
+	auth                proxy.Auth // Without Type.
 	adminPool, lockPool limits
 	databases           map[string]*database
 }
@@ -99,10 +100,14 @@ func (v *values) serverSettings() []setting {
 func (v *values) authSettings() []setting {
 	return []setting{
 		key("type", "how clients prove who they are", "scram-sha-256",
-			choice(&v.authType, []string{"trust", "scram-sha-256"}, "md5", "cert")),
+			choice(&v.authType, []string{"trust", "md5", "scram-sha-256", "cert", "hba"})),
 		key("file", "a list of users in the format of PgBouncer's userlist.txt; without it, each database's clients log in "+
-			"with the user and password of its url", "", text(&v.authFile)),
+			"with the user and password of its url", "", text(&v.auth.File)),
 		notYet("query", ""),
+		key("hba_file", `who proves by what that it is who it says, in the format of pg_hba.conf; for type = "hba"`, "",
+			text(&v.auth.HBAFile)),
+		key("ident_file", "whose certificate, or which user of the system, may be which user: in the format of pg_ident.conf", "",
+			text(&v.auth.IdentFile)),
 	}
 }
 

@@ -3,19 +3,41 @@
 package login
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 
 	"github.com/lockproxy/lockproxy/protocol"
 )
 
 // Door is what login needs to know of the configuration. It does not change; any number of goroutines may use it.
 type Door struct {
-	// Secret says how a user proves who it is, for the database that it names. Where it is false the user is unknown,
+	// Rules say by which method who proves who it is.
+	Rules Rules
+	// Maps are whom the rules believe to be which user, for certificates and for users of the operating system.
+	Maps Maps
+	// Secret is what a user proves itself with, for the database that it names. Where it is false the user is unknown,
 	// which the client cannot tell from a wrong password. It is called from many goroutines.
 	Secret func(user, database string) (Secret, bool)
+	// Mock is the method by which unknown users are asked under MD5, where those that are known are asked by the kind of
+	// their secrets: MD5 or SCRAM.
+	Mock Method
+}
+
+// Peer is who knocks: what is known of a connection beside what it sends.
+type Peer struct {
+	Address netip.Addr // the zero one for a unix socket
+	// Account gives the user of the operating system at the other end of a unix socket; nil: nobody can tell.
+	Account func() (string, error)
+}
+
+// Encryption is what is known of a connection that is encrypted.
+type Encryption struct {
+	Ours   *x509.Certificate // the one that the client was shown
+	Theirs *x509.Certificate // the client's, which was verified; nil: it has shown none
 }
 
 // Client is who has logged in. The strings are copies.
@@ -41,10 +63,12 @@ var ErrLeft = errors.New("the client left before it had logged in")
 
 // visit is one login under way.
 type visit struct {
-	door    *Door
-	peer    io.ReadWriter
-	heard   bool // the peer has sent something, so that it may be told something
-	startup protocol.Startup
+	door       *Door
+	who        Peer
+	peer       io.ReadWriter
+	heard      bool        // the peer has sent something, so that it may be told something
+	encryption *Encryption // nil: there is none
+	startup    protocol.Startup
 }
 
 // admit is the login, step by step: manual, "Message Flow", "Start-up".
@@ -60,8 +84,8 @@ func (v *visit) admit() (*Client, *Cancel, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	secret, known := v.door.Secret(s.User, s.Database)
-	if err := v.authenticate(secret, known); err != nil {
+	secret, err := v.authenticate(replication)
+	if err != nil {
 		return nil, nil, err
 	}
 	if s.Unusable != nil {
@@ -101,18 +125,6 @@ func (v *visit) readStartup() error {
 		}
 		return err
 	}
-}
-
-// authenticate ends with AuthenticationOk written, or with an error.
-func (v *visit) authenticate(secret Secret, known bool) error {
-	if known && secret.trusted {
-		return v.write(protocol.AppendAuthenticationOK(nil))
-	}
-	final, err := v.scram(secret, known)
-	if err != nil {
-		return err
-	}
-	return v.write(protocol.AppendAuthenticationOK(final))
 }
 
 // Refusal is a login that failed and whose client was told so.

@@ -205,7 +205,7 @@ func TestSilenceEndsAtTheDeadline(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			p := visitorFor(t, door(t), 300*time.Millisecond)
+			p := visitorFor(t, door(t), Peer{}, 300*time.Millisecond)
 			p.send([]byte(c.sends))
 			if strings.Contains(c.sends, "alice") {
 				p.want("the offer", offer)
@@ -224,7 +224,7 @@ func TestSilenceEndsAtTheDeadline(t *testing.T) {
 func TestSlowBytesEndAtTheDeadlineToo(t *testing.T) {
 	const timeout = 300 * time.Millisecond
 	begin := time.Now() // before the visit begins, and so its deadline
-	p := visitorFor(t, door(t), timeout)
+	p := visitorFor(t, door(t), Peer{}, timeout)
 	whole := startup("user", "trusting", "x", strings.Repeat("x", 1000))
 	for i := range whole {
 		if _, err := p.conn.Write(whole[i : i+1]); err != nil {

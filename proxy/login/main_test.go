@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -29,8 +31,8 @@ type admission struct {
 }
 
 // welcome runs a login over a blocking connection.
-func welcome(d *Door, conn net.Conn, timeout time.Duration) (a admission) {
-	v := d.Begin()
+func welcome(d *Door, who Peer, conn net.Conn, timeout time.Duration) (a admission) {
+	v := d.Begin(who)
 	_ = conn.SetDeadline(time.Now().Add(timeout))
 	p := make([]byte, 8192)
 	for over := false; !over; {
@@ -64,11 +66,32 @@ func door(t testing.TB) *Door {
 		}
 		users[user] = secret
 	}
-	users["trusting"] = Trust()
-	return &Door{Secret: func(user, _ string) (Secret, bool) {
-		secret, ok := users[user]
-		return secret, ok
-	}}
+	return &Door{Rules: rules(t, "local all,replication trusting trust\nlocal all,replication all scram-sha-256"), Secret: users.find}
+}
+
+func (u Userlist) find(user, _ string) (Secret, bool) {
+	secret, ok := u[user]
+	return secret, ok
+}
+
+// rules reads a text in the format of pg_hba.conf.
+func rules(t testing.TB, text string) Rules {
+	t.Helper()
+	rules, err := ReadRules(written(t, "pg_hba.conf", text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rules
+}
+
+// written writes a file.
+func written(t testing.TB, name, text string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // peer is the client's end of a login that runs.
@@ -81,11 +104,17 @@ type peer struct {
 // visitor starts a login over TCP, whose sockets buffer what nobody reads yet.
 func visitor(t testing.TB, d *Door) *peer {
 	t.Helper()
-	return visitorFor(t, d, soon)
+	return visitorFor(t, d, Peer{}, soon)
+}
+
+// visitorAs does the same for somebody of whom more is known.
+func visitorAs(t testing.TB, d *Door, who Peer) *peer {
+	t.Helper()
+	return visitorFor(t, d, who, soon)
 }
 
 // visitorFor does the same and bounds the login's time.
-func visitorFor(t testing.TB, d *Door, timeout time.Duration) *peer {
+func visitorFor(t testing.TB, d *Door, who Peer, timeout time.Duration) *peer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -100,23 +129,23 @@ func visitorFor(t testing.TB, d *Door, timeout time.Duration) *peer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return start(t, d, timeout, client, server)
+	return start(t, d, who, timeout, client, server)
 }
 
 // pipe starts a login over net.Pipe, where every write waits for its reader.
 func pipe(t testing.TB, d *Door) *peer {
 	t.Helper()
 	client, server := net.Pipe()
-	return start(t, d, soon, client, server)
+	return start(t, d, Peer{}, soon, client, server)
 }
 
-func start(t testing.TB, d *Door, timeout time.Duration, client, server net.Conn) *peer {
+func start(t testing.TB, d *Door, who Peer, timeout time.Duration, client, server net.Conn) *peer {
 	t.Helper()
 	p := &peer{t: t, conn: client, result: make(chan admission, 1)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		a := welcome(d, server, timeout)
+		a := welcome(d, who, server, timeout)
 		if a.err != nil {
 			server.Close()
 		}

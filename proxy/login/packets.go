@@ -8,8 +8,9 @@ import (
 	"github.com/lockproxy/lockproxy/protocol"
 )
 
-// maxSASL is PG_MAX_SASL_MESSAGE_LENGTH of src/include/libpq/sasl.h: the most that a SASL message's length field says.
-const maxSASL = 1024
+// maxAnswer is PG_MAX_SASL_MESSAGE_LENGTH of src/include/libpq/sasl.h: the most that a SASL message's length field says. An
+// MD5 answer is shorter.
+const maxAnswer = 1024
 
 // readStartupPacket reads one packet before login, and no byte behind it: those belong to whatever comes next.
 func (v *visit) readStartupPacket() ([]byte, error) {
@@ -29,21 +30,21 @@ func (v *visit) readStartupPacket() ([]byte, error) {
 	return packet, v.read(packet[len(head):])
 }
 
-// readSASL reads one message of a SASL exchange and returns its body. Its length is judged before anything is kept
-// (CVE-2026-6664).
-func (v *visit) readSASL() ([]byte, error) {
+// readAnswer reads one message in which the peer proves who it is, of the kind named, and returns its body. Its length is
+// judged before anything is kept (CVE-2026-6664).
+func (v *visit) readAnswer(what string) ([]byte, error) {
 	var head [protocol.HeadSize]byte
 	if err := v.read(head[:1]); err != nil {
 		return nil, err
 	}
 	if head[0] != protocol.Password {
-		return nil, protocol.Fatal(protocol.ProtocolViolation, fmt.Sprintf("expected SASL response, got message type %d", head[0]))
+		return nil, protocol.Fatal(protocol.ProtocolViolation, fmt.Sprintf("expected %s response, got message type %d", what, head[0]))
 	}
 	if err := v.read(head[1:]); err != nil {
 		return nil, err
 	}
 	_, size := protocol.Head(head[:])
-	if size == 0 || size > maxSASL+1 {
+	if size == 0 || size > maxAnswer+1 {
 		return nil, protocol.Fatal(protocol.ProtocolViolation, "invalid message length")
 	}
 	body := make([]byte, size-protocol.HeadSize)

@@ -2,7 +2,6 @@ package login
 
 import (
 	"encoding/binary"
-	"fmt"
 	"strings"
 
 	"github.com/jackc/pgproto3/v2"
@@ -27,8 +26,7 @@ func (d *doubt) Unwrap() error { return d.said }
 // yet written. A user that is unknown, or has no verifier, goes through the same steps at the same cost to the same end
 // as one with a wrong password.
 func (v *visit) scram(secret Secret, known bool) ([]byte, error) {
-	user := v.startup.User
-	mock := mockVerifier(user)
+	mock := mockVerifier(v.startup.User)
 	verifier, why := secret.verifier()
 	if !known {
 		verifier, why = nil, "the user is unknown"
@@ -51,8 +49,7 @@ func (v *visit) scram(secret Secret, known bool) ([]byte, error) {
 		return nil, err
 	}
 	if !real || !conversation.Valid() {
-		said := protocol.Fatal(protocol.InvalidPassword, fmt.Sprintf(`password authentication failed for user "%s"`, user))
-		return nil, &doubt{said, why}
+		return nil, v.failed(SCRAM, why)
 	}
 	return (&pgproto3.AuthenticationSASLFinal{Data: []byte(final)}).Encode(nil)
 }
@@ -76,7 +73,7 @@ func (v *visit) saslFirst(conversation *scram.ServerConversation) error {
 	if err := v.write(offer); err != nil {
 		return err
 	}
-	body, err := v.readSASL()
+	body, err := v.readAnswer("SASL")
 	if err != nil {
 		return err
 	}
@@ -129,7 +126,7 @@ func (v *visit) writeChallenge(data string) error {
 }
 
 func (v *visit) readResponse() (string, error) {
-	body, err := v.readSASL()
+	body, err := v.readAnswer("SASL")
 	if err == nil && !isPlain(body) {
 		err = malformed()
 	}

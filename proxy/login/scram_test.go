@@ -35,7 +35,7 @@ func connect(t *testing.T, d *Door, user, password string) error {
 			return
 		}
 		defer conn.Close()
-		if a := welcome(d, conn, soon); a.err == nil {
+		if a := welcome(d, Peer{}, conn, soon); a.err == nil {
 			_, _ = conn.Write(protocol.AppendReady(protocol.AppendKeyData(nil, 1, []byte("abcd")), 'I'))
 			_, _ = conn.Read(make([]byte, 5))
 		}
@@ -258,7 +258,7 @@ func TestVerifiersServeLoginsAsPlainPasswordsDo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &Door{Secret: func(string, string) (Secret, bool) { return secret, true }}
+	d := &Door{Rules: Everybody(SCRAM, ""), Secret: func(string, string) (Secret, bool) { return secret, true }}
 	if err := connect(t, d, "alice", "secret"); err != nil {
 		t.Error(err)
 	}
@@ -286,7 +286,7 @@ func TestPasswordsArePreparedAsPostgresDoes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := &Door{Secret: func(string, string) (Secret, bool) { return secret, true }}
+		d := &Door{Rules: Everybody(SCRAM, ""), Secret: func(string, string) (Secret, bool) { return secret, true }}
 		if said := psql(t, d, c.typed); !strings.Contains(said, "logged in") {
 			t.Errorf("%q typed as %q: %s", c.stored, c.typed, said)
 		}
@@ -312,7 +312,7 @@ func psql(t *testing.T, d *Door, password string) string {
 			return
 		}
 		defer conn.Close()
-		if a := welcome(d, conn, soon); a.err == nil {
+		if a := welcome(d, Peer{}, conn, soon); a.err == nil {
 			_, _ = conn.Write(protocol.AppendError(nil, protocol.Fatal(protocol.AdminShutdown, "logged in")))
 		}
 	}()

@@ -16,21 +16,18 @@ import (
 	"github.com/xdg-go/scram"
 )
 
-// Secret is what is known of a user: how it proves who it is, and its password where that is known. The zero Secret
-// admits nobody. It does not change, and prints as nothing but its name.
+// Secret is what is known of how a user proves who it is, and its password where that is known. The zero Secret admits
+// nobody. It does not change, and prints as nothing but its name.
 type Secret struct {
-	trusted bool
-	proof   *proof // behind a pointer, where printing does not follow; nil: there is none
+	proof *proof // behind a pointer, where printing does not follow; nil: there is none
 }
 
 type proof struct {
 	password string                   // empty: not known
+	md5      string                   // "md5..."; empty: nobody can log in by MD5
 	verifier *scram.StoredCredentials // nil: nobody can log in by SCRAM
 	why      string                   // why not, for the log
 }
-
-// Trust is the secret of a user who is believed.
-func Trust() Secret { return Secret{trusted: true} }
 
 // ReadSecret reads a secret as PostgreSQL stores it in pg_authid.rolpassword and PgBouncer in userlist.txt: a plain
 // password, "SCRAM-SHA-256$...", or "md5...". Of a plain password it derives the verifier here, once, which takes about a
@@ -38,22 +35,15 @@ func Trust() Secret { return Secret{trusted: true} }
 func ReadSecret(user, text string) (Secret, error) {
 	switch {
 	case text == "":
-		return Secret{proof: &proof{why: "the user has an empty password, which nobody can log in with"}}, nil
+		return Secret{&proof{why: "the user has an empty password, which nobody can log in with"}}, nil
 	case isMD5(text):
-		return Secret{proof: &proof{why: "the user has an MD5 secret, which cannot serve SCRAM-SHA-256"}}, nil
+		return Secret{&proof{md5: strings.ToLower(text), why: "the user has an MD5 secret, which cannot serve SCRAM-SHA-256"}}, nil
 	case strings.HasPrefix(text, verifierMark):
 		verifier, err := readVerifier(text)
-		return Secret{proof: &proof{verifier: verifier}}, err
+		return Secret{&proof{verifier: verifier}}, err
 	}
 	verifier, err := derive(user, text)
-	return Secret{proof: &proof{password: text, verifier: verifier}}, err
-}
-
-// Trusted is the same secret of a user who is believed without it, so that the password still serves to log in on the
-// server.
-func (s Secret) Trusted() Secret {
-	s.trusted = true
-	return s
+	return Secret{&proof{password: text, md5: md5Of(text, user), verifier: verifier}}, err
 }
 
 // Password is the user's plain password, for logging in on the server; empty where it is not known.
@@ -70,6 +60,14 @@ func (s Secret) verifier() (v *scram.StoredCredentials, why string) {
 		return nil, "the user has no password"
 	}
 	return s.proof.verifier, s.proof.why
+}
+
+// md5 is what an MD5 answer is checked against; empty with the reason where nobody can log in by one.
+func (s Secret) md5() (text, why string) {
+	if s.proof == nil {
+		return "", "the user has no password"
+	}
+	return s.proof.md5, s.proof.why
 }
 
 // Format keeps the secret out of everything that is printed.

@@ -29,19 +29,6 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 	}
 }
 
-func TestATrustedSecretKeepsItsPassword(t *testing.T) {
-	secret, err := ReadSecret("u", "hunter2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := secret.Trusted(); !got.trusted || got.Password() != "hunter2" || secret.trusted {
-		t.Error("trust changes the password, or the original")
-	}
-	if Trust().Password() != "" || (Secret{}).Password() != "" {
-		t.Error("nobody gave a password")
-	}
-}
-
 func TestMalformedVerifiersAreRefusedUnquoted(t *testing.T) {
 	key := base64.StdEncoding.EncodeToString(make([]byte, 32))
 	good := "SCRAM-SHA-256$4096:c2FsdA==$" + key + ":" + key

@@ -23,10 +23,10 @@ type Visit struct {
 	err    error
 }
 
-// Begin begins a login. It must be brought to its end, by End if by nothing else.
-func (d *Door) Begin() *Visit {
+// Begin begins the login of a peer. It must be brought to its end, by End if by nothing else.
+func (d *Door) Begin(who Peer) *Visit {
 	v := &Visit{}
-	v.visit = visit{door: d, peer: &v.post}
+	v.visit = visit{door: d, who: who, peer: &v.post}
 	v.step, _ = iter.Pull(v.run)
 	return v
 }

@@ -1,0 +1,130 @@
+package login
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// certified tells whether the peer has shown a certificate; it was verified when TLS began, or there would be no TLS.
+func (v *visit) certified() bool { return v.encryption != nil && v.encryption.Theirs != nil }
+
+// commonName is whom the peer's certificate is for; empty: it does not say.
+func (v *visit) commonName() string {
+	if !v.certified() {
+		return ""
+	}
+	return v.encryption.Theirs.Subject.CommonName
+}
+
+// byAccount believes the operating system: auth_peer of src/backend/libpq/auth.c.
+func (v *visit) byAccount(rule *Rule) error {
+	if v.who.Account == nil {
+		return v.failed(rule.Method, "the system does not tell who is at the other end")
+	}
+	account, err := v.who.Account()
+	if err != nil {
+		return v.failed(rule.Method, err.Error())
+	}
+	return v.believed(rule, account)
+}
+
+// believed tells whether somebody that others vouch for may be the user: check_usermap of src/backend/libpq/hba.c.
+func (v *visit) believed(rule *Rule, somebody string) error {
+	user := v.startup.User
+	switch {
+	case somebody == "":
+		return v.failed(rule.Method, "the certificate contains no user name")
+	case rule.mapName == "" && somebody == user, rule.mapName != "" && v.door.Maps.allow(rule.mapName, somebody, user):
+		return nil
+	case rule.mapName == "":
+		return v.failed(rule.Method, fmt.Sprintf("it is %q", somebody))
+	}
+	return v.failed(rule.Method, fmt.Sprintf("no match in the map %q for %q", rule.mapName, somebody))
+}
+
+// Maps are the maps of pg_ident.conf: who of others' names may be which user. Manual, "User Name Maps".
+type Maps []mapping
+
+// mapping is one line.
+type mapping struct {
+	mapName        string
+	somebody, user name
+}
+
+// ReadMaps reads a file in the format of pg_ident.conf, as PostgreSQL 16 reads it. Every error names the file and the line.
+func ReadMaps(path string) (Maps, error) {
+	records, err := readRecords(path, 0)
+	if err != nil {
+		return nil, err
+	}
+	var maps Maps
+	for _, r := range records {
+		m, err := readMapping(r.fields)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", r.place, err)
+		}
+		maps = append(maps, m)
+	}
+	return maps, nil
+}
+
+// Has tells whether there is a map of that name.
+func (ms Maps) Has(mapName string) bool {
+	return slices.ContainsFunc(ms, func(m mapping) bool { return m.mapName == mapName })
+}
+
+// back is what stands, in a user's name, for the part that a regular expression has found in the other name.
+const back = `\1`
+
+// readMapping is parse_ident_line.
+func readMapping(fields []field) (m mapping, err error) {
+	const size = 3
+	if len(fields) < size {
+		return m, fmt.Errorf("missing entry: a map's name, a name there and a user's name are expected")
+	}
+	var words [size]word
+	for i, what := range []string{"map name", "system user name", "role"} {
+		if words[i], err = fields[i].single(what); err != nil {
+			return m, err
+		}
+	}
+	m.mapName = words[0].text
+	for i, to := range []*name{&m.somebody, &m.user} {
+		if *to, err = words[1+i].name(); err != nil {
+			return m, fmt.Errorf("invalid regular expression %q: %w", words[1+i].text, err)
+		}
+	}
+	switch {
+	case !m.user.quoted && strings.HasPrefix(m.user.text, "+"):
+		err = fmt.Errorf("%q asks for a role's members, whom only the server knows", m.user.text)
+	case m.takesPart() && m.somebody.pattern.NumSubexp() == 0:
+		err = fmt.Errorf("regular expression %q has no subexpressions as requested by backreference in %q", m.somebody.text[1:], m.user.text)
+	}
+	return m, err
+}
+
+// takesPart tells whether the user's name has a part of the other name in it.
+func (m mapping) takesPart() bool {
+	return m.somebody.pattern != nil && m.user.pattern == nil && strings.Contains(m.user.text, back)
+}
+
+// allow tells whether somebody may be a user: check_ident_usermap.
+func (ms Maps) allow(mapName, somebody, user string) bool {
+	return slices.ContainsFunc(ms, func(m mapping) bool {
+		if m.mapName != mapName || !m.somebody.fits(somebody) {
+			return false
+		}
+		wanted := m.user
+		if m.takesPart() {
+			wanted = name{text: m.expand(m.somebody.pattern, somebody), quoted: true}
+		}
+		return fitsUser([]name{wanted}, user)
+	})
+}
+
+// expand puts the part that was found into the user's name, once.
+func (m mapping) expand(pattern *regexp.Regexp, somebody string) string {
+	return strings.Replace(m.user.text, back, pattern.FindStringSubmatch(somebody)[1], 1)
+}

@@ -1,0 +1,80 @@
+package login
+
+import (
+	"strings"
+	"testing"
+)
+
+// maps reads a text in the format of pg_ident.conf.
+func maps(t testing.TB, text string) Maps {
+	t.Helper()
+	maps, err := ReadMaps(written(t, "pg_ident.conf", text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return maps
+}
+
+func TestMapsAreReadAsPostgresDoes(t *testing.T) {
+	ms := maps(t, `
+# MAPNAME  SYSTEM-USERNAME  PG-USERNAME
+m   "CN with blanks"      alice
+m   bob                   all
+m   carol                 "all"
+m   dave                  /^d[0-9]$
+m   /^(.*)@a\.example$    \1
+m   /^x-(.*)$             "x \1"
+m   /^y(.*)$              /^.1$
+m   "/z"                  z
+m   /all-(.*)             \1
+n   erin                  erin
+`)
+	for _, c := range []struct {
+		name, mapName, somebody, user string
+		want                          bool
+	}{
+		{"a name in quotes", "m", "CN with blanks", "alice", true},
+		{"names count letter case", "m", "cn with blanks", "alice", false},
+		{"another user", "m", "CN with blanks", "bob", false},
+		{"anybody", "m", "bob", "x", true},
+		{"a user that is called all", "m", "carol", "all", true},
+		{"which is not everybody", "m", "carol", "x", false},
+		{"a regular expression for users", "m", "dave", "d7", true},
+		{"that does not match", "m", "dave", "d77", false},
+		{"a part of the name", "m", "u@a.example", "u", true},
+		{"of another domain", "m", "u@axexample", "u", false},
+		{"a part within a name", "m", "x-u", "x u", true},
+		{"a regular expression for both", "m", "y", "x1", true},
+		{"no regular expression in quotes", "m", "/z", "z", true},
+		{"nor matched as one", "m", "z", "z", false},
+		{"a part that reads all is no keyword", "m", "all-all", "x", false},
+		{"but a name", "m", "all-all", "all", true},
+		{"another map", "n", "erin", "erin", true},
+		{"which is not this one", "m", "erin", "erin", false},
+		{"none at all", "o", "erin", "erin", false},
+	} {
+		if got := ms.allow(c.mapName, c.somebody, c.user); got != c.want {
+			t.Errorf("%s: got %v", c.name, got)
+		}
+	}
+}
+
+func TestBrokenMapsNameFileAndLine(t *testing.T) {
+	for _, c := range []struct{ line, want string }{
+		{"m", "missing entry"},
+		{"m x", "missing entry"},
+		{"m,n x y", "multiple values specified for map name"},
+		{"m x,z y", "multiple values specified for system user name"},
+		{"m x y,z", "multiple values specified for role"},
+		{"m /( y", `invalid regular expression "/("`},
+		{"m x /(", `invalid regular expression "/("`},
+		{"m x +y", "asks for a role's members"},
+		{`m /^x \1`, "has no subexpressions as requested by backreference"},
+	} {
+		path := written(t, "pg_ident.conf", "m a b\n\n"+c.line+"\n")
+		_, err := ReadMaps(path)
+		if err == nil || !strings.HasPrefix(err.Error(), path+":3: ") || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.line, err)
+		}
+	}
+}

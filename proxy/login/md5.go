@@ -1,0 +1,69 @@
+package login
+
+import (
+	"crypto/md5"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/hex"
+
+	"github.com/jackc/pgproto3/v2"
+
+	"github.com/lockproxy/lockproxy/protocol"
+)
+
+// md5 runs the exchange of the manual's "AuthenticationMD5Password". A user that is unknown, or has no such secret, goes
+// through the same steps to the same end as one with a wrong password.
+func (v *visit) md5(secret Secret, known bool) error {
+	stored, why := secret.md5()
+	switch {
+	case !known:
+		stored, why = "", "the user is unknown"
+	case stored != "":
+		why = "the password does not match"
+	}
+	real := stored != ""
+	if !real {
+		stored = "md5" + hex.EncodeToString(keyed("md5 ", v.startup.User)[:md5.Size])
+	}
+	var salt [4]byte
+	_, _ = rand.Read(salt[:]) // never fails: it ends the program instead
+	request, err := (&pgproto3.AuthenticationMD5Password{Salt: salt}).Encode(nil)
+	if err != nil {
+		return err
+	}
+	if err := v.write(request); err != nil {
+		return err
+	}
+	answer, err := v.readPassword()
+	if err != nil {
+		return err
+	}
+	wanted := md5Of(stored[len("md5"):], string(salt[:]))
+	if subtle.ConstantTimeCompare([]byte(answer), []byte(wanted)) != 1 || !real {
+		return v.failed(MD5, why)
+	}
+	return nil
+}
+
+// md5Of is pg_md5_encrypt of src/common/md5_common.c: what is stored of a password, with the user's name for salt, and
+// what is sent of what is stored.
+func md5Of(password, salt string) string {
+	sum := md5.Sum([]byte(password + salt))
+	return "md5" + hex.EncodeToString(sum[:])
+}
+
+// readPassword reads a PasswordMessage: recv_password_packet of src/backend/libpq/auth.c.
+func (v *visit) readPassword() (string, error) {
+	body, err := v.readAnswer("password")
+	if err != nil {
+		return "", err
+	}
+	password, rest, ok := protocol.CString(body)
+	switch {
+	case !ok || len(rest) > 0:
+		return "", protocol.Fatal(protocol.ProtocolViolation, "invalid password packet size")
+	case len(password) == 0:
+		return "", protocol.Fatal(protocol.InvalidPassword, "empty password returned by client")
+	}
+	return string(password), nil
+}

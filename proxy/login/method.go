@@ -1,0 +1,106 @@
+package login
+
+import (
+	"fmt"
+
+	"github.com/lockproxy/lockproxy/protocol"
+)
+
+// Method is a way to prove who one is, by its name in pg_hba.conf.
+type Method string
+
+// The methods that there are: manual, "Authentication Methods".
+const (
+	Trust  Method = "trust"         // everybody is believed
+	Reject Method = "reject"        // nobody is
+	MD5    Method = "md5"           // by MD5, or by SCRAM whoever has a SCRAM secret
+	SCRAM  Method = "scram-sha-256" // RFC 7677; with channel binding over TLS
+	Cert   Method = "cert"          // by the certificate of the TLS connection
+	OSUser Method = "peer"          // by the user of the operating system, at a unix socket
+)
+
+// authenticate ends with AuthenticationOk written, or with an error: ClientAuthentication of src/backend/libpq/auth.c.
+func (v *visit) authenticate(replication string) (Secret, error) {
+	rule := v.door.Rules.find(v.caller(replication))
+	switch {
+	case rule == nil || rule.Method == Reject:
+		return Secret{}, v.turnedAway(rule, replication)
+	case rule.clientCert != noCertificate && !v.certified():
+		return Secret{}, protocol.Fatal(protocol.InvalidAuthorizationSpecification, "connection requires a valid client certificate")
+	}
+	secret, final, err := v.prove(rule)
+	if err == nil && rule.clientCert == fullCertificate && rule.Method != Cert {
+		err = v.believed(rule, v.commonName())
+	}
+	if err != nil {
+		return Secret{}, err
+	}
+	return secret, v.write(protocol.AppendAuthenticationOK(final))
+}
+
+// prove has the peer prove who it is, by the rule's method. The last message of that is not written yet.
+func (v *visit) prove(rule *Rule) (secret Secret, final []byte, err error) {
+	secret, known := v.door.Secret(v.startup.User, v.startup.Database)
+	switch {
+	case rule.Method == Trust:
+		return secret, nil, nil
+	case rule.Method == Cert:
+		return secret, nil, v.believed(rule, v.commonName())
+	case rule.Method == OSUser:
+		return secret, nil, v.byAccount(rule)
+	case rule.Method == MD5 && v.askedByMD5(secret, known):
+		return secret, nil, v.md5(secret, known)
+	}
+	final, err = v.scram(secret, known)
+	return secret, final, err
+}
+
+// askedByMD5 tells by which of the two methods a user is asked that MD5 stands for: by the kind of its secret, as
+// CheckPWChallengeAuth does.
+func (v *visit) askedByMD5(secret Secret, known bool) bool {
+	if !known || secret.proof == nil || secret.proof.md5 == "" && secret.proof.verifier == nil {
+		return v.door.Mock != SCRAM
+	}
+	return secret.proof.md5 != ""
+}
+
+// failed is what a peer is told that does not prove who it is, and why, which only the log learns: auth_failed of
+// src/backend/libpq/auth.c.
+func (v *visit) failed(method Method, why string) error {
+	code, what := protocol.InvalidAuthorizationSpecification, "certificate"
+	switch method {
+	case MD5, SCRAM:
+		code, what = protocol.InvalidPassword, "password"
+	case OSUser:
+		what = "Peer"
+	case Trust:
+		what = `"trust"`
+	}
+	return &doubt{protocol.Fatal(code, fmt.Sprintf(`%s authentication failed for user "%s"`, what, v.startup.User)), why}
+}
+
+// turnedAway is the error of those who may not even prove who they are, in PostgreSQL's words.
+func (v *visit) turnedAway(rule *Rule, replication string) error {
+	host, encryption, database := "[local]", "no encryption", ""
+	if v.who.Address.IsValid() {
+		host = v.who.Address.Unmap().String()
+	}
+	if v.encryption != nil {
+		encryption = "SSL encryption"
+	}
+	what, why := "no pg_hba.conf entry for host", "no rule fits"
+	physical := isPhysical(replication)
+	switch {
+	case rule != nil && physical:
+		what, why = "pg_hba.conf rejects replication connection for host", rule.place
+	case rule != nil:
+		what, why = "pg_hba.conf rejects connection for host", rule.place
+	case physical:
+		what = "no pg_hba.conf entry for replication connection from host"
+	}
+	if !physical {
+		database = fmt.Sprintf(` database "%s",`, v.startup.Database)
+	}
+	text := fmt.Sprintf(`%s "%s", user "%s",%s %s`, what, host, v.startup.User, database, encryption)
+	return &doubt{protocol.Fatal(protocol.InvalidAuthorizationSpecification, text), why}
+}

@@ -1,0 +1,139 @@
+package test
+
+import (
+	"crypto/md5"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lockproxy/lockproxy/proxy"
+	"github.com/lockproxy/lockproxy/test/postgres"
+)
+
+// drivers runs a test with every kind of client: each logs in, asks for current_user and leaves. Its error tells the
+// message of a refusal.
+func drivers(t *testing.T, f func(t *testing.T, login func(url string) error)) {
+	run(t, func(t *testing.T, start starter) {
+		one := start(t)
+		f(t, func(url string) error {
+			s, err := one.tryConnect(url)
+			if err != nil {
+				return err
+			}
+			_, err = s.query("SELECT current_user")
+			return errors.Join(err, s.end())
+		})
+	})
+	t.Run("psql", func(t *testing.T) {
+		f(t, func(url string) error {
+			out, err := psql(t, url, "SELECT current_user").CombinedOutput()
+			if err != nil {
+				return errors.New(string(out))
+			}
+			return nil
+		})
+	})
+}
+
+// psql is libpq. It asks nobody for a password.
+func psql(t testing.TB, url, sql string) *exec.Cmd {
+	t.Helper()
+	programs, err := postgres.Programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(programs, "psql"), "-X", "-w", "-A", "-t", "-c", sql, url)
+	cmd.Env = append(os.Environ(), "PGGSSENCMODE=disable")
+	return cmd
+}
+
+// as gives a URL with another user and password.
+func as(t testing.TB, text, user, password string) string {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(user, password)
+	return u.String()
+}
+
+// written writes a file of the test's own.
+func written(t testing.TB, name, text string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// authenticated sets how clients log in.
+func authenticated(auth proxy.Auth) func(*proxy.Config) {
+	return func(c *proxy.Config) { c.Auth = auth }
+}
+
+// verifierOf is what a server stores of a password.
+func verifierOf(t testing.TB, server *postgres.Server, user, password string) string {
+	t.Helper()
+	if err := server.CreateUser(user, password, postgres.SCRAM); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := server.Query("postgres", "SELECT rolpassword FROM pg_authid WHERE rolname = '"+user+"'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows[0][0]
+}
+
+func md5Of(user, password string) string { return fmt.Sprintf("md5%x", md5.Sum([]byte(password+user))) }
+
+func TestPasswordsAreAskedForByEveryMethod(t *testing.T) {
+	file := written(t, "userlist.txt", fmt.Sprintf("%q %q\n%q %q\n%q %q\n", "plain", "secret-1", "old", md5Of("old", "secret-2"),
+		"modern", verifierOf(t, upstream(t), "auth_modern", "secret-3")))
+	hba := written(t, "pg_hba.conf", "host all trusted all trust\nhost all banned all reject\nhost all old all md5\nhost all plain,modern 127.0.0.1/32 scram-sha-256\n")
+	for _, c := range []struct {
+		auth  proxy.Auth
+		in    map[string]string // the passwords by which users get in
+		out   map[string]string // those by which they do not
+		words string            // what they are told
+	}{
+		{proxy.Auth{Type: proxy.SCRAM, File: file}, map[string]string{"plain": "secret-1", "modern": "secret-3"},
+			map[string]string{"plain": "secret-2", "modern": "x", "old": "secret-2", "nobody": "secret-1"}, "password authentication failed for user"},
+		{proxy.Auth{Type: proxy.MD5, File: file}, map[string]string{"plain": "secret-1", "old": "secret-2", "modern": "secret-3"},
+			map[string]string{"plain": "secret-2", "modern": "x", "old": "secret-1", "nobody": "secret-1"}, "password authentication failed for user"},
+		{proxy.Auth{Type: proxy.HBA, HBAFile: hba, File: file},
+			map[string]string{"plain": "secret-1", "old": "secret-2", "modern": "secret-3", "trusted": "x"},
+			map[string]string{"plain": "x", "old": "x"}, "password authentication failed for user"},
+		{proxy.Auth{Type: proxy.HBA, HBAFile: hba, File: file}, nil,
+			map[string]string{"banned": "x"}, "pg_hba.conf rejects connection for host"},
+		{proxy.Auth{Type: proxy.HBA, HBAFile: hba, File: file}, nil,
+			map[string]string{"nobody": "x"}, "no pg_hba.conf entry for host"},
+	} {
+		r := startProxy(t, authenticated(c.auth))
+		t.Run(string(c.auth.Type), func(t *testing.T) {
+			drivers(t, func(t *testing.T, login func(string) error) {
+				for user, password := range c.in {
+					if err := login(as(t, r.url, user, password)); err != nil {
+						t.Errorf("%s: %v", user, err)
+					}
+				}
+				for user, password := range c.out {
+					if err := login(as(t, r.url, user, password)); err == nil || !strings.Contains(err.Error(), c.words) {
+						t.Errorf("%s: %v", user, err)
+					}
+				}
+			})
+		})
+		for _, secret := range []string{"secret-", "SCRAM-SHA-256$", md5Of("old", "secret-2")} {
+			if r.log.has(secret) {
+				t.Errorf("the log tells %s", secret)
+			}
+		}
+	}
+}
