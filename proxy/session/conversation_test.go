@@ -352,6 +352,11 @@ func TestTheRestOfAMessageForALostServerGoesNowhere(t *testing.T) {
 	c.sends(line[8:], query("select 1"))
 	c.granted(pools.Admin)
 	c.wantServer("the next server gets what is meant for it", query("select 1"))
+	c.client, c.actions = nil, nil
+	c.answers(complete("SELECT 1"), ready('I'))
+	c.wantClient("which answers it: it has no part in the COPY", complete("SELECT 1"), ready('I'))
+	c.wantRelease("and is free again")
+	c.exchange()
 }
 
 func TestTimeoutsAreSwitchedOnceWhereNothingElseIsSet(t *testing.T) {

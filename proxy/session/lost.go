@@ -90,7 +90,7 @@ func (s *Session) answerLost(flight *queue, e *protocol.Error) (asked bool) {
 		if r.purpose != theirs {
 			continue
 		}
-		asked, open = true, true
+		asked, open = true, open || !isCopyEnd(r.kind)
 		commit = commit || r.has(flagCommit)
 		if r.ends() {
 			s.answerLostUnit(e, commit)

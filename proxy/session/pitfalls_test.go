@@ -411,3 +411,29 @@ func TestTerminateInsideATransactionRollsBack(t *testing.T) {
 		t.Error("the session is not over")
 	}
 }
+
+// pgx sends what it copies without waiting for the server to take it.
+func TestACopyWhoseServerIsLostEndsWithIt(t *testing.T) {
+	for _, rest := range [][][]byte{{copyData("y\n"), copyDone}, {copyDone}, {}} {
+		for _, begun := range []bool{true, false} {
+			c := newConversation(t)
+			c.sends(query("begin"), query("copy t from stdin"), copyData("x\n"))
+			c.granted(pools.Admin)
+			c.answers(complete("BEGIN"), ready('T'))
+			if begun {
+				c.answers(copyStarts)
+			}
+			c.sends(rest...)
+			c.client, c.server, c.actions = nil, nil, nil
+			c.s.ServerLost(&c.o, c.now)
+			c.took()
+			c.wantClient("the statement is answered, once", failed("08006", "the server closed the connection unexpectedly"), ready('E'))
+			c.client, c.actions = nil, nil
+			c.sends(copyData("z\n"), copyDone)
+			c.wantNothing("what is still sent of the COPY is discarded")
+			c.sends(query("rollback"))
+			c.wantClient("the transaction is over", complete("ROLLBACK"), ready('I'))
+			c.exchange()
+		}
+	}
+}
