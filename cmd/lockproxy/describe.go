@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/BurntSushi/toml"
 )
 
 // describe prints every setting with its default and meaning, as a configuration file.
@@ -106,25 +107,18 @@ func (s setting) writeLine(out *strings.Builder, width int, variable string) {
 // standard is the default as the file says it, or what may stand in its place.
 func (s setting) standard() string {
 	if s.fallback == nil {
-		return strconv.Quote(s.example)
+		return literal(s.example)
 	}
 	return literal(s.fallback)
 }
 
 // literal writes a value, as package toml gives it, in TOML.
 func literal(value any) string {
-	switch value := value.(type) {
-	case string:
-		return strconv.Quote(value)
-	case []any:
-		texts := make([]string, len(value))
-		for i, v := range value {
-			texts[i] = literal(v)
-		}
-		return "[" + strings.Join(texts, ", ") + "]"
-	default:
-		return fmt.Sprint(value)
+	text, err := toml.Marshal(map[string]any{"v": value})
+	if err != nil {
+		panic(err) // Nothing that can be written in TOML once is refused later.
 	}
+	return strings.TrimSpace(strings.TrimPrefix(string(text), "v = "))
 }
 
 func writeComment(out *strings.Builder, text string) {

@@ -29,6 +29,7 @@ func commands() []command {
 	return []command{
 		{"serve", "run the pooler until SIGTERM or SIGINT", serve},
 		{"check", "read the configuration, connect to each database and say what is wrong", check},
+		{"import", "write a lockproxy.toml that does what a pgbouncer.ini does", importINI},
 		{"settings", "print every setting with its default and meaning, as a lockproxy.toml to begin with", describe},
 		{"run", "start a throw-away PostgreSQL and lockproxy before it, to try things out", run},
 		{"demo", "show the deadlock on one plain pool, and the same workload through lockproxy", demo},
@@ -129,16 +130,42 @@ func newFlags(name string, w streams) *flag.FlagSet {
 
 // parse reads a command's flags; nothing may follow them.
 func parse(flags *flag.FlagSet, args []string) error {
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		return usageError{"see -h"} // Package flag has told what is wrong.
+	if err := parseFlags(flags, args); err != nil {
+		return err
 	}
 	if flags.NArg() > 0 {
 		return usageError{fmt.Sprintf("unexpected argument %q", flags.Arg(0))}
 	}
 	return nil
+}
+
+func parseFlags(flags *flag.FlagSet, args []string) error {
+	err := flags.Parse(args)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	return usageError{"see -h"} // Package flag has told what is wrong.
+}
+
+// parseOne reads a command's flags and the one argument that it has before, between or behind them.
+func parseOne(flags *flag.FlagSet, args []string, what string) (string, error) {
+	var found []string
+	for {
+		if err := parseFlags(flags, args); err != nil {
+			return "", err
+		}
+		if flags.NArg() == 0 {
+			break
+		}
+		found, args = append(found, flags.Arg(0)), flags.Args()[1:]
+	}
+	switch len(found) {
+	case 0:
+		return "", usageError{"name " + what}
+	case 1:
+		return found[0], nil
+	}
+	return "", usageError{fmt.Sprintf("unexpected argument %q", found[1])}
 }
 
 // defaultPath is the configuration file that is read where no flag names one.

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"github.com/lockproxy/lockproxy/proxy"
+)
+
+// databaseWords are the keys of a database's connection string (parse_database in PgBouncer's loader.c); of those without
+// a counterpart, why there is none.
+var databaseWords = map[string]string{
+	"host": "", "port": "", "dbname": "", "user": "", "password": "", "pool_size": "", "min_pool_size": "", "reserve_pool": "",
+	"reserve_pool_size": "", "server_lifetime": "", "query_wait_timeout": "", "pool_mode": "", "application_name": "",
+	"client_encoding": "", "datestyle": "", "timezone": "", "load_balance_hosts": "",
+
+	"connect_query": "nothing is run in a new connection; ALTER ROLE or ALTER DATABASE ... SET gives settings to all of them",
+	"auth_user":     "users come from auth.file or the url alone",
+	"auth_dbname":   "users come from auth.file or the url alone",
+	"auth_query":    "users come from auth.file or the url alone",
+
+	"max_db_connections":        "the pools' sizes bound the connections, each for its database and user",
+	"max_db_client_connections": "server.max_clients counts all clients together",
+}
+
+// userWords are the keys of a user's settings (parse_user in PgBouncer's loader.c), and why they have no counterpart.
+var userWords = map[string]string{
+	"pool_mode":                   "a pool's mode is its database's",
+	"pool_size":                   "a pool's size is its database's",
+	"reserve_pool_size":           "a pool's size is its database's",
+	"max_user_connections":        "the pools' sizes bound the connections, each for its database and user",
+	"max_user_client_connections": "server.max_clients counts all clients together",
+	"query_wait_timeout":          "the checkout timeout is the database's",
+	"query_timeout":               "ALTER ROLE ... SET statement_timeout does it",
+	"idle_transaction_timeout":    "ALTER ROLE ... SET idle_in_transaction_session_timeout does it",
+	"transaction_timeout":         "ALTER ROLE ... SET transaction_timeout does it (PostgreSQL 17)",
+	"client_idle_timeout":         "ALTER ROLE ... SET idle_session_timeout does it",
+}
+
+// databaseImport is one line of [databases].
+type databaseImport struct {
+	*translation
+	e     iniEntry
+	words map[string]string
+	table string // Of the configuration file.
+}
+
+func (t *translation) database(e iniEntry) {
+	if e.key == "pgbouncer" || e.key == "lockproxy" {
+		t.wrong(e, "the name %s is that of the console", e.key)
+		return
+	}
+	d := databaseImport{t, e, t.wordsOf(e, databaseWords), toml.Key{"databases", e.key}.String()}
+	d.set(d.table, "url", d.url(), "")
+	d.poolMode()
+	d.pools()
+}
+
+// wordsOf reads a connection string; the last of several values of one key counts.
+func (t *translation) wordsOf(e iniEntry, known map[string]string) map[string]string {
+	words, err := e.words()
+	if err != nil {
+		t.add(err)
+	}
+	values := map[string]string{}
+	for _, w := range words {
+		why, ok := known[w.key]
+		switch {
+		case !ok:
+			t.wrong(e, "%s: unknown setting %q", e.key, w.key)
+		case why != "":
+			t.note(e, e.key+": "+w.key, why)
+		default:
+			values[w.key] = w.value
+		}
+	}
+	return values
+}
+
+// url is where the connection string leads to.
+func (d databaseImport) url() string {
+	u := url.URL{Scheme: "postgres"}
+	if name := d.words["user"]; name != "" {
+		u.User = url.User(name)
+		if password := d.words["password"]; password != "" {
+			u.User = url.UserPassword(name, password)
+		} else if d.main["auth_file"].value != "" {
+			d.note(d.e, d.e.key+": password", "PgBouncer takes that of "+name+" from auth_file; the url needs it, or a passfile")
+		}
+	} else if d.words["password"] != "" {
+		d.note(d.e, d.e.key+": password", "it belongs to no user")
+	}
+	u.Path = d.path()
+	query := maps.Clone(d.always)
+	if d.address(&u, query) {
+		maps.Copy(query, d.overTCP)
+	}
+	for _, name := range []string{"application_name", "client_encoding", "datestyle", "timezone"} {
+		if value := d.words[name]; value != "" {
+			query.Set(name, value)
+		}
+	}
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // libpq knows no + for a space.
+	return u.String()
+}
+
+// path names the database. Under "*" it is the one that the client names.
+func (d databaseImport) path() string {
+	name := d.words["dbname"]
+	switch {
+	case d.e.key != proxy.AnyDatabase && name == "":
+		return "/" + d.e.key
+	case d.e.key != proxy.AnyDatabase:
+		return "/" + name
+	case name != "":
+		d.note(d.e, d.e.key+": dbname", "under * a client gets the database that it names; one that is to have "+name+" under "+
+			"another name needs a line of its own")
+	}
+	return ""
+}
+
+// address sets the host, which is a unix socket where none is named, and reports whether it is reached by TCP.
+func (d databaseImport) address(u *url.URL, query url.Values) bool {
+	port := d.words["port"]
+	if port == "" {
+		port = "5432"
+	}
+	if n := d.integer(d.e, d.e.key+": port", port); n < 1 || n > 1<<16-1 {
+		d.wrong(d.e, "%s: port must be a port", d.e.key)
+	}
+	host := d.words["host"]
+	if host == "" {
+		host = d.main["unix_socket_dir"].value
+	}
+	if strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") {
+		query.Set("host", host)
+		query.Set("port", port)
+		return false
+	}
+	var hosts []string
+	for one := range splitList(host) {
+		hosts = append(hosts, joinPort(one, port))
+	}
+	if len(hosts) == 0 {
+		d.wrong(d.e, "%s: has no host, and unix_socket_dir is empty", d.e.key)
+	}
+	if len(hosts) > 1 && d.words["load_balance_hosts"] != "disable" {
+		d.note(d.e, d.e.key+": load_balance_hosts", "connections go to the first host that answers; they are not spread")
+	}
+	u.Host = strings.Join(hosts, ",")
+	return true
+}
+
+// poolMode takes the database's mode, or that of all.
+func (d databaseImport) poolMode() {
+	s := d.main["pool_mode"]
+	mode, from := s.value, s.from()
+	if own := d.words["pool_mode"]; own != "" {
+		mode, from = own, ""
+	}
+	switch mode = strings.ToLower(mode); mode {
+	case "session", "transaction":
+		d.set(d.table, "pool_mode", mode, from)
+	case "statement":
+		d.wrong(d.e, "%s: pool_mode = statement is not supported: it forbids transactions of several statements; use "+
+			"transaction, which runs single statements the same way", d.e.key)
+	default:
+		d.wrong(d.e, "%s: pool_mode must be session or transaction", d.e.key)
+	}
+}
+
+// pools writes what this database has of its own.
+func (d databaseImport) pools() {
+	d.sizes()
+	for _, timeout := range []struct{ word, name, nought string }{
+		{"query_wait_timeout", "checkout_timeout", longestText}, {"server_lifetime", "max_lifetime", "1ms"},
+	} {
+		value, ok := d.words[timeout.word]
+		if !ok || value == "-1" {
+			continue
+		}
+		text := d.duration(d.e, d.e.key+": "+timeout.word, value)
+		if text == "0s" {
+			text = timeout.nought
+		}
+		d.set(d.table+".admin_pool", timeout.name, text, timeout.word)
+		d.set(d.table+".lock_pool", timeout.name, text, timeout.word)
+	}
+}
+
+// sizes writes the pool's size and what is kept of it where they differ from those of all databases.
+func (d databaseImport) sizes() {
+	size, extra := d.own("pool_size", "default_pool_size"), d.own("reserve_pool_size", "reserve_pool_size")
+	if value, ok := d.words["reserve_pool"]; ok { // Its old name.
+		extra = d.integer(d.e, d.e.key+": reserve_pool", value)
+	}
+	most := d.max
+	if d.words["pool_size"] != "" || d.words["reserve_pool_size"] != "" || d.words["reserve_pool"] != "" {
+		most = d.size(d.e, size, extra)
+		d.set(d.table+".admin_pool", "max", int64(most), sizeFrom("pool_size", extra))
+	}
+	if kept := min(d.own("min_pool_size", "min_pool_size"), most); kept != min(d.min, d.max) {
+		d.set(d.table+".admin_pool", "min_idle", int64(kept), "min_pool_size")
+	}
+}
+
+// own is the database's own number, or that of all; -1 is none.
+func (d databaseImport) own(word, setting string) int {
+	if value, ok := d.words[word]; ok {
+		if n := d.integer(d.e, d.e.key+": "+word, value); n >= 0 {
+			return n
+		}
+	}
+	s := d.main[setting]
+	n, _ := strconv.ParseInt(s.value, 0, 32) // A bad value has been told already.
+	return int(n)
+}
+
+func (t *translation) user(e iniEntry) {
+	t.wordsOf(e, userWords)
+}
+
+// peerWords are the keys of a peer's connection string (parse_peer in PgBouncer's loader.c).
+var peerWords = map[string]string{"host": "", "port": "", "pool_size": ""}
+
+func (t *translation) peer(e iniEntry) {
+	t.wordsOf(e, peerWords)
+	t.note(e, fmt.Sprintf("[peers] %s", e.key), "processes do not pass cancel requests on to each other: let the load "+
+		"balancer keep an address of clients at one of them")
+}
