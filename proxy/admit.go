@@ -5,9 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"os/user"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
+	"unique"
 
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/protocol"
@@ -21,8 +24,8 @@ import (
 type visitor struct {
 	server *Server
 	link   link.Link
-	peer   netip.AddrPort
-	timer  *time.Timer // ends a login that takes too long
+	peer   netip.AddrPort // known when the login is over
+	timer  *time.Timer    // ends a login that takes too long
 
 	mu    sync.Mutex   // held over the start of a link that may call before it is known
 	visit *login.Visit // nil: over
@@ -32,11 +35,11 @@ type visitor struct {
 }
 
 // Accepted begins the login of a connection that a loop took.
-func (s *Server) Accepted(l link.Link, peer netip.AddrPort) link.Owner {
-	v := &visitor{server: s, peer: peer}
+func (s *Server) Accepted(l link.Link, peer link.Peer) link.Owner {
+	v := &visitor{server: s}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if !v.begin(l) {
+	if !v.begin(l, peer) {
 		return nil
 	}
 	return v
@@ -49,7 +52,7 @@ func (s *Server) AcceptFailed(err error) {
 
 // begin counts a connection that logs in. There may be as many of them as clients; false: it is one too many. Called with
 // the mutex held.
-func (v *visitor) begin(l link.Link) bool {
+func (v *visitor) begin(l link.Link, peer link.Peer) bool {
 	s := v.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,9 +61,23 @@ func (v *visitor) begin(l link.Link) bool {
 		return false
 	}
 	s.asking[v] = true
-	v.visit = r.door.Begin(login.Peer{Address: v.peer.Addr()})
+	v.visit = r.door.Begin(login.Peer{Address: peer.Address.Addr(), Port: peer.Address.Port(), Account: account(peer)})
 	v.timer = time.AfterFunc(r.LoginTimeout, v.expire)
 	return true
+}
+
+// account tells who is at the other end of a unix socket, when somebody asks; nil: nobody can tell.
+func account(peer link.Peer) func() (string, error) {
+	if peer.Account == link.Unknown {
+		return nil
+	}
+	return func() (string, error) {
+		one, err := user.LookupId(strconv.Itoa(peer.Account))
+		if err != nil {
+			return "", err
+		}
+		return one.Username, nil
+	}
 }
 
 // asked says that a connection no longer logs in.
@@ -136,14 +153,19 @@ func (v *visitor) conclude(said []byte) {
 	v.timer.Stop()
 	who, request, err := v.visit.Result()
 	rest := v.visit.Rest()
+	peer := v.visit.Peer()
+	v.peer = netip.AddrPortFrom(peer.Address, peer.Port)
 	v.visit = nil
+	if who != nil && who.Encryption != nil {
+		said, rest = v.encrypt(who.Encryption, said, rest)
+	}
 	switch {
 	case err != nil:
 		s.log.Info("a client was refused", "client", addressText(v.peer), "error", err)
 		v.leave(said)
 	case request != nil:
 		s.cancel(request)
-		v.link.Close() // once the request has been taken: libpq waits for it
+		v.leave(said) // once the request has been taken: libpq waits for it
 	case who.Replication != "":
 		v.link.Write(said)
 		v.link.Pause()
@@ -158,6 +180,17 @@ func (v *visitor) conclude(said []byte) {
 		return
 	}
 	s.asked(v)
+}
+
+// encrypt has the link go on with the TLS of the login. What the login has put out is encrypted already; what it has left
+// unread is given in clear.
+func (v *visitor) encrypt(e *login.Encryption, said, rest []byte) (unsaid, clear []byte) {
+	v.link.Write(said)
+	l, clear := e.Over(v.link, rest, v)
+	v.server.mu.Lock()
+	defer v.server.mu.Unlock()
+	v.link = l // under the mutex of those who end logins
+	return nil, clear
 }
 
 // leave tells the peer the last word, and ends the connection.
@@ -243,6 +276,9 @@ func newClient(p *pool, who *login.Client, peer netip.AddrPort) *client {
 func newAbout(who *login.Client, peer netip.AddrPort) *about {
 	a := &about{user: who.User, database: who.Database, peer: peer, since: time.Now()}
 	a.Key = newKey(who.Minor)
+	if who.Encryption != nil {
+		a.tls = unique.Make(who.Encryption.String())
+	}
 	for _, one := range who.Parameters {
 		if one.Name == applicationName {
 			a.application = one.Value

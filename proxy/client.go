@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unique"
 
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/protocol"
@@ -46,6 +47,7 @@ type about struct {
 	user, database string
 	peer           netip.AddrPort // the zero one for a unix socket
 	application    string
+	tls            unique.Handle[string] // what is spoken; the zero one: clear text
 	since          time.Time
 }
 

@@ -29,6 +29,8 @@ type Config struct {
 	Instances int
 	// Auth says how clients prove who they are.
 	Auth Auth
+	// TLS is spoken with clients that come by TCP.
+	TLS TLS
 	// Databases is what clients can connect to, by the name that they give; AnyDatabase takes every other name.
 	Databases map[string]Database
 	// Links is how sockets are served. Every way does the same: the others are for comparisons, and for tests.
@@ -40,7 +42,7 @@ type Links int
 
 const (
 	// Loops are event loops, as many as the work needs, with io_uring where the system lets us use it. Where there are none,
-	// as on other systems than Linux, and for TLS, it is Goroutines.
+	// as on other systems than Linux, and for TLS towards servers, it is Goroutines.
 	Loops Links = iota
 	// SpreadLoops are as many event loops as there are processors, whatever the work.
 	SpreadLoops
@@ -78,6 +80,34 @@ type Auth struct {
 	// HBAFile is the path of the file for HBA, IdentFile that of the maps of names, in the format of pg_ident.conf.
 	HBAFile, IdentFile string
 }
+
+// TLS says how clients that come by TCP are spoken to. The files are read again when they have changed.
+type TLS struct {
+	Mode TLSMode
+	// Certificate and Key are PEM files: the certificate with those that lead to its authority, and its private key.
+	Certificate, Key string
+	// Authorities is a PEM file of certificates, by one of which those that clients show must be signed.
+	Authorities string
+}
+
+// TLSMode is what is demanded of clients. Each includes what those before it demand, from AllowTLS on.
+type TLSMode int
+
+const (
+	// NoTLS refuses TLS.
+	NoTLS TLSMode = iota
+	// AllowTLS leaves it to the client.
+	AllowTLS
+	// RequireTLS demands it.
+	RequireTLS
+	// VerifyCA demands a certificate that one of the authorities has signed.
+	VerifyCA
+	// VerifyFull demands that the common name of the certificate is the user's.
+	VerifyFull
+)
+
+// TLSModes are the names of the modes in the configuration file, which are those of PgBouncer's client_tls_sslmode.
+var TLSModes = []string{"disable", "allow", "require", "verify-ca", "verify-full"}
 
 // Database is one database as clients see it, and the two pools that every user of it gets.
 type Database struct {

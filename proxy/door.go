@@ -12,8 +12,11 @@ import (
 
 // newDoor makes of the configuration what login needs: who may log in, and how it is proved. Secrets are derived here,
 // once; an error names the file and the line, or the database.
-func newDoor(config *Config, targets map[string]*backend.Target) (*login.Door, error) {
+func newDoor(config *Config, targets map[string]*backend.Target, shown *identity) (*login.Door, error) {
 	door := &login.Door{}
+	if shown != nil {
+		door.Identity, door.Demand = shown.current.Load, config.TLS.Mode.demand()
+	}
 	if err := setRules(&config.Auth, door); err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 type rules struct {
 	Config
 	door    *login.Door
+	shown   *identity                  // to clients in TLS; nil: there is none
 	targets map[string]*backend.Target // where the databases of the configuration lead to, by their names there
 }
 
@@ -32,7 +33,10 @@ func newRules(config Config) (*rules, error) {
 		r.targets[name] = target
 	}
 	var err error
-	r.door, err = newDoor(&config, r.targets)
+	if r.shown, err = newIdentity(config.TLS); err != nil {
+		return nil, err
+	}
+	r.door, err = newDoor(&config, r.targets, r.shown)
 	return r, err
 }
 

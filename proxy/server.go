@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -141,6 +140,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		select {
 		case now := <-ticker.C:
 			s.audit(now)
+			s.rules.Load().shown.follow(s.log)
 			if s.loops != nil {
 				s.loops.Balance()
 			}
@@ -195,10 +195,9 @@ func (s *Server) accept(l net.Listener) {
 			time.Sleep(acceptAgain)
 			continue
 		}
-		peer, _ := netip.ParseAddrPort(conn.RemoteAddr().String()) // the zero one for a unix socket
-		v := &visitor{server: s, peer: peer}
+		v := &visitor{server: s}
 		v.mu.Lock()
-		if l := link.Start(conn, v); !v.begin(l) {
+		if l := link.Start(conn, v); !v.begin(l, link.PeerOf(conn)) {
 			l.Close()
 		}
 		v.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"time"
+	"unique"
 )
 
 // SessionInfo is what one client looks like at one moment.
@@ -11,6 +12,7 @@ type SessionInfo struct {
 	Pid             uint32 // that its cancel requests name
 	Database, User  string // as it gave them
 	Address         string
+	TLS             string // what is spoken, such as "TLSv1.3/TLS_AES_128_GCM_SHA256/ECDH=X25519"; empty: clear text
 	ApplicationName string // as it was at login
 	Since           time.Time
 	State           string // "idle", "active", "idle in transaction", "idle in transaction (aborted)", "replication"
@@ -33,9 +35,13 @@ func (s *Server) Sessions() []SessionInfo {
 }
 
 func (a *about) info() SessionInfo {
-	return SessionInfo{
+	i := SessionInfo{
 		Pid: a.Pid, Database: a.database, User: a.user, Address: addressText(a.peer), ApplicationName: a.application, Since: a.since,
 	}
+	if a.tls != (unique.Handle[string]{}) {
+		i.TLS = a.tls.Value()
+	}
+	return i
 }
 
 func (c *client) info() SessionInfo {

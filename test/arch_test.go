@@ -23,7 +23,7 @@ var arrows = map[string][]string{
 	"proxy": {"proxy/session", "proxy/login", "proxy/console", "proxy/link", "pools", "pools/backend",
 		"protocol"},
 	"proxy/session":     {"protocol", "protocol/sql", "pools"},
-	"proxy/login":       {"protocol"},
+	"proxy/login":       {"protocol", "proxy/link"}, // TLS begins in a login, and goes on over a link
 	"proxy/console":     {"protocol/sql"},
 	"proxy/link":        {},
 	"pools":             {},
@@ -31,8 +31,9 @@ var arrows = map[string][]string{
 	"protocol":          {},
 	"protocol/sql":      {},
 	"test/postgres":     {},
+	"test/authority":    {},
 	"test/differential": {"proxy", "pools", "protocol", "test/postgres"},
-	"test/bench":        {"test/postgres"},
+	"test/bench":        {"test/postgres", "test/authority"},
 	"test/compat":       {"proxy", "pools", "test/postgres", "test/differential"},
 
 	"test/compat/drivers/go/pgx": {},

@@ -231,6 +231,7 @@ func (l *loader) configuration() *configuration {
 		l.problem("databases", "there is none: add [databases.NAME] with a url, or set "+upstreamVariable)
 	}
 	c.proxy.Auth = l.auth()
+	c.proxy.TLS.Mode = l.tlsMode()
 	c.warnings = l.warnings
 	return c
 }

@@ -87,14 +87,14 @@ func TestEveryProblemIsToldWithItsPlace(t *testing.T) {
 		{"work to come", minimal + `[server]
 			http_listen = "127.0.0.1:9187"
 			[auth]
-			query = "select 1"
-			[tls]
-			mode = "require"
-			cert = "c"`, nil, []string{
+			query = "select 1"`, nil, []string{
 			`c.toml:4: server.http_listen: not available yet`,
-			`c.toml:6: auth.query: not available yet`,
-			`c.toml:8: tls.mode: not available yet`,
-			`c.toml:9: tls.cert: not available yet`}},
+			`c.toml:6: auth.query: not available yet`}},
+		{"TLS without its files", minimal + "[tls]\nmode = 'verify-ca'\ncert = 'c'\n", nil, []string{
+			`c.toml: tls.key: is missing, which tls.mode = "verify-ca" needs`,
+			`c.toml: tls.ca: is missing, which tls.mode = "verify-ca" needs`}},
+		{"an unknown mode of TLS", minimal + "[tls]\nmode = 'prefer'\n", nil, []string{
+			`c.toml:4: tls.mode: must be one of "disable", "allow", "require", "verify-ca", "verify-full"`}},
 		{"work to come at its default", minimal + "[tls]\nmode = 'disable'\ncert = ''\n[server]\nhttp_listen = ''\n", nil, nil},
 		{"no database", "[server]\ninstances = 1\n", nil, []string{
 			"c.toml: databases: there is none: add [databases.NAME] with a url, or set LOCKPROXY_UPSTREAM"}},

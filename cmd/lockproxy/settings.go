@@ -66,6 +66,7 @@ type values struct {
 	logLevel, logFormat string
 	authType            string
 	auth                proxy.Auth // Without Type.
+	tlsMode             string
 	adminPool, lockPool limits
 	databases           map[string]*database
 }
@@ -113,10 +114,13 @@ func (v *values) authSettings() []setting {
 
 func (v *values) tlsSettings() []setting {
 	return []setting{
-		notYet("mode", "disable"),
-		notYet("cert", ""),
-		notYet("key", ""),
-		notYet("ca", ""),
+		key("mode", "what is spoken with clients that come by TCP, and what they must show", "disable",
+			choice(&v.tlsMode, proxy.TLSModes)),
+		key("cert", "a PEM file: the certificate, and those that lead to its authority; it and the others are read again "+
+			"when they have changed", "", text(&v.server.TLS.Certificate)),
+		key("key", "a PEM file: the private key of the certificate", "", text(&v.server.TLS.Key)),
+		key("ca", "a PEM file: the authorities of the clients' certificates, which are asked for if there is one", "",
+			text(&v.server.TLS.Authorities)),
 	}
 }
 

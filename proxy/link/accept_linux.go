@@ -15,6 +15,7 @@ type gate struct {
 	loops *Loops
 	loop  *loop
 	host  Host
+	tcp   bool
 
 	mu   sync.Mutex // guards what follows
 	fd   int
@@ -32,10 +33,11 @@ func (s *Loops) Accept(l net.Listener, host Host) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, tcp := l.(*net.TCPListener); tcp {
+	_, tcp := l.(*net.TCPListener)
+	if tcp {
 		inherited(fd)
 	}
-	g := &gate{loops: s, loop: s.loops[0], host: host, fd: fd}
+	g := &gate{loops: s, loop: s.loops[0], host: host, tcp: tcp, fd: fd}
 	if err := g.loop.open(g); err != nil {
 		_ = unix.Close(fd)
 		return nil, err
@@ -77,7 +79,7 @@ func (g *gate) serve(n int) {
 		fd, peer, err := g.accept()
 		switch err {
 		case nil:
-			g.admit(fd, peer)
+			g.admit(fd, g.peer(fd, peer))
 		case unix.ECONNABORTED, unix.EINTR:
 		case unix.EAGAIN:
 			return
@@ -98,9 +100,17 @@ func (g *gate) accept() (fd int, peer netip.AddrPort, err error) {
 	return accept(g.fd)
 }
 
+// peer completes who is at the other end of a new connection.
+func (g *gate) peer(fd int, address netip.AddrPort) Peer {
+	if g.tcp {
+		return Peer{address, Unknown}
+	}
+	return Peer{address, accountOf(fd)}
+}
+
 // admit starts a link for a connection. The owner is known before the first event can be seen, and what it does elsewhere
 // with the link waits until the link is in its loop.
-func (g *gate) admit(fd int, peer netip.AddrPort) {
+func (g *gate) admit(fd int, peer Peer) {
 	l := &loopLink{loop: g.loops.pick(), fd: fd}
 	l.mu.Lock()
 	if l.owner = g.host.Accepted(l, peer); l.owner == nil {

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ import (
 
 // echo is a host whose clients hear what they say.
 type echo struct {
-	peers chan netip.AddrPort
+	peers chan Peer
 	links chan Link
 	ends  chan error
 }
@@ -23,7 +24,7 @@ type echoed struct {
 	link Link
 }
 
-func (h *echo) Accepted(l Link, peer netip.AddrPort) Owner {
+func (h *echo) Accepted(l Link, peer Peer) Owner {
 	h.peers <- peer
 	h.links <- l
 	return echoed{h, l}
@@ -46,7 +47,7 @@ func TestLoopsAcceptConnections(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := &echo{make(chan netip.AddrPort, 1), make(chan Link, 1), make(chan error, 1)}
+		h := &echo{make(chan Peer, 1), make(chan Link, 1), make(chan error, 1)}
 		stop, err := loops.Accept(l, h)
 		if err != nil {
 			t.Fatal(err)
@@ -63,7 +64,10 @@ func TestLoopsAcceptConnections(t *testing.T) {
 		if _, err := io.ReadFull(conn, got); err != nil || string(got) != "hello" {
 			t.Errorf("%s: %q, %v", c.network, got, err)
 		}
-		want, _ := netip.ParseAddrPort(conn.LocalAddr().String())
+		want := Peer{Account: Unknown}
+		if want.Address, err = netip.ParseAddrPort(conn.LocalAddr().String()); err != nil {
+			want.Account = os.Getuid() // of a unix socket
+		}
 		if peer := <-h.peers; peer != want {
 			t.Errorf("%s: the peer is %v, want %v", c.network, peer, want)
 		}

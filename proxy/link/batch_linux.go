@@ -30,12 +30,16 @@ func (b *Batch) Now() time.Time {
 // link otherwise comes behind it.
 func (b *Batch) Write(to Link, p ...[]byte) {
 	l, loops := to.(*loopLink)
+	if !loops {
+		writeThrough(b, to, p)
+		return
+	}
 	size := 0
 	for _, s := range p {
 		size += len(s)
 	}
-	if b == nil || !loops || size > batchWrite {
-		to.Write(p...)
+	if b == nil || size > batchWrite {
+		l.Write(p...)
 		return
 	}
 	l.mu.Lock()
@@ -48,6 +52,15 @@ func (b *Batch) Write(to Link, p ...[]byte) {
 	default:
 		b.hold(l, p)
 	}
+}
+
+// writeThrough writes to a link that is no loop's: of TLS, the one below it may be.
+func writeThrough(b *Batch, to Link, p [][]byte) {
+	if s, ok := to.(*secure); ok {
+		s.write(b, p)
+		return
+	}
+	to.Write(p...)
 }
 
 // hold copies the slices. The caller holds the link's mu.

@@ -2,9 +2,9 @@
 // takes what the owner writes without ever blocking it: what the socket does not take at once is kept, counted and
 // written later.
 //
-// There are two kinds behind one interface. Start gives a link of goroutines, which serves any net.Conn (TLS, other
-// systems, pipes in tests). Loops, on Linux, serves plain sockets from a few event loops: a link there has no goroutine
-// and, while it is idle, no buffer.
+// There are two kinds behind one interface. Start gives a link of goroutines, which serves any net.Conn (TLS towards
+// servers, other systems, pipes in tests). Loops, on Linux, serves plain sockets from a few event loops: a link there has
+// no goroutine and, while it is idle, no buffer. Over either, TLS makes a link that encrypts.
 //
 // Backpressure is the owner's: it looks at Buffered after a Write, pauses the link that the bytes come from when this is
 // too much, and resumes it in Drained.
@@ -94,13 +94,21 @@ type Link interface {
 // Host is who takes the connections that come to a listener.
 type Host interface {
 	// Accepted is called for each new connection and gives the owner of its link, who hears everything from then on; nil:
-	// there is none, and the connection is closed. It comes from a loop, must not wait, and calls no method of the link. The peer's address is the zero
-	// AddrPort for a unix socket.
-	Accepted(l Link, peer netip.AddrPort) Owner
+	// there is none, and the connection is closed. It comes from a loop, must not wait, and calls no method of the link.
+	Accepted(l Link, peer Peer) Owner
 
 	// AcceptFailed says that connections can not be taken at the moment, for want of descriptors or memory.
 	AcceptFailed(err error)
 }
+
+// Peer is who is at the other end of a connection that was accepted.
+type Peer struct {
+	Address netip.AddrPort // the zero one for a unix socket
+	Account int            // the user id of the process at the other end of a unix socket; Unknown for others
+}
+
+// Unknown is the user id of who has none.
+const Unknown = -1
 
 // phase is how far a link's life has come. It only ever grows.
 type phase uint8

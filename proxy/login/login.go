@@ -3,7 +3,6 @@
 package login
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -25,19 +24,19 @@ type Door struct {
 	// Mock is the method by which unknown users are asked under MD5, where those that are known are asked by the kind of
 	// their secrets: MD5 or SCRAM.
 	Mock Method
+	// Identity is what we show of ourselves to those who ask for TLS; nil: they are told that there is none. It is
+	// called from many goroutines.
+	Identity func() *Identity
+	// Demand is what is asked of connections that come by TCP.
+	Demand Demand
 }
 
 // Peer is who knocks: what is known of a connection beside what it sends.
 type Peer struct {
 	Address netip.Addr // the zero one for a unix socket
+	Port    uint16
 	// Account gives the user of the operating system at the other end of a unix socket; nil: nobody can tell.
 	Account func() (string, error)
-}
-
-// Encryption is what is known of a connection that is encrypted.
-type Encryption struct {
-	Ours   *x509.Certificate // the one that the client was shown
-	Theirs *x509.Certificate // the client's, which was verified; nil: it has shown none
 }
 
 // Client is who has logged in. The strings are copies.
@@ -47,6 +46,8 @@ type Client struct {
 	Parameters []protocol.Parameter // the settings of the startup packet, its options' first; the last of two counts
 	Minor      int                  // the minor version of the protocol that is spoken
 	Secret     Secret               // what the configuration has of the user
+
+	Encryption *Encryption // the TLS that it speaks; nil: none
 
 	Replication string // "true" or "database" where it asks for a replication connection of that kind, else empty
 }
@@ -65,9 +66,10 @@ var ErrLeft = errors.New("the client left before it had logged in")
 type visit struct {
 	door       *Door
 	who        Peer
-	peer       io.ReadWriter
-	heard      bool        // the peer has sent something, so that it may be told something
-	encryption *Encryption // nil: there is none
+	post       *post
+	peer       io.ReadWriter // post, or TLS over it
+	heard      bool          // the peer has sent something, so that it may be told something
+	encryption *Encryption   // nil: there is none
 	startup    protocol.Startup
 }
 
@@ -84,6 +86,9 @@ func (v *visit) admit() (*Client, *Cancel, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := v.meetDemand(); err != nil {
+		return nil, nil, err
+	}
 	secret, err := v.authenticate(replication)
 	if err != nil {
 		return nil, nil, err
@@ -93,12 +98,15 @@ func (v *visit) admit() (*Client, *Cancel, error) {
 	}
 	return &Client{
 		User: s.User, Database: s.Database, Parameters: s.Parameters, Minor: s.Speaks(), Secret: secret,
-		Replication: replication,
+		Encryption: v.encryption, Replication: replication,
 	}, nil, nil
 }
 
 // readStartup answers requests for encryption, each at most once, and reads the packet that follows them.
 func (v *visit) readStartup() error {
+	if err := v.encryptAtOnce(); err != nil {
+		return err
+	}
 	var asked [protocol.CancelRequest + 1]bool
 	for {
 		packet, err := v.readStartupPacket()
@@ -112,7 +120,7 @@ func (v *visit) readStartup() error {
 				return protocol.Fatal(protocol.ProtocolViolation, "encryption was requested twice")
 			}
 			asked[kind] = true
-			if err := v.write([]byte{'N'}); err != nil {
+			if err := v.answerEncryption(kind); err != nil {
 				return err
 			}
 			continue
@@ -155,6 +163,8 @@ func (v *visit) refusal(err error) error {
 	var network net.Error
 	switch {
 	case errors.As(err, &r.Said):
+	case errors.As(err, new(*handshakeError)):
+		return err
 	case errors.As(err, &network) && network.Timeout() && v.heard:
 		r.Said = protocol.Fatal(protocol.QueryCanceled, "canceling authentication due to timeout")
 	default:

@@ -26,7 +26,7 @@ type Visit struct {
 // Begin begins the login of a peer. It must be brought to its end, by End if by nothing else.
 func (d *Door) Begin(who Peer) *Visit {
 	v := &Visit{}
-	v.visit = visit{door: d, who: who, peer: &v.post}
+	v.visit = visit{door: d, who: who, post: &v.post, peer: &v.post}
 	v.step, _ = iter.Pull(v.run)
 	return v
 }
@@ -34,13 +34,16 @@ func (d *Door) Begin(who Peer) *Visit {
 // run is the coroutine.
 func (v *Visit) run(wait func(struct{}) bool) {
 	v.post.wait = wait
-	if v.client, v.cancel, v.err = v.visit.admit(); v.err == nil {
+	if v.client, v.cancel, v.err = v.visit.admit(); v.client != nil {
 		return
 	}
-	v.err = v.visit.refusal(v.err)
-	if r := (*Refusal)(nil); errors.As(v.err, &r) {
-		v.post.out = protocol.AppendError(v.post.out, r.Said)
+	if v.err != nil {
+		v.err = v.visit.refusal(v.err)
 	}
+	if r := (*Refusal)(nil); errors.As(v.err, &r) {
+		_ = v.visit.write(protocol.AppendError(nil, r.Said)) // it is kept, which does not fail
+	}
+	v.visit.hangUp()
 }
 
 // Received takes what the peer has sent. It gives what the peer is to be told, and whether the login is over: then Result
@@ -68,7 +71,11 @@ func (v *Visit) endWith(err error) (said []byte) {
 // neither: an error that wraps ErrLeft, or a *Refusal that the client was told.
 func (v *Visit) Result() (*Client, *Cancel, error) { return v.client, v.cancel, v.err }
 
-// Rest is what of the bytes that were received last is behind the login, and so the session's.
+// Peer is who knocked: with PROXY protocol, whom the proxy in front speaks for, once that is known.
+func (v *Visit) Peer() Peer { return v.visit.who }
+
+// Rest is what of the bytes that were received last is behind the login, and so the session's. With TLS it is still
+// encrypted, and more may be there that has been decrypted: Encryption's Over gives all of it.
 func (v *Visit) Rest() []byte { return v.post.in }
 
 // post is the peer as the coroutine sees it.
@@ -80,11 +87,8 @@ type post struct {
 
 // Read waits until there is something.
 func (p *post) Read(into []byte) (int, error) {
-	for len(p.in) == 0 {
-		if p.end != nil {
-			return 0, p.end
-		}
-		p.wait(struct{}{})
+	if _, err := p.peek(); err != nil {
+		return 0, err
 	}
 	n := copy(into, p.in)
 	p.in = p.in[n:]
@@ -95,4 +99,15 @@ func (p *post) Read(into []byte) (int, error) {
 func (p *post) Write(b []byte) (int, error) {
 	p.out = append(p.out, b...)
 	return len(b), nil
+}
+
+// peek waits until there is something, and gives the first byte unread.
+func (p *post) peek() (byte, error) {
+	for len(p.in) == 0 {
+		if p.end != nil {
+			return 0, p.end
+		}
+		p.wait(struct{}{})
+	}
+	return p.in[0], nil
 }

@@ -1,0 +1,31 @@
+package link
+
+import (
+	"net"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// PeerOf gives who is at the other end of a connection.
+func PeerOf(conn net.Conn) Peer {
+	p := Peer{Account: Unknown}
+	local, ok := conn.(*net.UnixConn)
+	if !ok {
+		p.Address, _ = netip.ParseAddrPort(conn.RemoteAddr().String())
+		return p
+	}
+	if raw, err := local.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { p.Account = accountOf(int(fd)) })
+	}
+	return p
+}
+
+// accountOf is the user that the process at the other end of a unix socket had when it connected (unix(7), SO_PEERCRED).
+func accountOf(fd int) int {
+	credentials, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return Unknown
+	}
+	return int(credentials.Uid)
+}
