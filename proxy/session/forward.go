@@ -34,15 +34,48 @@ func (s *Session) attach() {
 	}
 	s.renew()
 	s.putSettings(s.unitLocks())
-	if len(s.begin) == 0 {
-		return
+	if len(s.begin) > 0 {
+		s.sendBegin()
 	}
-	s.sendQuery(forBegin, string(s.begin))
+}
+
+// sendBegin sends the BEGIN that was answered: in the portal that it was executed in, which is there until the transaction
+// ends, unless the unit puts another in its place.
+func (s *Session) sendBegin() {
+	if s.beginAs == nil || *s.beginAs == "" && s.replacesPortal() {
+		s.sendQuery(forBegin, string(s.begin))
+	} else {
+		s.runAs(*s.beginAs, s.begin, forBegin)
+		s.syncOurs(forBegin)
+	}
 	if s.failed {
 		// Aborts any transaction (xact.c, RollbackToSavepoint), as the one was that is lost.
 		s.sendQuery(forBegin, `ROLLBACK TO SAVEPOINT "lockproxy: the transaction was lost"`)
 	}
-	s.begin, s.failed = s.begin[:0], false
+	s.settleBegin()
+}
+
+// replacesPortal tells whether the unit at hand binds the unnamed portal, or is a simple query, before it uses a portal.
+func (s *Session) replacesPortal() bool {
+	at := 0
+	for i := range s.ahead.len() {
+		r := s.ahead.at(i)
+		switch r.kind {
+		case protocol.Query:
+			return true
+		case protocol.Bind:
+			portal, _, ok := protocol.BindNames(s.view[min(at+protocol.HeadSize, len(s.view)):])
+			if ok && len(portal) == 0 {
+				return true
+			}
+		case protocol.Describe, protocol.Execute, protocol.Close:
+			if r.stmt == nil || r.kind == protocol.Execute {
+				return false
+			}
+		}
+		at += r.size
+	}
+	return false
 }
 
 // takesOver notes how the granted server and the catalog stand.

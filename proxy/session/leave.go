@@ -116,7 +116,7 @@ func (s *Session) move() bool {
 func (s *Session) settingsFailed() {
 	text := s.syncError.Message
 	if s.tx == 'E' {
-		s.begin, s.failed = append(s.begin[:0], "BEGIN"...), true
+		s.begin, s.beginAs, s.failed = append(s.begin[:0], "BEGIN"...), nil, true
 	}
 	s.remove(ReasonSettings, text)
 }

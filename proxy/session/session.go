@@ -78,6 +78,7 @@ const (
 // transaction is what the session knows of the transaction under way.
 type transaction struct {
 	begin   []byte          // a BEGIN that was answered and not yet sent; empty: none
+	beginAs *string         // the portal that it was executed in; nil: it was a simple query
 	owed    *protocol.Error // the answer to the next unit: what became of the transaction while nothing was asked
 	portals map[string]*statement
 	portal  *statement // of the unnamed portal

@@ -367,25 +367,36 @@ func (s *Session) localTimeouts(locks bool) {
 	s.state.local, s.state.isLocal, s.state.localKnown = want, true, true
 }
 
+// once is the name of statements and portals of ours that are for one use.
+const once = ourNames + "once"
+
 // runInBatch runs a statement of ours without parameters in the batch at hand, or as one before it.
-func (s *Session) runInBatch(text []byte, why purpose) {
-	const ours = ourNames + "once"
+func (s *Session) runInBatch(text []byte, why purpose) { s.runAs(once, text, why) }
+
+// runAs does so in a portal of that name, which stays if it is not ours.
+func (s *Session) runAs(portal string, text []byte, why purpose) {
 	at := len(s.o.scratch)
 	if s.srv.leftover {
 		s.srv.leftover = false
-		s.closeOwn(ours, why)
+		s.closeOwn(once, why)
 		at = len(s.o.scratch)
 	}
-	b := appendParse(s.o.scratch, ours, string(text)+"\x00\x00\x00")
-	b = appendHead(b, protocol.Bind, 2*(len(ours)+1)+6)
-	b = append(b, ours+"\x00"+ours+"\x00\x00\x00\x00\x00\x00\x00"...)
-	b = appendHead(b, protocol.Execute, len(ours)+1+4)
-	b = append(b, ours+"\x00\x00\x00\x00\x00"...)
-	b = appendHead(b, protocol.Close, 1+len(ours)+1)
-	b = append(b, "P"+ours+"\x00"...)
-	s.o.scratch = appendCloseStatement(b, ours)
+	b := appendParse(s.o.scratch, once, string(text)+"\x00\x00\x00")
+	b = appendHead(b, protocol.Bind, len(portal)+1+len(once)+1+6)
+	b = append(append(b, portal...), 0)
+	b = append(b, once+"\x00\x00\x00\x00\x00\x00\x00"...)
+	b = appendHead(b, protocol.Execute, len(portal)+1+4)
+	b = append(append(b, portal...), "\x00\x00\x00\x00\x00"...)
+	kinds := []byte{protocol.Parse, protocol.Bind, protocol.Execute, protocol.Close, protocol.Close}
+	if portal == once {
+		b = appendHead(b, protocol.Close, 1+len(once)+1)
+		b = append(b, "P"+once+"\x00"...)
+	} else {
+		kinds = kinds[:4]
+	}
+	s.o.scratch = appendCloseStatement(b, once)
 	s.toServer(s.o.since(at))
-	for _, kind := range []byte{protocol.Parse, protocol.Bind, protocol.Execute, protocol.Close, protocol.Close} {
+	for _, kind := range kinds {
 		s.pushed(request{kind: kind, purpose: why, flags: flagOnce})
 	}
 }

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"bytes"
+
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/protocol"
 	"github.com/lockproxy/lockproxy/protocol/sql"
@@ -91,7 +93,7 @@ func (s *Session) answerOwed() {
 	e := s.owed
 	s.owed = nil
 	if s.ahead.front().has(flagEnd) {
-		s.begin, s.failed = s.begin[:0], false
+		s.settleBegin()
 		s.tx = 'I'
 	}
 	s.answerUnit(e)
@@ -147,27 +149,43 @@ func (s *Session) answersHere() bool {
 	if r.kind == protocol.Query {
 		return s.runsHere(r) || s.resetsNothing(r)
 	}
-	executes, bound := 0, false
+	return s.batchRunsHere()
+}
+
+// batchRunsHere tells the same of a batch: it may run one BEGIN or END, in a portal that it binds, and describe what it uses.
+func (s *Session) batchRunsHere() bool {
+	var portal []byte
+	bound, executed := false, false
+	at := 0
 	for i := range s.ahead.len() {
-		switch r := s.ahead.at(i); r.kind {
+		r := s.ahead.at(i)
+		body := s.view[min(at+protocol.HeadSize, len(s.view)):min(at+r.size, len(s.view))]
+		at += r.size
+		switch r.kind {
 		case protocol.Sync:
-			return true
+			return !bound || executed || len(s.begin) == 0 // else a portal stays that is run later
 		case protocol.Parse:
 			if r.has(flagTooLong|flagTwice) || !s.textRunsHere(r.stmt) {
 				return false
 			}
-		case protocol.Bind, protocol.Describe:
-			if r.kind == protocol.Bind && (r.stmt == nil || !r.has(flagPlain)) || r.stmt != nil && !s.textRunsHere(r.stmt) {
+		case protocol.Bind:
+			if bound || r.stmt == nil || !r.has(flagPlain) || !s.textRunsHere(r.stmt) {
 				return false
 			}
-			if r.stmt == nil && (!bound || s.portal == nil || !s.textRunsHere(s.portal)) {
+			portal, _, bound = protocol.BindNames(body)
+			if s.beginAs != nil && len(portal) > 0 {
+				return false // the name may be taken
+			}
+		case protocol.Describe:
+			// An END takes its portal with it.
+			if r.stmt == nil && (!bound || executed && len(s.begin) > 0 || !isOf(body[1:], portal)) || r.stmt != nil && !s.textRunsHere(r.stmt) {
 				return false
 			}
-			bound = bound || r.kind == protocol.Bind
 		case protocol.Execute:
-			if executes++; executes > 1 || !bound || !s.runsHere(r) {
+			if executed || !bound || !s.runsHere(r) || !isOf(body, portal) {
 				return false
 			}
+			executed = true
 		case protocol.Close:
 			if r.reply != replyClosed {
 				return false
@@ -177,6 +195,12 @@ func (s *Session) answersHere() bool {
 		}
 	}
 	return false
+}
+
+// isOf tells whether what is left of a message begins with the name.
+func isOf(body, name []byte) bool {
+	first, _, ok := protocol.CString(body)
+	return ok && bytes.Equal(first, name)
 }
 
 // runsHere tells whether a message runs nothing but a BEGIN or an END that this session can answer.
@@ -225,6 +249,13 @@ func (s *Session) answer() {
 			}
 			s.reply(protocol.AppendNoData)
 		case protocol.Execute:
+			if portal, _, _ := protocol.CString(p[protocol.HeadSize:]); r.has(flagBegin) {
+				s.beginAs = &unnamedPortal
+				if len(portal) > 0 {
+					name := string(portal)
+					s.beginAs = &name
+				}
+			}
 			s.answerRun(&r, []byte(r.stmt.text()))
 		}
 	}
@@ -253,7 +284,8 @@ func (s *Session) answerRun(r *request, text []byte) {
 		if r.has(flagCommit) && !s.failed {
 			tag = "COMMIT"
 		}
-		s.begin, s.failed, s.owed = s.begin[:0], false, nil
+		s.settleBegin()
+		s.owed = nil
 		s.tx = 'I'
 		s.tellComplete(tag)
 		s.tellBack()
@@ -262,6 +294,12 @@ func (s *Session) answerRun(r *request, text []byte) {
 		s.tellComplete("DISCARD ALL")
 	}
 }
+
+// unnamedPortal is the name of the portal that most BEGINs of the extended protocol are executed in.
+var unnamedPortal = ""
+
+// settleBegin forgets the BEGIN that was answered: it is on its way, or its transaction is over.
+func (s *Session) settleBegin() { s.begin, s.beginAs, s.failed = s.begin[:0], nil, false }
 
 // beginTag is the command tag of a BEGIN or a START TRANSACTION: by the first letter that is no comment's.
 func beginTag(text []byte) string {
