@@ -2,6 +2,7 @@ package sql
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 )
 
@@ -34,6 +35,11 @@ func FuzzRead(f *testing.F) {
 				op.Text.To += len(before)
 			}
 		}
+		for i := range u.Settings {
+			if one := &u.Settings[i]; one.Op != OpSet {
+				one.End += len(before)
+			}
+		}
 		if !reflect.DeepEqual(u, padded) {
 			t.Errorf("a comment before it changes %q: %+v, %+v", text, u, padded)
 		}
@@ -55,6 +61,10 @@ func checkUnit(t *testing.T, text []byte, u *Unit) {
 		t.Errorf("%q: simple, but %+v", text, u)
 	case !u.Simple && calls != 0:
 		t.Errorf("%q: not simple, but with columns", text)
+	case slices.ContainsFunc(u.Settings, func(one Setting) bool {
+		return one.Op != OpSet && (one.End == 0 || one.End > len(text) || one.Index >= u.Statements)
+	}):
+		t.Errorf("%q: settings %v", text, u.Settings)
 	case u.Key.From > u.Key.To || u.Key.To > len(text) || u.Key != Span{} && u.Calls != 1:
 		t.Errorf("%q: key %v", text, u.Key)
 	case u.Statements != 1 && (u.Begin != BeginNone || u.End != EndNone), u.Statements < 2 && u.TransactionInside:

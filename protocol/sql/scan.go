@@ -47,7 +47,13 @@ func (s *scan) statement() bool {
 		s.unit.Verb, s.first = verb, s.tok.start
 		s.shown = verb == Select && s.on("select")
 	}
+	settings := len(s.unit.Settings)
 	s.dispatch(verb)
+	for i := settings; i < len(s.unit.Settings); i++ {
+		if one := &s.unit.Settings[i]; one.Op != OpSet {
+			one.Index, one.End = s.unit.Statements-1, int(s.back(1).end)
+		}
+	}
 	if verb == Select {
 		s.touches &^= TouchPid // to look at it is not to count on it
 	}

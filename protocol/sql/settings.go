@@ -50,7 +50,7 @@ func (s *scan) assign(name string, local bool) {
 	if s.on("default") || name == "timezone" && s.on("local") || name == "client_encoding" && s.ended() {
 		op = OpReset
 	}
-	s.setting(Setting{name, local, op})
+	s.setting(Setting{Name: name, Local: local, Op: op})
 }
 
 // wholeNames are the settings that other words than their names stand for.

@@ -2,6 +2,7 @@ package sql
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -23,7 +24,7 @@ func TestSettingsAreNamedAsTheServerNamesThem(t *testing.T) {
 		{"SET app.user_id = '7'", set("app.user_id")},
 		{"SET app . user /* c */ . id = '7'", set("app.user.id")},
 		{"SET a TO DEFAULT", reset("a")},
-		{"SET LOCAL a TO DEFAULT", []Setting{{"a", true, OpReset}}},
+		{"SET LOCAL a TO DEFAULT", []Setting{{Name: "a", Local: true, Op: OpReset}}},
 		{"SET TIME ZONE 'UTC'", set("timezone")},
 		{"SET LOCAL TIME ZONE 'UTC'", local("timezone")},
 		{"SET SESSION TIME ZONE INTERVAL '1' HOUR TO MINUTE", set("timezone")},
@@ -48,8 +49,8 @@ func TestSettingsAreNamedAsTheServerNamesThem(t *testing.T) {
 		{"RESET search_path", reset("search_path")},
 		{"RESET TIME ZONE", reset("timezone")},
 		{"RESET ALL", []Setting{{Op: OpResetAll}}},
-		{"RESET ROLE", []Setting{{"role", false, OpReset}}},
-		{"RESET SESSION AUTHORIZATION", []Setting{{"session_authorization", false, OpReset}}},
+		{"RESET ROLE", []Setting{{Name: "role", Op: OpReset}}},
+		{"RESET SESSION AUTHORIZATION", []Setting{{Name: "session_authorization", Op: OpReset}}},
 		{"SHOW search_path", nil},
 		{"SELECT set_config('Search_Path', 'a', false)", set("search_path")},
 		{"SELECT pg_catalog.set_config('search_path', '', true)", local("search_path")},
@@ -64,17 +65,53 @@ func TestSettingsAreNamedAsTheServerNamesThem(t *testing.T) {
 		{"SELECT set_config('a'\n'b', 'c', false)", set("ab")},
 		{"SELECT set_config('a''b', $$c$$, false)", set("a'b")},
 		{"SELECT set_config($x$a$x$, 'c', false)", set("a")},
-		{"SELECT set_config('a', 'b', true), set_config('c', 'd', false)", []Setting{{"a", true, OpSet}, {Name: "c"}}},
-		{"SELECT set_config('a', set_config('b', 'c', true), false)", []Setting{{"b", true, OpSet}, {Name: "a"}}},
+		{"SELECT set_config('a', 'b', true), set_config('c', 'd', false)", []Setting{{Name: "a", Local: true}, {Name: "c"}}},
+		{"SELECT set_config('a', set_config('b', 'c', true), false)", []Setting{{Name: "b", Local: true}, {Name: "a"}}},
 		{"SELECT set_config", nil},
 		{"SELECT app.set_config('a', 'b', false)", nil},
 		{"EXPLAIN SELECT set_config('a', 'b', false)", nil},
 		{"SET a = 1; SET LOCAL b = 2; RESET c; SELECT set_config('d', '', false)",
-			[]Setting{{Name: "a"}, {"b", true, OpSet}, {"c", false, OpReset}, {Name: "d"}}},
+			[]Setting{{Name: "a"}, {Name: "b", Local: true}, {Name: "c", Op: OpReset}, {Name: "d"}}},
 		{"/* a */ -- b\n SET a = 1", set("a")},
 	} {
-		if got := read(t, c.text).Settings; !slices.Equal(got, c.want) {
+		got := read(t, c.text).Settings
+		for i := range got {
+			got[i].Index, got[i].End = 0, 0
+		}
+		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.text, got, c.want)
+		}
+	}
+}
+
+func TestAResetTellsWhereItsStatementEnds(t *testing.T) {
+	for _, c := range []struct {
+		text  string // a bar where a statement ends that resets a setting
+		index []int
+	}{
+		{"RESET a|", []int{0}},
+		{";RESET a| /* b */ ; SELECT 1", []int{0}},
+		{"SELECT 1; ; RESET ALL| -- end", []int{1}},
+		{"SET TIME ZONE LOCAL|;SET LOCAL a TO DEFAULT|;", []int{0, 1}},
+		{"SET a = 'b;c'; RESET \"a\"|", []int{1}},
+		{"DO $$ BEGIN RESET a; END $$; RESET b|", []int{1}},
+		{"SET a TO DEFAULT|/* open", []int{0}},
+	} {
+		var want []Setting
+		text := ""
+		for i, part := range strings.Split(c.text, "|") {
+			if text += part; i < len(c.index) {
+				want = append(want, Setting{Index: c.index[i], End: len(text)})
+			}
+		}
+		var got []Setting
+		for _, one := range read(t, text).Settings {
+			if one.Op != OpSet {
+				got = append(got, Setting{Index: one.Index, End: one.End})
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", text, got, want)
 		}
 	}
 }

@@ -179,6 +179,9 @@ func (s *Session) answer1(kind byte, frame []byte) (visible bool) {
 	visible = head.purpose == theirs
 	switch kind {
 	case protocol.DataRow:
+		if head.added.ours() {
+			return false
+		}
 		if head.counts() {
 			s.countRow(head, frame)
 		} else if head.purpose == forQuestion {
@@ -187,6 +190,9 @@ func (s *Session) answer1(kind byte, frame []byte) (visible bool) {
 	case protocol.ReadyForQuery:
 		return s.ready(frame)
 	case protocol.CommandComplete, protocol.EmptyQueryResponse, protocol.PortalSuspended:
+		if head.added.ends() {
+			return false
+		}
 		s.completed(head, kind, frame)
 	case protocol.ParseComplete:
 		s.prepared(head)
@@ -196,6 +202,7 @@ func (s *Session) answer1(kind byte, frame []byte) (visible bool) {
 	case protocol.CloseComplete:
 		s.expect(head, protocol.Close)
 	case protocol.RowDescription, protocol.NoData:
+		visible = visible && !head.added.ours()
 		if head.kind == protocol.Describe {
 			visible = visible && !head.has(flagChanged)
 			head.shape.learn(kind, frame)
@@ -273,8 +280,8 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 	if s.state.defines && (head.kind == protocol.Query && s.tx == 'I' || isCommit(frame)) {
 		s.o.Redefined = max(s.o.Redefined, RedefinedHere) // it may be committed already
 	}
-	if head.has(flagResets) {
-		s.noteResets(head)
+	if head.touches.Has(sql.TouchDiscardAll) {
+		s.noteResets()
 	}
 	if head.lock != 0 {
 		s.held.ran(head.lock, head.counts())
@@ -294,6 +301,7 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 		s.sequencesDiscarded()
 	}
 	s.namesRan(head)
+	head.added.behind(head.done - 1)
 	if head.kind == protocol.Execute {
 		s.srv.flight.pop()
 	}
@@ -365,35 +373,32 @@ func (s *Session) touchReported(name string) {
 // saysSettings are the touches of texts that show that they change settings.
 const saysSettings = sql.TouchSettings | sql.TouchLocalSettings | sql.TouchDynamic | sql.TouchRollbackTo | sql.TouchDiscardAll
 
-// noteResets remembers which startup parameters a message that has run gave their defaults back. The server reports
-// them with its ReadyForQuery.
-func (s *Session) noteResets(r *request) {
+// noteResets remembers which startup parameters a DISCARD ALL gave the server's defaults. The server reports them with its
+// ReadyForQuery.
+func (s *Session) noteResets() {
 	for _, one := range s.client.Settings.All() {
-		if !s.resetsOne(r, one.Name) {
-			continue
-		}
 		if s.state.resetting = append(s.state.resetting, one.Name); slices.Contains(identity, one.Name) {
 			s.state.resetting = append(s.state.resetting, superuserStatus)
 		}
 	}
 }
 
-// resetsOne tells whether running a message leaves a startup parameter at the server's default.
-func (s *Session) resetsOne(r *request, name string) bool {
+// resetsOne tells whether running a message gives a startup parameter its default. Before PostgreSQL 14 servers report what it
+// is meanwhile.
+func (s *Session) resetsOne(r *request, name string) (resets bool) {
 	if _, own := s.client.Settings.Get(name); !own || !r.has(flagResets) {
 		return false
 	}
-	reset := r.touches.Has(sql.TouchDiscardAll)
 	if r.unit == nil {
-		return reset
+		return r.touches.Has(sql.TouchDiscardAll)
 	}
 	for _, one := range r.unit.Settings {
-		all := one.Op == sql.OpResetAll && !slices.Contains(identity, name)
-		if all || one.Name == name || one.Name == authorization && name == roleSetting {
-			reset = isReset(one)
+		if one.Name == name && one.Op == sql.OpSet {
+			resets = false
 		}
+		resets = resets || slices.ContainsFunc(s.ownDefaults(one), func(own Setting) bool { return own.Name == name })
 	}
-	return reset
+	return resets
 }
 
 // tellDefault tells the client what a reset means for a startup parameter: its value is the session's default, which
@@ -489,6 +494,10 @@ func (s *Session) unreplaced(head *request, frame []byte) bool {
 		s.tellError(head.instead)
 	case s.syncError != nil:
 		s.tellError(s.syncError)
+	case head.added != nil:
+		at := len(s.o.scratch)
+		s.o.scratch = head.added.original(s.o.scratch, frame)
+		s.toClient(s.o.since(at))
 	case bytes.Contains(frame, []byte(ourNames)) && head.stmt != nil:
 		at := len(s.o.scratch)
 		s.o.scratch = renamed(s.o.scratch, frame, head.stmt.name)
@@ -606,11 +615,6 @@ func (s *Session) readyForClient(head *request, status byte) (visible bool) {
 		if !s.erred {
 			s.tellDefault(name) // where the server had nothing to report
 		}
-	}
-	if status == 'T' || s.state.everything {
-		s.state.putBack = append(s.state.putBack, s.state.resetting...)
-	} else {
-		s.state.putBack = nil
 	}
 	s.state.resetting, s.erred = nil, false
 	if s.syncError != nil {

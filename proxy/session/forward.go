@@ -174,8 +174,8 @@ func (s *Session) named(r *request) bool {
 	if s.srv.flight.len() == 0 {
 		return true
 	}
-	if (r.names != nil || r.touches.Has(sql.TouchNames)) && s.unitUnderWay() {
-		return false // SQL's own statements are rare: whatever comes before is to be known
+	if (r.names != nil || r.touches.Has(sql.TouchNames) || r.has(flagResets) && r.touches.Has(sql.TouchLocalSettings)) && s.unitUnderWay() {
+		return false // such statements are rare: whatever comes before is to be known
 	}
 	names := r.kind != protocol.Execute && (r.stmt != nil || r.has(flagUnknown))
 	if s.forgets && names && s.forgetsEarlier() {
@@ -335,9 +335,10 @@ func (s *Session) send() {
 		s.sequencesFor(r, true)
 		s.namesFor(r, true)
 		s.namesSent(r)
-		names := r.names
+		sent := *r
 		s.sendAsIs(true)
-		s.describeNames(names, forStatement)
+		s.describeNames(sent.names, forStatement)
+		s.sendDefaults(&sent)
 	case protocol.Sync:
 		s.sendSync()
 	case protocol.CopyDone, protocol.CopyFail:
@@ -359,8 +360,11 @@ func belongsToCopy(kind byte) bool {
 // sendAsIs sends the next message unchanged; answered tells whether the server will answer it.
 func (s *Session) sendAsIs(answered bool) {
 	r, p := s.take(false)
-	if r.kind == protocol.Query && r.touches.Has(sql.TouchPids) {
-		p = s.withServerPids(p)
+	if r.kind == protocol.Query {
+		if r.touches.Has(sql.TouchPids) {
+			p = s.withServerPids(p)
+		}
+		p = s.withDefaults(&r, p)
 	}
 	s.toServer(p)
 	if s.copyIn && r.kind != protocol.CopyData && r.kind != protocol.Flush && r.kind != protocol.Sync {
@@ -421,7 +425,7 @@ func (s *Session) begins(r *request) {
 		s.schemaTouched(r.touches)
 	}
 	s.state.opaque = s.state.opaque || s.known.doubt != certain
-	s.resets = s.resets || s.client.Settings != nil && r.has(flagResets)
+	s.resets = s.resets || s.client.Settings != nil && r.touches.Has(sql.TouchDiscardAll)
 }
 
 // sendParse sends a Parse message: the unnamed statement as it is, a named one under a name that sessions share, or

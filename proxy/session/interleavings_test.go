@@ -208,6 +208,7 @@ func TestResetOfOneStartupSettingLeavesTheOthersReports(t *testing.T) {
 		execute(""), syncMessage())
 	c.granted(pools.Admin)
 	c.answers(message('1', ""), message('2', ""), complete("SET"), message('1', ""), message('2', ""), complete("RESET"))
+	c.answers(message('1', ""), message('2', ""), complete("SET"), message('3', ""), message('3', "")) // ours
 	c.client = nil
 	report := protocol.AppendParameterStatus(nil, "TimeZone", "z")
 	c.answers(report)

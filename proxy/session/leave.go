@@ -32,7 +32,6 @@ func (s *Session) settled() bool {
 	}
 	s.showHold()
 	if s.tx != 'I' {
-		s.putBack()
 		return false
 	}
 	if s.o.Redefined != NotRedefined || s.cfg.Catalog().doubt == unread {
@@ -67,8 +66,7 @@ func (s *Session) settled() bool {
 func (s *Session) restore() bool {
 	st := &s.state
 	if st.everything {
-		s.putBack()
-		return s.srv.flight.len() > 0
+		return false
 	}
 	if len(st.touched) == 0 && !st.resetAll {
 		st.unclear, st.maybeReset = false, false // that was about other settings

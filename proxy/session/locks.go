@@ -266,21 +266,29 @@ func (s *Session) touchHidden() {
 	}
 }
 
-// settingsReset takes over RESET and RESET ALL: a startup parameter is the session's default.
+// settingsReset takes over RESET and RESET ALL: a startup parameter is the session's default, and in place.
 func (s *Session) settingsReset() {
 	st := &s.state
 	if st.resetAll {
-		st.settings, s.srv.settings = s.client.Settings.over(st.settings.acting()), s.srv.settings.acting()
+		plain := s.client.Settings
+		for _, name := range identity {
+			plain = plain.Without(name)
+		}
+		st.settings, s.srv.settings = s.client.Settings.over(st.settings.acting()), plain.over(s.srv.settings.acting())
 	}
 	for _, name := range st.touched {
 		s.srv.settings = s.srv.settings.Without(name)
 		st.settings = st.settings.Without(name)
 		if value, ok := s.client.Settings.Get(name); ok {
 			st.settings = st.settings.With(name, value)
+			s.srv.settings = s.srv.settings.With(name, value)
 		}
 	}
 	if st.resetAll || len(st.touched) > 0 {
 		s.settingsAgreed()
+	}
+	if st.settings.Equal(s.srv.settings) {
+		s.srv.settings = st.settings // one set: who the session acts as need not be laid down again
 	}
 }
 
@@ -407,18 +415,10 @@ func (s *Session) settingsHeard(h *heard) {
 			continue
 		}
 		st.settings = st.settings.take(one)
-		if value, own := s.client.Settings.Get(name); own && (!one.set || st.isBare(name, one.Value)) {
+		if value, own := s.client.Settings.Get(name); own && !one.set {
 			st.settings = st.settings.With(name, value)
 		}
 	}
-}
-
-// isBare tells whether a setting may have been reset, by its value: the one that it has where nothing gave it another.
-func (st *serverState) isBare(name, value string) bool {
-	if name == roleSetting {
-		return st.roleReset && value == noRole
-	}
-	return st.maybeReset && value == "" && custom(name)
 }
 
 // ofTransaction are the settings that belong to a transaction, though views may name the session as their source.

@@ -22,6 +22,7 @@ type request struct {
 	sent    bool            // what it does to names is known of the server as well
 	shared  *shared         // a statement shared by sessions that it makes (Parse) or closes (Close) on the server
 	shape   *shape          // of Describe: what its answer tells; nil: that is known
+	added   *added          // what of ours is in its text
 	instead *protocol.Error // the client is told this in place of the server's error
 }
 

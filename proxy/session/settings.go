@@ -196,6 +196,11 @@ func (s *Settings) over(other *Settings) *Settings {
 
 // appendReset gives a setting its default back. RESET has no local form; SET LOCAL ... TO DEFAULT is one.
 func appendReset(dst []byte, name string, local bool) []byte {
+	return append(appendSetName(dst, name, local), " TO DEFAULT;"...)
+}
+
+// appendSetName writes the beginning of a SET.
+func appendSetName(dst []byte, name string, local bool) []byte {
 	if local {
 		dst = append(dst, "SET LOCAL "...)
 	} else {
@@ -209,7 +214,7 @@ func appendReset(dst []byte, name string, local bool) []byte {
 		dst = append(dst, strings.ReplaceAll(part, `"`, `""`)...)
 		dst = append(dst, '"')
 	}
-	return append(dst, " TO DEFAULT;"...)
+	return dst
 }
 
 func appendSet(dst []byte, name, value string, local bool) []byte {

@@ -26,12 +26,10 @@ type serverState struct {
 	// Settings that may have changed since the session and its server agreed on them. What became of them is asked
 	// before the server could be given back: a rollback, a savepoint or a function may have undone it.
 	touched    []string
-	resetting  []string // startup parameters that RESET or DISCARD ALL gave their defaults back, in this unit
-	putBack    []string // those of them that are to be put in place again in the transaction at hand
+	resetting  []string // startup parameters that DISCARD ALL gave the server's defaults, in this unit
 	resetAll   bool
 	unasked    bool // the client was told that they have, outside a transaction or by its COMMIT
 	maybeReset bool // by RESET, or since it was rolled back: the default need not be a value that can be set
-	roleReset  bool // likewise who the session acts as, but only by RESET
 	advanced   bool // sequences may have been moved, in the transaction at hand
 	unclear    bool // something failed meanwhile, or was rolled back
 	everything bool // names that the text did not tell: all settings are to be asked
@@ -137,7 +135,6 @@ func (s *Session) touch(r *request) {
 	}
 	for _, one := range r.unit.Settings {
 		s.state.maybeReset = s.state.maybeReset || isReset(one)
-		s.state.roleReset = s.state.roleReset || isReset(one) && slices.Contains(identity, one.Name)
 		switch {
 		case one.Local:
 			s.touchLocal(one.Name)
@@ -311,23 +308,6 @@ func (s *Settings) inPlaceOn(srv *Server) bool {
 	return s.Equal(srv.settings)
 }
 
-// putBack puts startup parameters in place again that were reset in the transaction at hand, or where the settings of a server
-// that stays are not asked for: their values are the session's defaults.
-func (s *Session) putBack() {
-	names := s.state.putBack
-	if s.state.putBack = nil; len(names) == 0 {
-		return
-	}
-	for _, name := range names {
-		if value, own := s.client.Settings.Get(name); own {
-			s.runInBatch(appendSet(nil, name, value, false), forTimeouts)
-			s.touchName(name)
-		}
-	}
-	s.state.unclear = true // the rest of the transaction may undo it
-	s.syncOurs(forTimeouts)
-}
-
 // needsTimeouts tells whether the lock pool's timeouts must be switched for the next unit.
 func (s *Session) needsTimeouts(locks bool) bool {
 	if s.tx == 'E' {
@@ -445,7 +425,7 @@ func (s *Session) settingsAgreed() {
 	st := &s.state
 	st.touched, st.resetAll, st.unclear, st.everything, st.opaque = st.touched[:0], false, false, false, false
 	st.unasked = false
-	st.ownLock, st.ownIdle, st.maybeReset, st.roleReset = false, false, false, false
+	st.ownLock, st.ownIdle, st.maybeReset = false, false, false
 	st.dialect = dialectOf(st.settings)
 }
 
