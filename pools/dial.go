@@ -116,7 +116,7 @@ func (p *Pair) dialNext(now time.Time) bool {
 // mayDial reports whether a dial may begin now. While dialling fails, one at a time probes the server.
 func (p *Pair) mayDial(now time.Time) bool {
 	switch {
-	case p.closed:
+	case p.closed, p.paused:
 		return false
 	case p.failures > 0:
 		return p.dialing() == 0 && !now.Before(p.retryAt)

@@ -44,6 +44,8 @@ func (p *Pair) checkPool(pl *pool) error {
 		return fmt.Errorf("%d wait beside %d idle backends", pl.waiting.n, pl.idle.n)
 	case pl.idle.n > 0 && pl.free() < 0:
 		return fmt.Errorf("%d idle backends in a pool with %d free slots", pl.idle.n, pl.free())
+	case p.paused && pl.idle.n > 0:
+		return fmt.Errorf("%d idle backends of a paused pair", pl.idle.n)
 	case p.closed && pl.idle.n+pl.waiting.n+p.promoting.n > 0:
 		return fmt.Errorf("%d idle and %d waiting after Close", pl.idle.n, pl.waiting.n)
 	}

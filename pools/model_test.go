@@ -26,6 +26,7 @@ type model struct {
 	failing   bool
 	failedAt  time.Time
 	withheld  bool
+	paused    bool
 	closed    bool
 	vacant    bool // nobody has asked since the pair was vacated, or since a dial failed for good
 	verb      string
@@ -132,8 +133,8 @@ func (m *model) judge(e Event) error {
 func (m *model) granted(w *Waiter, b *Backend) error {
 	k := m.poolOf(b)
 	switch {
-	case m.withheld:
-		return fmt.Errorf("granted while checkouts are withheld")
+	case m.withheld, m.paused:
+		return fmt.Errorf("granted while checkouts are withheld, or paused")
 	case len(m.waiting[k]) == 0 || m.waiting[k][0] != w:
 		return fmt.Errorf("granted to one who is not the first that waits for the %s pool", k)
 	case k == Lock && len(m.promoting) > 0 && slices.Index(m.order, m.promoting[0]) < slices.Index(m.order, w):
@@ -213,8 +214,8 @@ func (m *model) refused(e Event) error {
 func (m *model) dialWanted(d *Dial) error {
 	k, under := d.Kind(), len(m.dials[Admin])+len(m.dials[Lock])
 	switch {
-	case m.closed:
-		return fmt.Errorf("a dial after Close")
+	case m.closed, m.paused:
+		return fmt.Errorf("a dial after Close or Pause")
 	case under >= 4:
 		return fmt.Errorf("a fifth dial")
 	case m.failing && (under > 0 || m.now.Before(m.failedAt.Add(firstRetry))):
@@ -282,7 +283,7 @@ func (m *model) undone(p *Pair) error {
 			return fmt.Errorf("somebody waits beside an idle backend")
 		}
 		under := len(m.dials[Admin]) + len(m.dials[Lock])
-		if m.need(k) > 0 && m.free(k) > 0 && under < 4 && !m.failing && !m.closed {
+		if m.need(k) > 0 && m.free(k) > 0 && under < 4 && !m.failing && !m.closed && !m.paused {
 			return fmt.Errorf("a dial of the %s pool is missing", k)
 		}
 	}

@@ -32,6 +32,7 @@ type Pair struct {
 	retryAt    time.Time    // when failures > 0: no dial before
 	failure    error        // when failures > 0: the last
 	withheld   bool         // no checkout is served; all else goes on
+	paused     bool         // nor is anything dialled, and what is released is closed
 	closed     bool
 	vacant     bool // MinIdle counts for nothing until somebody asks for a backend
 	events     []Event
@@ -103,6 +104,20 @@ func (p *Pair) Leave(now time.Time, w *Waiter) bool {
 func (p *Pair) Withhold(now time.Time, on bool) {
 	now = p.enter(now)
 	p.withheld = on
+	p.settle(now)
+}
+
+// Pause has the pair let go of the server, or take it up again: idle backends are closed now, active ones at their release,
+// and none is dialled, so that whoever asks waits. Their time runs; promotions go on, since a transaction is to come to its
+// end. It may be said again.
+func (p *Pair) Pause(now time.Time, on bool) {
+	now = p.enter(now)
+	if on && !p.paused {
+		p.paused = true
+		p.replaceAll(now, p.vacant)
+		return
+	}
+	p.paused = on
 	p.settle(now)
 }
 
@@ -180,6 +195,24 @@ func (b *Backend) Holding() bool { return b.held.in != nil }
 
 // Since returns when the backend was checked out or promoted, or when it became idle.
 func (b *Backend) Since() time.Time { return b.since }
+
+// Outdated tells whether backends are checked out, or being dialled, that will be closed instead of being given to
+// anybody else, because of a Drain, a Vacate or a Pause.
+func (p *Pair) Outdated() bool {
+	for i := range p.pools {
+		for b := range p.pools[i].active.all() {
+			if b.generation != p.generation {
+				return true
+			}
+		}
+		for d := range p.pools[i].dials.all() {
+			if d.generation != p.generation {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // Born returns when the backend was dialled.
 func (b *Backend) Born() time.Time { return b.born }

@@ -36,10 +36,11 @@ func (p *Pair) settle(now time.Time) {
 // decide takes the next decision, and reports whether there was one to take.
 func (p *Pair) decide(now time.Time) bool {
 	admin, lock := &p.pools[Admin], &p.pools[Lock]
+	serves := !p.withheld && !p.paused
 	switch {
-	case admin.idle.n > 0 && admin.waiting.n > 0 && !p.withheld:
+	case admin.idle.n > 0 && admin.waiting.n > 0 && serves:
 		p.grant(now, admin)
-	case lock.idle.n > 0 && lock.waiting.n > 0 && !p.withheld && !p.promotionCameBefore(lock.waiting.front()):
+	case lock.idle.n > 0 && lock.waiting.n > 0 && serves && !p.promotionCameBefore(lock.waiting.front()):
 		p.grant(now, lock)
 	case p.canPromote(now):
 		p.promoteFirst(now)

@@ -126,6 +126,8 @@ func (w *walk) step() {
 		w.withhold()
 	case n < 99:
 		w.configure()
+	case w.rng.Intn(2) == 0:
+		w.pause()
 	default:
 		w.drain()
 	}
@@ -282,9 +284,28 @@ func (w *walk) withhold() {
 	w.p.Withhold(w.m.now, w.m.withheld)
 }
 
+func (w *walk) pause() {
+	if w.m.paused = !w.m.paused; w.m.paused {
+		w.outdate()
+	}
+	w.note("pause", w.m.paused)
+	w.p.Pause(w.m.now, w.m.paused)
+}
+
 func (w *walk) drain() {
-	w.m.failing, w.m.vacant = false, w.rng.Intn(2) == 0
+	w.m.vacant = w.rng.Intn(2) == 0
 	w.note("drain", w.m.vacant)
+	w.outdate()
+	if w.m.vacant {
+		w.p.Vacate(w.m.now)
+	} else {
+		w.p.Drain(w.m.now)
+	}
+}
+
+// outdate notes that none of the backends and dials that there are is to serve anybody else.
+func (w *walk) outdate() {
+	w.m.failing = false
 	for k := range w.m.idle {
 		for _, b := range slices.Concat(w.m.idle[k], w.m.active[k]) {
 			w.m.old[b] = true
@@ -292,11 +313,6 @@ func (w *walk) drain() {
 		for _, d := range w.m.dials[k] {
 			w.m.old[d] = true
 		}
-	}
-	if w.m.vacant {
-		w.p.Vacate(w.m.now)
-	} else {
-		w.p.Drain(w.m.now)
 	}
 }
 

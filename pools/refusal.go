@@ -19,6 +19,8 @@ type Refusal struct {
 	Err       error         // DialFailed: the server's own error
 	// Withheld says that no checkout was served, whatever was idle (Withhold).
 	Withheld bool
+	// Paused says that the server was let go of (Pause).
+	Paused bool
 	// AdminWaiting is how many sessions wait for an admin backend (PromotionBusy).
 	AdminWaiting int
 	// Holder is the Label of the waiter that has held a backend of the pool longest, since HolderSince;
@@ -72,6 +74,10 @@ func (r *Refusal) Hint() string {
 	if r.Kind == Lock {
 		raise = "raise pools.lock.max (DATABASE_LOCK_POOL_MAX)"
 	}
+	switch {
+	case r.Paused && r.Cause == Timeout && !r.Promotion:
+		return "An operator has to RESUME it."
+	}
 	switch r.Cause {
 	case Timeout:
 		return "Keep transactions shorter, " + raise + ", or wait longer with pools." + r.Kind.String() + ".checkout_timeout."
@@ -88,6 +94,9 @@ func (r *Refusal) Unwrap() error { return r.Err }
 
 // state describes the pool in words.
 func (r *Refusal) state() string {
+	if r.Paused && r.Cause == Timeout && !r.Promotion {
+		return "the database is paused"
+	}
 	if r.Withheld && r.Cause == Timeout && !r.Promotion {
 		return "its backends are withheld until it is known what has changed in the database"
 	}
@@ -130,7 +139,7 @@ func (p *Pair) refuseAll(now time.Time, queue *list[Waiter], cause Cause, err er
 func (p *Pair) refusal(pl *pool, cause Cause) *Refusal {
 	r := &Refusal{
 		Kind: pl.kind, Cause: cause, Max: pl.Max, Active: pl.active.n, Holding: pl.holding.n,
-		Waiting: pl.waiting.n, Withheld: p.withheld, AdminWaiting: p.pools[Admin].waiting.n,
+		Waiting: pl.waiting.n, Withheld: p.withheld, Paused: p.paused, AdminWaiting: p.pools[Admin].waiting.n,
 	}
 	if pl.kind == Lock {
 		r.Waiting += p.promoting.n

@@ -99,6 +99,8 @@ func (r *rig) apply(command, verb, x, y string, rest []string) {
 		r.p.Hold(r.backend(x), true)
 	case "withhold":
 		r.p.Withhold(r.now, x == "on")
+	case "pause":
+		r.p.Pause(r.now, x == "on")
 	case "unhold":
 		r.p.Hold(r.backend(x), false)
 	case "dialed":
