@@ -224,7 +224,7 @@ func (v *visitor) welcome(who *login.Client, said, rest []byte) error {
 	if err != nil {
 		return err
 	}
-	p.deliver(nil, events)
+	p.server.deliver(nil, events)
 	if len(rest) > 0 {
 		c.Received(rest)
 	}
@@ -259,7 +259,7 @@ func (v *visitor) replicate(who *login.Client) {
 }
 
 func newClient(p *pool, who *login.Client, peer netip.AddrPort) *client {
-	c := &client{pool: p, about: newAbout(who, peer)}
+	c := &client{proxy: p.server, pool: p, about: newAbout(who, peer)}
 	c.about.database = p.name.database // the same text, kept once
 	if who.User == p.name.user {
 		c.about.user = p.name.user
@@ -290,11 +290,15 @@ func newAbout(who *login.Client, peer netip.AddrPort) *about {
 // start registers the client, makes the link its own and begins its session. Said is the login's last word, which goes out
 // with the session's first.
 func (c *client) start(l link.Link, said []byte) ([]pools.Event, error) {
-	s := c.pool.server
+	s := c.proxy
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := s.register(c); err != nil {
 		return nil, err
+	}
+	if c.pool = c.stands(); c.pool == nil { // the rules changed before it was registered, and so nobody told it
+		s.forget(c)
+		return nil, noDatabase(c.about.database)
 	}
 	c.session = session.New(c.pool.terms.Load().sessions, &c.about.Client)
 	c.link = l
@@ -365,7 +369,7 @@ func (s *Server) cancel(request *login.Cancel) {
 // audit asks idle backends that were used lately whether they hold locks that no session holds.
 func (s *Server) audit(now time.Time) {
 	for _, p := range s.allPools() {
-		p.deliver(nil, p.do(nil, func(pair *pools.Pair) { p.auditIdle(pair, now) }))
+		s.deliver(nil, p.do(nil, func(pair *pools.Pair) { p.auditIdle(pair, now) }))
 	}
 }
 
@@ -378,7 +382,7 @@ func (p *pool) auditIdle(pair *pools.Pair, now time.Time) {
 		}
 	}
 	for _, b := range due {
-		c := &client{pool: p, about: &about{user: p.name.user, database: p.name.database, application: "audit", since: now}}
+		c := &client{proxy: p.server, pool: p, about: &about{user: p.name.user, database: p.name.database, application: "audit", since: now}}
 		c.session = session.NewAudit(p.terms.Load().sessions)
 		c.waiter.Owner, c.waiter.Label = c, c.about
 		pair.Take(now, &c.waiter, b)

@@ -45,7 +45,7 @@ func warmPool(t testing.TB, n int) (clients []*client, servers []*serverConn) {
 	reported := []backend.Parameter{{Name: "application_name"}, {Name: "client_encoding", Value: "UTF8"}, {Name: "DateStyle", Value: "ISO, MDY"},
 		{Name: "in_hot_standby", Value: "off"}, {Name: "server_version", Value: "15.18"}, {Name: "TimeZone", Value: "UTC"}}
 	for range n {
-		c := &client{pool: p, about: &about{user: "u", database: "d", since: time.Now()}, link: new(sink)}
+		c := &client{proxy: s, pool: p, about: &about{user: "u", database: "d", since: time.Now()}, link: new(sink)}
 		c.waiter.Owner, c.waiter.Label = c, c.about
 		c.session = session.New(p.terms.Load().sessions, &session.Client{Pid: uint32(lowestPid + len(clients))})
 		clients = append(clients, c)

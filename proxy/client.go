@@ -19,10 +19,11 @@ import (
 // client is one client connection, or an audit, which has none: the owner of its link, and the monitor of its session.
 // Whoever has something for the session locks it, steps it, and carries out what it wants.
 type client struct {
-	pool  *pool
+	proxy *Server
 	about *about
 
 	mu      sync.Mutex
+	pool    *pool       // changes only while it has no server and waits for none
 	batch   *link.Batch // that a step's output goes to; nil: it is written at once
 	session *session.Session
 	link    link.Link // nil: none, or none any more
@@ -77,7 +78,7 @@ func (c *client) stepIn(b *link.Batch, f func(s *session.Session, o *session.Out
 	c.batch = nil
 	c.mu.Unlock()
 	if len(events) > 0 {
-		c.pool.deliver(b, events)
+		c.proxy.deliver(b, events)
 	}
 }
 
@@ -144,8 +145,8 @@ func (c *client) Closed(error) {
 	c.resumeServer() // it may have waited for a client that read too little, and is to come to its end
 	events := c.stepLocked(nil, (*session.Session).ClientLost)
 	c.mu.Unlock()
-	c.pool.deliver(nil, events)
-	c.pool.server.forget(c)
+	c.proxy.deliver(nil, events)
+	c.proxy.forget(c)
 }
 
 // HungUp takes the end of a client whose bytes wait unread: nobody will hear an answer to them.
@@ -170,7 +171,7 @@ func (c *client) serverBytes(b *link.Batch, sc *serverConn, p []byte) {
 	c.batch = nil
 	c.mu.Unlock()
 	if len(events) > 0 {
-		c.pool.deliver(b, events)
+		c.proxy.deliver(b, events)
 	}
 }
 
@@ -182,7 +183,7 @@ func (c *client) serverLost(sc *serverConn, err error) {
 		events = c.stepLocked(events, (*session.Session).ServerLost)
 	}
 	c.mu.Unlock()
-	c.pool.deliver(nil, events)
+	c.proxy.deliver(nil, events)
 }
 
 // carryOut does what the session wants: bytes first, then the actions in order.
@@ -191,7 +192,7 @@ func (c *client) carryOut(events []pools.Event, o *session.Output, now time.Time
 		c.pool.definitions.redefined(c.pool, o.Redefined) // before the client hears of it, and calls what is new
 	}
 	c.write(o)
-	c.pool.server.counters.add(o)
+	c.proxy.counters.add(o)
 	for i := range o.Actions {
 		events = c.act(events, &o.Actions[i], now)
 	}
@@ -238,7 +239,7 @@ func (c *client) remove(events []pools.Event, now time.Time, why, detail string)
 func (c *client) note(a *session.Action) {
 	switch a.Op {
 	case session.CancelServer:
-		c.pool.server.work.Add(1)
+		c.proxy.work.Add(1)
 		go c.cancelServer(c.server)
 	case session.CloseClient:
 		if a.Text != "" {
@@ -285,7 +286,15 @@ func (c *client) checkout(events []pools.Event, kind pools.Kind, now time.Time) 
 		c.wanted = true
 		return events
 	}
-	return c.pool.do(events, func(p *pools.Pair) { p.Checkout(now, &c.waiter, kind) })
+	for !c.pool.checkout(&events, &c.waiter, kind, now) {
+		if next := c.stands(); next != nil {
+			c.pool = next
+		} else {
+			events = c.pool.end(events)
+		}
+	}
+	c.session.Follow(c.pool.terms.Load().sessions)
+	return events
 }
 
 // letGo gives the session's server back to the pools in one way or the other.
@@ -359,11 +368,9 @@ func (c *client) granted(b *pools.Backend) []pools.Event {
 	sc := b.Conn.(*serverConn)
 	if !c.takes(sc) {
 		now := time.Now()
-		return c.pool.do(nil, func(p *pools.Pair) {
-			kind := b.Kind()
-			p.Remove(now, b)
-			p.Checkout(now, &c.waiter, kind)
-		})
+		kind := b.Kind()
+		events := c.pool.do(nil, func(p *pools.Pair) { p.Remove(now, b) })
+		return c.checkout(events, kind, now)
 	}
 	kind := b.Kind()
 	return c.stepLocked(nil, func(s *session.Session, o *session.Output, now time.Time) { s.Granted(o, now, sc.facts, kind) })
@@ -415,7 +422,7 @@ func (c *client) setTimer() {
 
 // cancelServer sends a cancel request to the server and tells the session when it has arrived.
 func (c *client) cancelServer(sc *serverConn) {
-	defer c.pool.server.work.Done()
+	defer c.proxy.work.Done()
 	ctx, cancel := context.WithTimeout(context.Background(), cancelWithin)
 	defer cancel()
 	if err := sc.conn.Cancel(ctx); err != nil {
@@ -436,7 +443,7 @@ func (c *client) drain() { c.step((*session.Session).Drain) }
 func (c *client) stop() { c.step((*session.Session).Stop) }
 
 // logger gives the log with what every line about the client says.
-func (c *client) logger() *slog.Logger { return c.pool.server.logFor(c.about) }
+func (c *client) logger() *slog.Logger { return c.proxy.logFor(c.about) }
 
 func (s *Server) logFor(a *about) *slog.Logger {
 	return s.log.With("database", a.database, "user", a.user, "client", addressText(a.peer))

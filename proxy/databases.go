@@ -27,6 +27,25 @@ func (s *Server) poolOf(who *login.Client) (*pool, error) {
 	return p, nil
 }
 
+// bury forgets a pool whose last server connection is gone, and that nobody will be given one of.
+func (s *Server) bury(p *pool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.retired[p] {
+		return
+	}
+	delete(s.retired, p)
+	if !p.definitions.leave(p) {
+		return
+	}
+	for place, d := range s.definitions {
+		if d == p.definitions {
+			delete(s.definitions, place)
+			d.close()
+		}
+	}
+}
+
 func noDatabase(name string) *protocol.Error {
 	return protocol.Fatal(protocol.InvalidCatalogName, `database "`+name+`" does not exist`)
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/sha256"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -79,6 +80,14 @@ func (d *definitions) join(p *pool) error {
 		d.doubt(false, (*session.Catalog).Unreadable)
 	}
 	return nil
+}
+
+// leave forgets a pool that is no more, and tells whether it was the last.
+func (d *definitions) leave(p *pool) (last bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pools = slices.DeleteFunc(d.pools, func(one *pool) bool { return one == p })
+	return len(d.pools) == 0
 }
 
 // configured tells pools apart whose configuration names other functions.
@@ -312,12 +321,12 @@ func (d *definitions) settle() {
 	}
 	d.mu.Unlock()
 	for _, p := range all {
-		p.deliver(nil, p.do(nil, func(*pools.Pair) {}))
+		d.server.deliver(nil, p.do(nil, func(*pools.Pair) {}))
 	}
 	if !withheld {
 		d.server.each(func(g guest) {
-			if c, ok := g.(*client); ok && c.pool.definitions == d {
-				c.reconsider()
+			if c, ok := g.(*client); ok {
+				c.reconsider(d)
 			}
 		})
 	}
@@ -343,10 +352,10 @@ func (p *pool) withhold(on bool) {
 	p.pair.Withhold(time.Now(), on)
 }
 
-// reconsider has a session that has a server look at the catalog again.
-func (c *client) reconsider() {
+// reconsider has a session that has a server of the database look at the catalog again.
+func (c *client) reconsider(d *definitions) {
 	c.mu.Lock()
-	has := c.server != nil
+	has := c.server != nil && c.server.pool.definitions == d
 	c.mu.Unlock()
 	if has {
 		c.step((*session.Session).Reconsider)

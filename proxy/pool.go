@@ -33,6 +33,9 @@ type pool struct {
 	welcomes map[string]*session.Settings
 	done     chan struct{} // closed with the pool, for dials under way
 	closed   bool
+	moved    bool // its clients are to have another pool
+	gone     bool // or none, like their database
+	open     int  // server connections that there are
 	looking  bool // a connection is about to be made for a look at what it begins with
 }
 
@@ -61,9 +64,27 @@ func (p *pool) do(into []pools.Event, f func(*pools.Pair)) []pools.Event {
 	return p.collect(into)
 }
 
+// checkout asks for a server, and adds to the events. It gives false when the pool has moved: another is to be asked.
+func (p *pool) checkout(events *[]pools.Event, w *pools.Waiter, kind pools.Kind, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.moved {
+		return false
+	}
+	p.pair.Checkout(now, w, kind)
+	*events = p.collect(*events)
+	return true
+}
+
 // collect takes the pair's events and sets the timer. Called with the mutex held.
 func (p *pool) collect(into []pools.Event) []pools.Event {
+	before := len(into)
 	into = append(into, p.pair.Events()...)
+	for i := before; i < len(into); i++ {
+		if d := into[i].Dial; d != nil {
+			d.Owner = p
+		}
+	}
 	next := p.pair.Next()
 	if !next.IsZero() && !p.closed && (p.due.IsZero() || next.Before(p.due)) {
 		p.due = next
@@ -74,24 +95,25 @@ func (p *pool) collect(into []pools.Event) []pools.Event {
 
 // tick lets the pair see the time.
 func (p *pool) tick() {
-	p.deliver(nil, p.do(nil, func(pair *pools.Pair) {
+	p.server.deliver(nil, p.do(nil, func(pair *pools.Pair) {
 		p.due = time.Time{}
 		pair.Tick(time.Now())
 	}))
 }
 
-// deliver carries out what the pair wants, and what follows from that, within a batch or nil. Called without any mutex.
-func (p *pool) deliver(b *link.Batch, events []pools.Event) {
+// deliver carries out what pairs want, and what follows from that, within a batch or nil. Called without any mutex.
+func (s *Server) deliver(b *link.Batch, events []pools.Event) {
 	for i := 0; i < len(events); i++ {
 		switch e := &events[i]; e.Op {
 		case pools.Granted, pools.Refused, pools.Promoted, pools.PromotionRefused:
 			events = append(events, e.Waiter.Owner.(*client).hear(b, e)...)
 		case pools.DialWanted:
-			p.server.work.Add(1)
-			go p.dial(e.Dial)
+			s.work.Add(1)
+			go e.Dial.Owner.(*pool).dial(e.Dial)
 		case pools.CloseWanted:
 			sc := e.Backend.Conn.(*serverConn)
-			p.server.log.Debug("backend closed", "reason", e.Reason.String(), "database", p.name.database, "user", p.name.user, "pid", sc.conn.Pid)
+			name := sc.pool.name
+			s.log.Debug("backend closed", "reason", e.Reason.String(), "database", name.database, "user", name.user, "pid", sc.conn.Pid)
 			sc.hangUp()
 		}
 	}
@@ -117,10 +139,11 @@ func (p *pool) dial(d *pools.Dial) {
 	sc.starting.Unlock()
 	if err != nil {
 		conn.Close()
+		sc.over()
 		p.dialFailed(d, err)
 		return
 	}
-	p.deliver(nil, p.do(nil, func(pair *pools.Pair) {
+	p.server.deliver(nil, p.do(nil, func(pair *pools.Pair) {
 		sc.slot = pair.Dialed(time.Now(), d, sc)
 		if sc.dead.Load() && sc.slot.Holder() == nil {
 			pair.Remove(time.Now(), sc.slot)
@@ -158,12 +181,38 @@ func (c closing) Err() error {
 
 func (p *pool) dialFailed(d *pools.Dial, err error) {
 	p.server.log.Warn("a connection to the server failed", "database", p.name.database, "user", p.name.user, "error", err)
-	p.deliver(nil, p.do(nil, func(pair *pools.Pair) {
+	p.server.deliver(nil, p.do(nil, func(pair *pools.Pair) {
 		if isPermanent(err) {
 			clear(p.welcomes) // the next client is to hear it at once, as from the server
 		}
 		pair.DialFailed(time.Now(), d, err, isPermanent(err))
 	}))
+	p.parted()
+}
+
+// end refuses who asks from now on, where a pool had moved and there is none in its place any more.
+func (p *pool) end(events []pools.Event) []pools.Event {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.moved, p.gone = false, true
+	p.pair.Close(time.Now())
+	return p.collect(events)
+}
+
+// parted notes that a server connection is over, or that a dial came to nothing.
+func (p *pool) parted() {
+	p.mu.Lock()
+	over := (p.moved || p.gone) && p.empty()
+	p.mu.Unlock()
+	if over {
+		p.server.bury(p)
+	}
+	p.server.news.ring()
+}
+
+// empty tells whether there is no server connection, nor one under way. Called with the mutex held.
+func (p *pool) empty() bool {
+	return p.open == 0 && p.pair.Counts(pools.Admin).Dialing+p.pair.Counts(pools.Lock).Dialing == 0
 }
 
 // close refuses who waits, closes what is idle and has the rest closed at its release.
@@ -177,7 +226,7 @@ func (p *pool) close() {
 	p.pair.Close(time.Now())
 	events := p.collect(nil)
 	p.mu.Unlock()
-	p.deliver(nil, events)
+	p.server.deliver(nil, events)
 }
 
 // welcome gives what servers of this pool report for the startup settings, or nil if that is not known yet.

@@ -113,7 +113,7 @@ func (e clientEnd) Received(p []byte) {
 func (e serverEnd) Received(p []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	n := e.follow(p)
+	n := e.hear(p)
 	if e.client == nil {
 		return
 	}
@@ -129,9 +129,9 @@ func pass(p []byte, from, to link.Link, bound int) {
 	}
 }
 
-// follow notes how far the server has come, and gives how much of p is to be passed on: less than all where the client
+// hear notes how far the server has come, and gives how much of p is to be passed on: less than all where the client
 // may be told to go within it.
-func (r *relay) follow(p []byte) (n int) {
+func (r *relay) hear(p []byte) (n int) {
 	for n < len(p) {
 		size, ended := r.sent.next(p[n:])
 		n += size

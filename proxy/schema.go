@@ -14,7 +14,10 @@ func (s *schema) Changed() { s.version.Add(1) }
 // schemaOf gives the one of a database, by the server's name. Called with the mutex held.
 func (s *Server) schemaOf(database string) *schema {
 	if s.schemas[database] == nil {
-		s.schemas[database] = new(schema)
+		// A session whose database becomes another one must not take the new one's version for the old one's.
+		made := new(schema)
+		made.version.Store(uint64(len(s.schemas)) << 40)
+		s.schemas[database] = made
 	}
 	return s.schemas[database]
 }

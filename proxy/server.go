@@ -25,9 +25,15 @@ import (
 // definitions, then a pool's. Nobody
 // holds two clients' at once, and what a pool says is delivered after its mutex is free again.
 type Server struct {
-	rules atomic.Pointer[rules]
-	log   *slog.Logger
-	loops *link.Loops // nil: every link has goroutines
+	// Configuration is what has been written down of the server's, for operators; nil: nothing. Set before Serve.
+	Configuration Configuration
+
+	rules     atomic.Pointer[rules]
+	reloading sync.Mutex // held over Reload, before any other
+	log       *slog.Logger
+	loops     *link.Loops // nil: every link has goroutines
+
+	news bell // rings when a server connection is gone
 
 	backends sync.Map // of *serverConn, by the process id of the server's
 	counters counters
@@ -37,6 +43,7 @@ type Server struct {
 	stops       []func()                // end accepting
 	clients     map[uint32]guest        // by the process id that they were given
 	pools       map[poolName]*pool      // by database and user
+	retired     map[*pool]bool          // that nobody is given any more, and that have server connections
 	schemas     map[string]*schema      // by the servers' names of databases
 	definitions map[string]*definitions // by the server's database
 	asking      map[*visitor]bool       // logging in
@@ -52,6 +59,7 @@ type guest interface {
 	known() *about
 	info() SessionInfo
 	cancel() // for a cancel request with the right key
+	follow() // the rules have changed
 	drain()  // the client is to go as soon as it has come to an end of its work
 	stop()   // the client is to go now
 }
@@ -66,6 +74,7 @@ func New(config Config, log *slog.Logger) (*Server, error) {
 		log:         log,
 		clients:     make(map[uint32]guest),
 		pools:       make(map[poolName]*pool),
+		retired:     make(map[*pool]bool),
 		schemas:     make(map[string]*schema),
 		definitions: make(map[string]*definitions),
 		asking:      make(map[*visitor]bool),

@@ -37,7 +37,18 @@ func newServerConn(p *pool, conn *backend.Conn) *serverConn {
 	facts.OwnLockTimeout, facts.OwnIdleTimeout = conn.OwnLockTimeout, conn.OwnIdleTimeout
 	sc := &serverConn{pool: p, conn: conn, facts: facts}
 	p.server.backends.Store(conn.Pid, sc)
+	p.mu.Lock()
+	p.open++
+	p.mu.Unlock()
 	return sc
+}
+
+// over takes it off the books.
+func (sc *serverConn) over() {
+	sc.pool.server.backends.CompareAndDelete(sc.conn.Pid, sc)
+	sc.pool.mu.Lock()
+	sc.pool.open--
+	sc.pool.mu.Unlock()
 }
 
 // theLink waits until the link is known. Whoever was granted the connection need not: it was known before.
@@ -75,12 +86,13 @@ func (sc *serverConn) idleBytes(p []byte) {
 func (sc *serverConn) Closed(err error) {
 	sc.dead.Store(true)
 	sc.conn.Close()
-	sc.pool.server.backends.CompareAndDelete(sc.conn.Pid, sc)
+	sc.over()
+	defer sc.pool.parted()
 	if c := sc.holder.Load(); c != nil {
 		c.serverLost(sc, err)
 		return
 	}
-	sc.pool.deliver(nil, sc.pool.do(nil, func(pair *pools.Pair) {
+	sc.pool.server.deliver(nil, sc.pool.do(nil, func(pair *pools.Pair) {
 		if sc.slot != nil && sc.slot.Holder() == nil {
 			pair.Remove(time.Now(), sc.slot)
 		}

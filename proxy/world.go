@@ -16,7 +16,7 @@ import (
 // hearOf takes a client's statement that concerns others, which is on its way: the pools are seen to before it is answered.
 // What they want is carried out by a goroutine of its own, since the client's mutex is held here.
 func (c *client) hearOf(a *session.Action) {
-	s, here := c.pool.server, c.pool.terms.Load().target
+	s, here := c.proxy, c.pool.terms.Load().target
 	for _, p := range s.allPools() {
 		target := p.terms.Load().target
 		concerned := target.SameServer(here) && (a.Database == "" || target.Database() == a.Database) &&
@@ -32,7 +32,7 @@ func (c *client) hearOf(a *session.Action) {
 			events = p.replace("settings that sessions begin with change", (*pools.Pair).Drain)
 			p.lookSoon() // a connection made before the change was committed is found out then
 		}
-		s.work.Go(func() { p.deliver(nil, events) })
+		s.work.Go(func() { s.deliver(nil, events) })
 	}
 }
 
@@ -63,7 +63,7 @@ func (p *pool) heed(conn *backend.Conn) {
 	}
 	p.mu.Unlock()
 	if !first && last.defaults != conn.Defaults {
-		p.deliver(nil, p.replace("settings that sessions begin with have changed", (*pools.Pair).Drain))
+		p.server.deliver(nil, p.replace("settings that sessions begin with have changed", (*pools.Pair).Drain))
 	}
 }
 

@@ -26,6 +26,7 @@ type rig struct {
 	database string
 	upstream *postgres.Server
 	server   *proxy.Server
+	config   proxy.Config // of it
 	log      *journal
 	stop     func() // ends the proxy and waits for it
 }
@@ -47,6 +48,7 @@ func startProxyBefore(t testing.TB, server *postgres.Server, edits ...func(*prox
 	for _, edit := range edits {
 		edit(&config)
 	}
+	r.config = config
 	var err error
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if r.server, err = proxy.New(config, log); err != nil {

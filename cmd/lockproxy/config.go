@@ -21,6 +21,9 @@ type source struct {
 	path        string // The configuration file; "" for none.
 	environment func(name string) string
 	listen      []string // From flags; wins over the file if not empty.
+
+	text *string // The file's; nil: it is read.
+	set  []entry // What an operator has set since; wins over everything.
 }
 
 // configuration is what was read, checked.
@@ -47,16 +50,18 @@ type loader struct {
 // load reads the configuration. Its error holds everything that is wrong, a line each.
 func load(from source) (*configuration, error) {
 	l := &loader{source: from, values: defaults(), origins: map[string]string{}}
+	inDatabases := func(e entry) bool { return e.path[0] == "databases" }
 	entries, err := l.readFile()
 	if err != nil {
 		return nil, err
 	}
 	// Databases come last: each begins with the pools that the file and the environment set for all.
-	inDatabases := func(e entry) bool { return e.path[0] == "databases" }
 	l.bindAll(slices.DeleteFunc(slices.Clone(entries), inDatabases))
 	l.bindEnvironment()
+	l.bindAll(slices.DeleteFunc(slices.Clone(l.set), inDatabases))
 	l.bindAll(slices.DeleteFunc(entries, func(e entry) bool { return !inDatabases(e) }))
 	l.bindUpstream()
+	l.bindAll(slices.DeleteFunc(slices.Clone(l.set), func(e entry) bool { return !inDatabases(e) }))
 	l.bindListen()
 	c := l.configuration()
 	if err := l.problems.orNil(); err != nil {
@@ -69,19 +74,27 @@ func (l *loader) readFile() ([]entry, error) {
 	if l.path == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(l.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: there is no such file", l.path)
+	if l.text == nil {
+		text, err := readText(l.path)
+		if err != nil {
+			return nil, err
+		}
+		l.text = &text
 	}
-	if err != nil {
-		return nil, err
-	}
-	entries, err := readDocument(string(text))
+	entries, err := readDocument(*l.text)
 	var syntax toml.ParseError
 	if errors.As(err, &syntax) {
 		return nil, problems{{fmt.Sprintf("%s:%d", l.path, syntax.Position.Line), syntax.Message}}
 	}
 	return entries, err
+}
+
+func readText(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%s: there is no such file", path)
+	}
+	return string(text), err
 }
 
 func (l *loader) bindAll(entries []entry) {
@@ -102,8 +115,11 @@ func isBelow(path, table toml.Key) bool {
 }
 
 func (l *loader) place(e entry) string {
-	if e.line == 0 {
+	switch e.line {
+	case 0:
 		return l.path + ": " + e.path.String()
+	case byOperator:
+		return "SET " + e.path.String()
 	}
 	return fmt.Sprintf("%s:%d: %s", l.path, e.line, e.path)
 }

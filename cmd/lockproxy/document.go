@@ -12,8 +12,11 @@ import (
 type entry struct {
 	path  toml.Key
 	value any // As package toml gives values; a map[string]any is a table.
-	line  int // Counted from 1; 0 where the file does not name the table itself.
+	line  int // Counted from 1; 0 where the file does not name the table itself; byOperator.
 }
+
+// byOperator is the line of what is in no file.
+const byOperator = -1
 
 func (e entry) isTable() bool {
 	_, ok := e.value.(map[string]any)

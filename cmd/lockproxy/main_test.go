@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -108,7 +109,7 @@ func TestHelpIsNoFailure(t *testing.T) {
 
 func TestLogFormatsAndLevels(t *testing.T) {
 	var out bytes.Buffer
-	log, err := newLogger(&out, "warn", "json")
+	log, err := newLogger(&out, new(slog.LevelVar), &configuration{logLevel: "warn", logFormat: "json"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +119,7 @@ func TestLogFormatsAndLevels(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	out.Reset()
-	if log, err = newLogger(&out, "debug", "text"); err != nil {
+	if log, err = newLogger(&out, new(slog.LevelVar), &configuration{logLevel: "debug", logFormat: "text"}); err != nil {
 		t.Fatal(err)
 	}
 	if log.Debug("shown"); !strings.Contains(out.String(), "level=DEBUG msg=shown") {

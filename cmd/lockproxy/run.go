@@ -70,7 +70,7 @@ func openProxy(upstream *postgres.Server, listen string, w streams) (*proxy.Serv
 	if err != nil {
 		return nil, nil, err
 	}
-	log, err := newLogger(w.err, config.logLevel, config.logFormat)
+	log, err := newLogger(w.err, new(slog.LevelVar), config)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/lockproxy/lockproxy/proxy"
 )
@@ -19,39 +22,65 @@ func serve(ctx context.Context, args []string, w streams) error {
 	if err != nil {
 		return err
 	}
-	config, err := load(where)
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGHUP) // from now on: while it starts it would end the program
+	defer signal.Stop(signals)
+	s, err := open(where, w)
 	if err != nil {
 		return err
 	}
-	log, err := newLogger(w.err, config.logLevel, config.logFormat)
-	if err != nil {
-		return err
+	ended := make(chan error, 1)
+	go func() { ended <- s.server.Serve(ctx) }()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-signals:
+			_, _ = s.Reload() // which has logged all that there is to say
+		}
 	}
-	for _, warning := range config.warnings {
-		log.Warn(warning.what, "setting", warning.where)
-	}
-	server, err := proxy.New(config.proxy, log)
-	if err != nil {
-		return err
-	}
-	if err := server.Listen(); err != nil {
-		return err
-	}
-	for _, address := range server.Addrs() {
-		log.Info("listening", "address", address.String())
-	}
-	return server.Serve(ctx)
 }
 
-// newLogger logs to w; level and format are those of the configuration.
-func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
-	var options slog.HandlerOptions
-	var threshold slog.Level
-	if err := threshold.UnmarshalText([]byte(level)); err != nil {
+// open makes a server of a configuration, and has it listen.
+func open(where source, w streams) (*steward, error) {
+	if where.path != "" {
+		text, err := readText(where.path)
+		if err != nil {
+			return nil, err
+		}
+		where.text = &text
+	}
+	config, err := load(where)
+	if err != nil {
+		return nil, err
+	}
+	s := &steward{source: where, format: config.logFormat, level: new(slog.LevelVar)}
+	if s.log, err = newLogger(w.err, s.level, config); err != nil {
+		return nil, err
+	}
+	for _, warning := range config.warnings {
+		s.log.Warn(warning.what, "setting", warning.where)
+	}
+	if s.server, err = proxy.New(config.proxy, s.log); err != nil {
+		return nil, err
+	}
+	s.server.Configuration = s
+	if err := s.server.Listen(); err != nil {
+		return nil, err
+	}
+	for _, address := range s.server.Addrs() {
+		s.log.Info("listening", "address", address.String())
+	}
+	return s, nil
+}
+
+// newLogger logs to w, at a level that may change.
+func newLogger(w io.Writer, level *slog.LevelVar, config *configuration) (*slog.Logger, error) {
+	if err := level.UnmarshalText([]byte(config.logLevel)); err != nil {
 		return nil, fmt.Errorf("server.log_level: %w", err)
 	}
-	options.Level = threshold
-	if format == "json" {
+	options := slog.HandlerOptions{Level: level}
+	if config.logFormat == "json" {
 		return slog.New(slog.NewJSONHandler(w, &options)), nil
 	}
 	return slog.New(slog.NewTextHandler(w, &options)), nil

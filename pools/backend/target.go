@@ -3,6 +3,8 @@
 package backend
 
 import (
+	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
@@ -115,6 +117,28 @@ func (t *Target) SameServer(other *Target) bool {
 		same = a.Fallbacks[i].Host == b.Fallbacks[i].Host && a.Fallbacks[i].Port == b.Fallbacks[i].Port
 	}
 	return same
+}
+
+// Equal tells whether both connect in the same way: to the same servers, as the same user with the same password, with the
+// same settings, and trusting the same certificates.
+func (t *Target) Equal(other *Target) bool {
+	a, b := t.config, other.config
+	return t.Place() == other.Place() && a.User == b.User && a.Password == b.Password && a.ConnectTimeout == b.ConnectTimeout &&
+		a.SSLNegotiation == b.SSLNegotiation && maps.Equal(a.RuntimeParams, b.RuntimeParams) && t.keepAlive == other.keepAlive &&
+		(a.ValidateConnect == nil) == (b.ValidateConnect == nil) && sameTLS(a.TLSConfig, b.TLSConfig) &&
+		slices.EqualFunc(a.Fallbacks, b.Fallbacks, func(x, y *pgconn.FallbackConfig) bool { return sameTLS(x.TLSConfig, y.TLSConfig) })
+}
+
+func sameTLS(a, b *tls.Config) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.ServerName == b.ServerName && a.InsecureSkipVerify == b.InsecureSkipVerify && a.MinVersion == b.MinVersion &&
+		(a.VerifyPeerCertificate == nil) == (b.VerifyPeerCertificate == nil) && (a.VerifyConnection == nil) == (b.VerifyConnection == nil) &&
+		a.RootCAs.Equal(b.RootCAs) &&
+		slices.EqualFunc(a.Certificates, b.Certificates, func(x, y tls.Certificate) bool {
+			return slices.EqualFunc(x.Certificate, y.Certificate, bytes.Equal)
+		})
 }
 
 // SeveralServers tells whether the URL names several servers, of which one is to be found that suits.

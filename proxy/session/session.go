@@ -188,6 +188,14 @@ func (s *Session) ClientBytes(o *Output, now time.Time, p []byte) {
 	s.finish()
 }
 
+// Follow has the session go by another configuration from now on. It has no server: what it put in place there by the old one
+// would be taken for the client's own.
+func (s *Session) Follow(cfg *Config) {
+	if s.cfg != cfg {
+		s.cfg, s.bounded = cfg, bounded{}
+	}
+}
+
 // MaxBuffer is how many bytes are to be kept at most for a socket that does not take them.
 func (s *Session) MaxBuffer() int { return s.cfg.MaxBuffer }
 
@@ -294,7 +302,7 @@ func (s *Session) run() {
 				s.end()
 				return
 			}
-			if s.draining && s.Idle() && len(s.view) == 0 && len(s.kept) == 0 {
+			if s.draining && s.Idle() && len(s.view) == 0 { // which holds what was kept
 				s.shutdown()
 				return
 			}

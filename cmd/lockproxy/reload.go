@@ -1,0 +1,143 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/lockproxy/lockproxy/proxy"
+)
+
+// steward keeps a running server at what its configuration says: it reads the file again, and sets what an operator asks for
+// until then.
+type steward struct {
+	server *proxy.Server
+	log    *slog.Logger
+	level  *slog.LevelVar
+
+	mu     sync.Mutex
+	source source // With the text that was read last.
+	format string // Of the log; it lasts.
+}
+
+// Reload reads the configuration again. What could not change is named; after an error nothing has changed. Both are logged.
+func (s *steward) Reload() (unchangeable []string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from := s.source
+	from.text, from.set = nil, nil
+	if unchangeable, err = s.take(from); err != nil {
+		for _, p := range asProblems(err) {
+			s.log.Error("the configuration was not reloaded", "problem", p.String())
+		}
+		return nil, err
+	}
+	for _, name := range unchangeable {
+		s.log.Warn("a setting has changed that takes a restart", "setting", name)
+	}
+	s.log.Info("the configuration was reloaded")
+	return unchangeable, nil
+}
+
+// Set changes one setting, named as in the file, until the next Reload.
+func (s *steward) Set(name, value string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, err := readSetting(name, value)
+	if err != nil {
+		return err
+	}
+	from := s.source
+	from.set = append(slices.Clone(from.set), e)
+	switch unchangeable, err := s.take(from); {
+	case err != nil:
+		return err
+	case slices.Contains(unchangeable, e.path.String()):
+		s.source.set = s.source.set[:len(s.source.set)-1]
+		return fmt.Errorf("%s cannot change without a restart", e.path)
+	}
+	s.log.Info("an operator has changed a setting", "setting", e.path.String())
+	return nil
+}
+
+// take puts a configuration in place.
+func (s *steward) take(from source) (unchangeable []string, err error) {
+	if from.text == nil && from.path != "" {
+		text, err := readText(from.path)
+		if err != nil {
+			return nil, err
+		}
+		from.text = &text
+	}
+	config, err := load(from)
+	if err != nil {
+		return nil, err
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(config.logLevel)); err != nil {
+		return nil, err
+	}
+	if unchangeable, err = s.server.Reload(config.proxy); err != nil {
+		return nil, err
+	}
+	if config.logFormat != s.format {
+		unchangeable = append(unchangeable, "server.log_format")
+	}
+	s.level.Set(level)
+	s.source = from
+	for _, warning := range config.warnings {
+		s.log.Warn(warning.what, "setting", warning.where)
+	}
+	return unchangeable, nil
+}
+
+// readSetting reads a setting and its value as the file would have them; the quotes of a text may be missing. A name without
+// its table will do where it is the only one.
+func readSetting(name, value string) (entry, error) {
+	if strings.ContainsAny(name+value, "\r\n") {
+		return entry{}, errors.New("a setting is one line")
+	}
+	name, err := fullName(strings.TrimSpace(name))
+	if err != nil {
+		return entry{}, err
+	}
+	for _, text := range []string{value, strconv.Quote(value)} {
+		entries, err := readDocument(name + " = " + text)
+		entries = slices.DeleteFunc(entries, entry.isTable)
+		if err == nil && len(entries) == 1 {
+			entries[0].line = byOperator
+			return entries[0], nil
+		}
+	}
+	return entry{}, fmt.Errorf("%s: neither name nor value are as in a configuration file", name)
+}
+
+// fullName puts a setting's table before its name.
+func fullName(name string) (string, error) {
+	if strings.Contains(name, ".") {
+		return name, nil
+	}
+	var found, known []string
+	for _, table := range defaults().sections() {
+		for _, s := range table.settings {
+			if known = append(known, s.name); s.name == name {
+				found = append(found, table.name+"."+name)
+			}
+		}
+	}
+	slices.Sort(found)
+	switch len(found) {
+	case 0:
+		if like := nearest(name, known); like != "" {
+			return "", fmt.Errorf("unknown setting %s; did you mean %s?", name, like)
+		}
+		return "", fmt.Errorf("unknown setting %s", name)
+	case 1:
+		return found[0], nil
+	}
+	return "", fmt.Errorf("which %s: %s?", name, strings.Join(found, " or "))
+}
