@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"container/list"
 	"crypto/subtle"
 	"encoding/binary"
 	"errors"
@@ -26,6 +27,8 @@ type visitor struct {
 	link   link.Link
 	peer   netip.AddrPort // known when the login is over
 	timer  *time.Timer    // ends a login that takes too long
+	place  *list.Element  // among those that are logging in; under the server's mutex
+	from   netip.Addr     // as which it is counted; under the server's mutex
 
 	mu    sync.Mutex   // held over the start of a link that may call before it is known
 	visit *login.Visit // nil: over
@@ -50,18 +53,21 @@ func (s *Server) AcceptFailed(err error) {
 	s.log.Warn("a connection could not be accepted", "error", err)
 }
 
-// begin counts a connection that logs in. There may be as many of them as clients; false: it is one too many. Called with
-// the mutex held.
+// begin begins the login, unless the server ends. Called with the mutex held.
 func (v *visitor) begin(l link.Link, peer link.Peer) bool {
 	s := v.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.rules.Load()
-	if v.link = l; s.draining || len(s.asking) >= r.MaxClients {
+	if v.link = l; s.draining {
 		return false
 	}
-	s.asking[v] = true
-	v.visit = r.door.Begin(login.Peer{Address: peer.Address.Addr(), Port: peer.Address.Port(), Account: account(peer)})
+	r := s.rules.Load()
+	s.makeRoom(r)
+	s.heads.comes(v, peer.Address.Addr())
+	v.place = s.asking.PushBack(v)
+	v.visit = r.door.Begin(login.Peer{
+		Address: peer.Address.Addr(), Port: peer.Address.Port(), Account: account(peer), Admits: v.admits,
+	})
 	v.timer = time.AfterFunc(r.LoginTimeout, v.expire)
 	return true
 }
@@ -84,8 +90,15 @@ func account(peer link.Peer) func() (string, error) {
 func (s *Server) asked(v *visitor) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.asking, v)
+	s.asking.Remove(v.place)
 	s.checkGone()
+}
+
+// left says that a connection is over that did not become a client's.
+func (s *Server) left(v *visitor) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heads.goes(v.from)
 }
 
 // Received takes what the peer sent.
@@ -175,10 +188,12 @@ func (v *visitor) conclude(said []byte) {
 	default:
 		s.asked(v) // before the client hears that it is in: from then on it is told of a shutdown
 		if err := v.welcome(who, said, rest); err != nil {
+			s.left(v)
 			v.refuse(who, said, err)
 		}
 		return
 	}
+	s.left(v)
 	s.asked(v)
 }
 
@@ -236,6 +251,7 @@ func (v *visitor) replicate(who *login.Client) {
 	defer v.server.asked(v)
 	r, err := v.server.dialRelay(who, v.peer)
 	if err != nil {
+		v.server.left(v)
 		v.refuse(who, nil, err)
 		return
 	}
@@ -318,13 +334,14 @@ func (s *Server) register(g guest) error {
 	if s.draining {
 		return protocol.Fatal(protocol.CannotConnectNow, "the database system is shutting down")
 	}
-	if len(s.clients) >= s.rules.Load().MaxClients {
-		return protocol.Fatal(protocol.TooManyConnections, "sorry, too many clients already")
+	if err := s.full(a); err != nil {
+		return err
 	}
 	for a.Pid == 0 || s.clients[a.Pid] != nil {
 		a.Pid = newPid()
 	}
 	s.clients[a.Pid] = g
+	s.heads.enters(a)
 	s.moved()
 	return nil
 }
@@ -351,6 +368,7 @@ func (s *Server) forget(g guest) {
 	defer s.mu.Unlock()
 	if pid := g.known().Pid; s.clients[pid] == g {
 		delete(s.clients, pid)
+		s.heads.leaves(g.known())
 		s.moved()
 	}
 	s.checkGone()

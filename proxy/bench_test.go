@@ -29,7 +29,7 @@ func (*sink) CloseAfterFlush(time.Duration) {}
 
 // warmPool is clients and servers of one pool, with nothing but links missing.
 func warmPool(t testing.TB, n int) (clients []*client, servers []*serverConn) {
-	s, err := New(Config{MaxBuffer: 256 << 10, MaxStatement: 1 << 20, MaxClients: 100, Auth: Auth{Type: Trust}}, slog.New(slog.DiscardHandler))
+	s, err := New(Config{MaxBuffer: 256 << 10, MaxStatement: 1 << 20, MaxPrepared: 200, MaxClients: 100, Auth: Auth{Type: Trust}}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,12 @@ const AnyDatabase = "*"
 type Config struct {
 	// Listen holds TCP addresses (host:port) and unix socket folders (absolute paths).
 	Listen []string
-	// MaxClients bounds the clients connected at one time, those that are logging in included.
+	// MaxClients bounds the clients connected at one time.
 	MaxClients int
+	// MaxClientsPerAddress bounds the connections from one address, those that are logging in included; 0: no bound.
+	MaxClientsPerAddress int
+	// MaxClientsPerUser bounds the clients of each user that Users says nothing about; 0: no bound.
+	MaxClientsPerUser int
 	// LoginTimeout bounds the time from accept to the end of authentication.
 	LoginTimeout time.Duration
 	// ShutdownTimeout is how long sessions may go on with their transactions after the server was told to end.
@@ -25,6 +29,8 @@ type Config struct {
 	MaxBuffer int
 	// MaxStatement bounds, in bytes, the text of one statement.
 	MaxStatement int
+	// MaxPrepared bounds the statements kept prepared on one server connection.
+	MaxPrepared int
 	// Instances is how many lockproxy processes share the PostgreSQL server; only sizing advice depends on it.
 	Instances int
 	// Auth says how clients prove who they are.
@@ -33,6 +39,8 @@ type Config struct {
 	TLS TLS
 	// Databases is what clients can connect to, by the name that they give; AnyDatabase takes every other name.
 	Databases map[string]Database
+	// Users is what is different for some users, by the names that they log in with.
+	Users map[string]User
 	// Links is how sockets are served. Every way does the same: the others are for comparisons, and for tests.
 	Links Links
 }
@@ -115,6 +123,8 @@ type Database struct {
 	URL string
 	// SessionMode gives each client one backend of the admin pool for its life.
 	SessionMode bool
+	// MaxClients bounds the clients of the database, by the name that they gave; 0: no bound but Config's.
+	MaxClients int
 	// Admin and Lock are the limits of the two pools, for each user.
 	Admin, Lock pools.Config
 	// LockTimeout bounds the wait for an advisory lock inside PostgreSQL; 0 means no bound.
@@ -123,4 +133,10 @@ type Database struct {
 	IdleTransactionTimeout time.Duration
 	// Functions are functions of the user's, with or without their schema, that take advisory locks.
 	Functions []string
+}
+
+// User is what is different for one user; zero fields are as for all.
+type User struct {
+	// MaxClients bounds the user's clients, in place of MaxClientsPerUser.
+	MaxClients int
 }

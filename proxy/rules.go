@@ -74,7 +74,7 @@ const lingerFor = 50 * time.Millisecond
 func (s *Server) termsOf(p *pool, r *rules, db Database, target *backend.Target) *terms {
 	return &terms{Database: db, target: target, sessions: &session.Config{
 		Catalog: p.catalog.Load, Schema: s.schemaOf(target.Database()), LockTimeout: db.LockTimeout, IdleTimeout: db.IdleTransactionTimeout,
-		MaxStatement: r.MaxStatement, MaxBuffer: r.MaxBuffer, SessionMode: db.SessionMode,
+		MaxStatement: r.MaxStatement, MaxPrepared: r.MaxPrepared, MaxBuffer: r.MaxBuffer, SessionMode: db.SessionMode,
 		SequencesRead: func() bool { return p.readsSeq.Load() || p.catalog.Load().Sequences() }, Pids: pids{s}, Linger: lingerFor,
 	}}
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"container/list"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -46,7 +47,8 @@ type Server struct {
 	retired     map[*pool]bool          // that nobody is given any more, and that have server connections
 	schemas     map[string]*schema      // by the servers' names of databases
 	definitions map[string]*definitions // by the server's database
-	asking      map[*visitor]bool       // logging in
+	asking      list.List               // of *visitor: those that are logging in, in the order in which they came
+	heads       headcount               // how many there are of whom
 	tidy        tidy
 	draining    bool
 	ending      chan struct{} // closed when draining begins, for dials under way
@@ -77,7 +79,7 @@ func New(config Config, log *slog.Logger) (*Server, error) {
 		retired:     make(map[*pool]bool),
 		schemas:     make(map[string]*schema),
 		definitions: make(map[string]*definitions),
-		asking:      make(map[*visitor]bool),
+		heads:       newHeadcount(),
 		ending:      make(chan struct{}),
 		gone:        make(chan struct{}),
 	}
@@ -249,8 +251,8 @@ func (s *Server) shutdown() {
 	s.mu.Lock()
 	s.draining = true
 	close(s.ending)
-	for v := range s.asking {
-		v.link.Close()
+	for e := s.asking.Front(); e != nil; e = e.Next() {
+		e.Value.(*visitor).link.Close()
 	}
 	s.checkGone()
 	s.mu.Unlock()
@@ -285,7 +287,7 @@ func (s *Server) allPools() []*pool {
 
 // checkGone tells shutdown when the last client is gone. Called with the mutex held.
 func (s *Server) checkGone() {
-	if !s.draining || len(s.clients) > 0 || len(s.asking) > 0 {
+	if !s.draining || len(s.clients) > 0 || s.asking.Len() > 0 {
 		return
 	}
 	select {

@@ -105,6 +105,7 @@ func defaults(server *postgres.Server) proxy.Config {
 		ShutdownTimeout: time.Second,
 		MaxBuffer:       256 << 10,
 		MaxStatement:    64 << 20,
+		MaxPrepared:     200,
 		Instances:       1,
 		Auth:            proxy.Auth{Type: proxy.Trust},
 		Databases: map[string]proxy.Database{proxy.AnyDatabase: {

@@ -77,23 +77,32 @@ func (s *socket) send(p []byte) {
 // next reads one message: its kind, and how until shows it. At the stream's end the kind is 0.
 func (s *socket) next() (kind byte, shown string) {
 	s.t.Helper()
+	kind, body, failed := s.message()
+	if failed != "" {
+		return 0, failed
+	}
+	return kind, show(kind, body)
+}
+
+// message reads one message, or tells why there is none.
+func (s *socket) message() (kind byte, body []byte, failed string) {
 	s.conn.SetReadDeadline(time.Now().Add(patience))
 	var head [protocol.HeadSize]byte
 	if _, err := io.ReadFull(s.conn, head[:]); err != nil {
 		if e, ok := err.(net.Error); ok && e.Timeout() {
-			return 0, "(silence)"
+			return 0, nil, "(silence)"
 		}
-		return 0, "(end)"
+		return 0, nil, "(end)"
 	}
 	kind, size := protocol.Head(head[:])
-	body := make([]byte, size-protocol.HeadSize)
+	body = make([]byte, size-protocol.HeadSize)
 	if _, err := io.ReadFull(s.conn, body); err != nil {
-		return 0, "(end within " + string(kind) + ")"
+		return 0, nil, "(end within " + string(kind) + ")"
 	}
 	if kind == protocol.BackendKeyData {
 		s.pid, s.key = binary.BigEndian.Uint32(body), body[4:]
 	}
-	return kind, show(kind, body)
+	return kind, body, ""
 }
 
 // until reads messages until those of the given kinds have come, in that order, and shows them all. A message "E" that

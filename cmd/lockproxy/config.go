@@ -150,11 +150,14 @@ func (l *loader) bind(path string, s setting, value any) {
 	}
 }
 
-// section finds the table at a path; a database's comes into being when it is asked for.
+// section finds the table at a path; that of a database or user comes into being when it is asked for.
 func (l *loader) section(path toml.Key) ([]setting, bool) {
 	const name, inner = 1, 2
-	if len(path) > name && len(path) <= inner+1 && path[0] == "databases" {
+	switch {
+	case len(path) > name && len(path) <= inner+1 && path[0] == "databases":
 		return l.values.database(path[name]).sections().find(strings.Join(path[inner:], ""))
+	case len(path) == inner && path[0] == "users":
+		return userSettings(l.values.user(path[name])), true
 	}
 	return l.values.sections().find(strings.Join(path, "."))
 }
@@ -243,6 +246,10 @@ func (l *loader) configuration() *configuration {
 	for name, d := range l.values.databases {
 		c.proxy.Databases[name] = l.database(name, d)
 	}
+	c.proxy.Users = map[string]proxy.User{}
+	for name, u := range l.values.users {
+		c.proxy.Users[name] = *u
+	}
 	if len(c.proxy.Databases) == 0 {
 		l.problem("databases", "there is none: add [databases.NAME] with a url, or set "+upstreamVariable)
 	}
@@ -262,7 +269,7 @@ func (l *loader) database(name string, d *database) proxy.Database {
 	l.checkPool(d.admin.Config, append(path, "admin_pool"), "pools.admin")
 	l.checkPool(d.lock.Config, append(path, "lock_pool"), "pools.lock")
 	return proxy.Database{
-		URL: d.url, SessionMode: d.poolMode == "session",
+		URL: d.url, SessionMode: d.poolMode == "session", MaxClients: d.maxClients,
 		Admin: d.admin.Config, Lock: d.lock.Config,
 		LockTimeout: d.lock.lockTimeout, IdleTransactionTimeout: d.lock.idleTransactionTimeout,
 		Functions: d.lock.functions,

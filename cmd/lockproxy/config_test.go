@@ -72,6 +72,9 @@ func TestEverySettingArrives(t *testing.T) {
 		login_timeout = "1s"
 		shutdown_timeout = "0s"
 		max_buffer = 16384
+		max_clients_per_address = 6
+		max_clients_per_user = 7
+		max_prepared = 8
 		max_statement = 1024
 		log_level = "debug"
 		log_format = "json"
@@ -81,6 +84,9 @@ func TestEverySettingArrives(t *testing.T) {
 		[databases."*"]
 		url = "host=/tmp"
 		pool_mode = "session"
+		max_clients = 9
+		[users."first.last \"x\""]
+		max_clients = 10
 		[pools.admin]
 		max = 2
 		min_idle = 1
@@ -104,6 +110,10 @@ func TestEverySettingArrives(t *testing.T) {
 		p.Auth != (proxy.Auth{Type: proxy.SCRAM, File: "users.txt"}) {
 		t.Errorf("[server] and [auth], got %+v", p)
 	}
+	if p.MaxClientsPerAddress != 6 || p.MaxClientsPerUser != 7 || p.MaxPrepared != 8 ||
+		!reflect.DeepEqual(p.Users, map[string]proxy.User{`first.last "x"`: {MaxClients: 10}}) {
+		t.Errorf("[server] and [users], got %+v", p)
+	}
 	d := p.Databases[proxy.AnyDatabase]
 	if want := (pools.Config{Max: 2, MinIdle: 1, CheckoutTimeout: 2 * time.Second, IdleTimeout: 3 * time.Second,
 		MaxLifetime: 4 * time.Second, MaxWaiting: 5}); d.Admin != want {
@@ -112,7 +122,7 @@ func TestEverySettingArrives(t *testing.T) {
 	if want := (pools.Config{Max: 7, MinIdle: 6, CheckoutTimeout: 8 * time.Millisecond, MaxWaiting: 9}); d.Lock != want {
 		t.Errorf("the lock pool, got %+v", d.Lock)
 	}
-	if d.URL != "host=/tmp" || !d.SessionMode || d.LockTimeout != 0 || d.IdleTransactionTimeout != 11*time.Second ||
+	if d.URL != "host=/tmp" || d.MaxClients != 9 || !d.SessionMode || d.LockTimeout != 0 || d.IdleTransactionTimeout != 11*time.Second ||
 		!slices.Equal(d.Functions, []string{"f", "app.g", `"A b"."c""d"`}) {
 		t.Errorf("the database, got %+v", d)
 	}
@@ -234,7 +244,7 @@ func TestTheProjectsFileHoldsTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the file is a good one, got %v", err)
 	}
-	want := mustLoad(t, "[databases.app]\nurl = \"postgres://app:secret@127.0.0.1:5432/app\"\n", nil)
+	want := mustLoad(t, "[databases.app]\nurl = \"postgres://app:secret@127.0.0.1:5432/app\"\n[users.app]\n", nil)
 	if !reflect.DeepEqual(got.proxy, want.proxy) {
 		t.Errorf("got  %+v\nwant %+v", got.proxy, want.proxy)
 	}

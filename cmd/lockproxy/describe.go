@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/lockproxy/lockproxy/proxy"
 )
 
 // describe prints every setting with its default and meaning, as a configuration file.
@@ -19,17 +21,23 @@ func describe(_ context.Context, args []string, w streams) error {
 	return err
 }
 
-// exampleDatabase stands for the databases that a file may name.
-const exampleDatabase = "databases.app"
+// What stands for the databases and users that a file may name.
+const (
+	exampleDatabase = "databases.app"
+	exampleUser     = "users.app"
+)
 
 // described are the tables that are worth showing, with those of one database in their place.
 func described() sections {
 	var shown sections
 	for _, s := range defaults().sections() {
-		if s.name == "databases" {
+		switch {
+		case s.name == "databases":
 			own := new(database).sections()[0]
 			shown = append(shown, section{exampleDatabase, own.meaning, own.settings})
-		} else if working(s.settings) {
+		case s.name == "users":
+			shown = append(shown, section{exampleUser, userMeaning, userSettings(new(proxy.User))})
+		case working(s.settings):
 			shown = append(shown, s)
 		}
 	}

@@ -57,6 +57,7 @@ type limits struct {
 
 type database struct {
 	url, poolMode string
+	maxClients    int
 	admin, lock   limits
 }
 
@@ -69,6 +70,7 @@ type values struct {
 	tlsMode             string
 	adminPool, lockPool limits
 	databases           map[string]*database
+	users               map[string]*proxy.User
 }
 
 const (
@@ -85,11 +87,17 @@ func (v *values) serverSettings() []setting {
 			[]any{"127.0.0.1:6432"}, atLeastOne(list(&s.Listen, checkListen)))),
 		notYet("http_listen", ""),
 		key("max_clients", "clients connected at one time", int64(10000), integer(&s.MaxClients, 1, math.MaxInt32)),
+		key("max_clients_per_address", "connections from one address, those that are logging in included; 0: no bound",
+			int64(0), integer(&s.MaxClientsPerAddress, 0, math.MaxInt32)),
+		key("max_clients_per_user", "clients of one user; 0: no bound",
+			int64(0), integer(&s.MaxClientsPerUser, 0, math.MaxInt32)),
 		key("login_timeout", "from accept to the end of authentication", "15s", duration(&s.LoginTimeout, moment)),
 		key("shutdown_timeout", "how long transactions may go on after SIGTERM", "30s", duration(&s.ShutdownTimeout, 0)),
 		key("max_buffer", "bytes kept for one socket that does not take them",
 			int64(256<<10), integer(&s.MaxBuffer, 16<<10, 1<<30)),
 		key("max_statement", "bytes of one statement's text", int64(64<<20), integer(&s.MaxStatement, 1<<10, 1<<30)),
+		key("max_prepared", "statements kept prepared on one connection; beyond it the one used longest ago is closed",
+			int64(200), integer(&s.MaxPrepared, 1, math.MaxInt32)),
 		key("log_level", "the least important lines that are logged", "info",
 			choice(&v.logLevel, []string{"debug", "info", "warn", "error"})),
 		key("log_format", "of the log, on standard error", "text", choice(&v.logFormat, []string{"text", "json"})),
@@ -130,8 +138,19 @@ func (d *database) settings() []setting {
 			"postgres://app:secret@127.0.0.1:5432/app", text(&d.url)),
 		key("pool_mode", "how long a client keeps its connection", "transaction",
 			choice(&d.poolMode, []string{"transaction", "session"})),
+		key("max_clients", "clients of the database at one time; 0: no bound but the server's",
+			int64(0), integer(&d.maxClients, 0, math.MaxInt32)),
 	}
 }
+
+func userSettings(u *proxy.User) []setting {
+	return []setting{
+		key("max_clients", "clients of the user at one time; 0: server.max_clients_per_user", int64(0),
+			integer(&u.MaxClients, 0, math.MaxInt32)),
+	}
+}
+
+const userMeaning = "A name that clients log in with, and what is different for it. Needed for none: whoever has no table here is as all."
 
 // adminSettings are the keys that both pools have.
 func (l *limits) adminSettings(size int64) []setting {
@@ -190,6 +209,7 @@ func (v *values) sections() sections {
 		{"auth", "", v.authSettings()},
 		{"tls", "", v.tlsSettings()},
 		{"databases", "", nil},
+		{"users", "", nil},
 		{"pools", "", nil},
 		{"pools.admin", "Every database's admin pool, for each (database, user): for all that asks for no advisory lock. " +
 			sizingRule, v.adminPool.adminSettings(adminSize)},
@@ -213,7 +233,7 @@ func (d *database) sections() sections {
 
 // defaults are the values of an empty file.
 func defaults() *values {
-	v := &values{databases: map[string]*database{}}
+	v := &values{databases: map[string]*database{}, users: map[string]*proxy.User{}}
 	for _, section := range v.sections() {
 		setDefaults(section.settings)
 	}
@@ -230,6 +250,15 @@ func (v *values) database(name string) *database {
 		v.databases[name] = d
 	}
 	return d
+}
+
+// user returns what is different for a user.
+func (v *values) user(name string) *proxy.User {
+	if v.users[name] == nil {
+		v.users[name] = &proxy.User{}
+		setDefaults(userSettings(v.users[name]))
+	}
+	return v.users[name]
 }
 
 func setDefaults(settings []setting) {

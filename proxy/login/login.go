@@ -37,6 +37,9 @@ type Peer struct {
 	Port    uint16
 	// Account gives the user of the operating system at the other end of a unix socket; nil: nobody can tell.
 	Account func() (string, error)
+	// Admits is asked before anything is to be proved, once it is known what the peer wants and what its address really is;
+	// an error ends the login, and a *protocol.Error is told. It is not asked about cancel requests. Nil admits everybody.
+	Admits func(netip.Addr) error
 }
 
 // Client is who has logged in. The strings are copies.
@@ -85,6 +88,11 @@ func (v *visit) admit() (*Client, *Cancel, error) {
 	replication, err := readReplication(s.Replicate)
 	if err != nil {
 		return nil, nil, err
+	}
+	if v.who.Admits != nil {
+		if err := v.who.Admits(v.who.Address); err != nil {
+			return nil, nil, err
+		}
 	}
 	if err := v.meetDemand(); err != nil {
 		return nil, nil, err

@@ -24,7 +24,7 @@ func newWarm(t testing.TB) *warm {
 	var schema changes
 	cfg := &Config{
 		Catalog: func() *Catalog { return catalog }, Schema: &schema, LockTimeout: 30 * time.Second, IdleTimeout: 30 * time.Second,
-		MaxStatement: 1 << 20, MaxBuffer: 64 << 10,
+		MaxStatement: 1 << 20, MaxPrepared: maxPrepared, MaxBuffer: 64 << 10,
 	}
 	now := time.Unix(1000, 0)
 	reported := NewSettings([]Setting{{"server_version", "15"}, {"in_hot_standby", "off"}})

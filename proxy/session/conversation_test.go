@@ -45,6 +45,9 @@ func catalogOf(t testing.TB, version string, routines ...Routine) *Catalog {
 	return catalog
 }
 
+// maxPrepared is how many statements conversations keep prepared on a server.
+const maxPrepared = 200
+
 // newConversation gives a session that has been welcomed and is idle.
 func newConversation(t *testing.T, change ...func(*Config)) *conversation {
 	t.Helper()
@@ -52,7 +55,7 @@ func newConversation(t *testing.T, change ...func(*Config)) *conversation {
 	catalog := catalogOf(t, "", Routine{OID: 9000, Routine: sql.Routine{Schema: "app", Name: "tenant", Language: "c"}})
 	cfg := &Config{
 		Catalog: func() *Catalog { return catalog }, Schema: &c.schema, LockTimeout: 30 * time.Second, IdleTimeout: 30 * time.Second,
-		MaxStatement: 1 << 20, MaxBuffer: 64 << 10,
+		MaxStatement: 1 << 20, MaxPrepared: maxPrepared, MaxBuffer: 64 << 10,
 	}
 	for _, f := range change {
 		f(cfg)

@@ -526,7 +526,7 @@ func (s *Session) pushed(r request) {
 
 // prepare has the server prepare a statement under a name of ours. The caller notes the Parse message's answer.
 func (s *Session) prepare(key string, st *statement) *shared {
-	sh, evicted := s.srv.prepared.add(key, s.batch)
+	sh, evicted := s.srv.prepared.add(key, s.batch, s.cfg.MaxPrepared)
 	sh.parsing = s.parsingNow(st)
 	at := len(s.o.scratch)
 	if evicted != nil {

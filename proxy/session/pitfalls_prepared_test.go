@@ -140,7 +140,7 @@ func TestAnEvictionThatTheServerSkippedDidNotHappen(t *testing.T) {
 	c.granted(pools.Admin)
 	c.answers(row("1"), selected, ready('I'))
 	for i := range maxPrepared {
-		c.srv.prepared.add(fmt.Sprintf("select %d\x00\x00\x00", i), 0)
+		c.srv.prepared.add(fmt.Sprintf("select %d\x00\x00\x00", i), 0, maxPrepared)
 	}
 	c.client, c.server, c.actions = nil, nil, nil
 	c.sends(parse("", "select 1/0"), bind("", ""), execute(""), parse("new", "select new"), syncMessage())

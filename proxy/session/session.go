@@ -19,6 +19,7 @@ type Config struct {
 	IdleTimeout  time.Duration   // for a lock transaction left idle; 0: none of ours
 	MaxStatement int             // bytes of one statement's text
 	MaxBuffer    int             // bytes that a client may send ahead of what its server took
+	MaxPrepared  int             // statements kept prepared on a server; beyond it the one used longest ago is closed
 	SessionMode  bool            // one server for the client's life
 
 	Pids   Pids          // nil: nobody knows

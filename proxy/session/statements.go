@@ -111,15 +111,12 @@ type shared struct {
 	prev, next *shared // from the least to the most recently used
 }
 
-// preparedStatements are those that one server has under names of ours, at most maxPrepared of them.
+// preparedStatements are those that one server has under names of ours, at most Config.MaxPrepared of them.
 type preparedStatements struct {
 	byKey map[string]*shared
 	root  shared // of the ring by use: root.next is the one used longest ago
 	made  uint64
 }
-
-// maxPrepared bounds the statements kept prepared on a server; beyond it the one used longest ago is closed.
-const maxPrepared = 200
 
 func (p *preparedStatements) find(key string) *shared {
 	if last := p.root.prev; last != nil && last.key == key {
@@ -141,13 +138,13 @@ func (p *preparedStatements) oldest() *shared {
 	return p.root.next
 }
 
-// add gives the key a new name, and tells which statement must be closed to make room for it, or nil.
-func (p *preparedStatements) add(key string, batch int) (sh, evicted *shared) {
+// add gives the key a new name, and tells which statement must be closed so that there are no more than most, or nil.
+func (p *preparedStatements) add(key string, batch, most int) (sh, evicted *shared) {
 	if p.byKey == nil {
 		p.byKey = make(map[string]*shared)
 		p.root.prev, p.root.next = &p.root, &p.root
 	}
-	if len(p.byKey) >= maxPrepared {
+	if len(p.byKey) >= most {
 		evicted = p.oldest()
 		p.drop(evicted)
 	}

@@ -99,7 +99,7 @@ func (s *stage) startProxy(one *suite) error {
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	p, err := proxy.New(proxy.Config{
 		Listen: []string{"127.0.0.1:0", s.dir}, MaxClients: 500, LoginTimeout: 15 * time.Second, ShutdownTimeout: time.Second,
-		MaxBuffer: 256 << 10, MaxStatement: 64 << 20, Instances: 1, Auth: proxy.Auth{Type: proxy.Trust},
+		MaxBuffer: 256 << 10, MaxStatement: 64 << 20, MaxPrepared: 200, Instances: 1, Auth: proxy.Auth{Type: proxy.Trust},
 		Databases: map[string]proxy.Database{proxy.AnyDatabase: {
 			URL: "postgres://127.0.0.1:" + strconv.Itoa(s.server.Port) + "/?sslmode=disable", SessionMode: one.session,
 			Admin: limits(one.admin, 4), Lock: limits(one.lock, 2), LockTimeout: 30 * time.Second, IdleTransactionTimeout: 30 * time.Second,

@@ -121,7 +121,7 @@ func (s *stage) startProxy() (address string, stop func() error, err error) {
 	lock.Max = LockMax
 	p, err := proxy.New(proxy.Config{
 		Listen: []string{"127.0.0.1:0"}, MaxClients: 100, LoginTimeout: 10 * time.Second, ShutdownTimeout: time.Second,
-		MaxBuffer: 256 << 10, MaxStatement: 16 << 20, Instances: 1, Auth: proxy.Auth{Type: proxy.Trust},
+		MaxBuffer: 256 << 10, MaxStatement: 16 << 20, MaxPrepared: 200, Instances: 1, Auth: proxy.Auth{Type: proxy.Trust},
 		Databases: map[string]proxy.Database{proxy.AnyDatabase: {
 			URL: "postgres://" + addressOf(s.through) + "/?sslmode=disable", Admin: limits, Lock: lock,
 			LockTimeout: 30 * time.Second, IdleTransactionTimeout: 30 * time.Second,

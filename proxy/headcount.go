@@ -1,0 +1,111 @@
+package proxy
+
+import (
+	"net/netip"
+
+	"github.com/lockproxy/lockproxy/protocol"
+)
+
+// headcount counts who is connected, by what there are limits for. It counts without limits as well: they may come with
+// another configuration. Under the server's mutex.
+type headcount struct {
+	addresses map[netip.Addr]int // connections, those that are logging in included
+	databases map[string]int     // clients, by the name of the database that they gave
+	users     map[string]int     // clients, by the name that they logged in with
+}
+
+func newHeadcount() headcount {
+	return headcount{make(map[netip.Addr]int), make(map[string]int), make(map[string]int)}
+}
+
+// comes counts a connection. Those over a unix socket come from nowhere.
+func (c *headcount) comes(v *visitor, from netip.Addr) {
+	if v.from = from.Unmap(); from.IsValid() {
+		c.addresses[v.from]++
+	}
+}
+
+func (c *headcount) goes(from netip.Addr) {
+	if from.IsValid() {
+		countDown(c.addresses, from)
+	}
+}
+
+// enters counts a client, whose connection is counted already.
+func (c *headcount) enters(a *about) {
+	c.databases[a.database]++
+	c.users[a.user]++
+}
+
+func (c *headcount) leaves(a *about) {
+	countDown(c.databases, a.database)
+	countDown(c.users, a.user)
+	c.goes(a.peer.Addr().Unmap())
+}
+
+func countDown[K comparable](counts map[K]int, key K) {
+	if counts[key]--; counts[key] <= 0 {
+		delete(counts, key)
+	}
+}
+
+// admits tells a connection that it is one too many, where PostgreSQL does: as soon as it has said what it wants
+// (postmaster.c, ProcessStartupPacket), so that nobody need prove anything in vain. Cancel requests are not asked.
+func (v *visitor) admits(from netip.Addr) error {
+	s := v.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if from.Unmap() != v.from { // who knocked was a proxy
+		s.heads.goes(v.from)
+		s.heads.comes(v, from)
+	}
+	if most := s.rules.Load().MaxClientsPerAddress; most > 0 && s.heads.addresses[v.from] > most {
+		return protocol.Fatal(protocol.TooManyConnections, `too many connections for address "`+v.from.String()+`"`)
+	}
+	return s.crowded()
+}
+
+// crowded is nil while there is room for another client. Called with the mutex held.
+func (s *Server) crowded() error {
+	if len(s.clients) < s.rules.Load().MaxClients {
+		return nil
+	}
+	return protocol.Fatal(protocol.TooManyConnections, "sorry, too many clients already")
+}
+
+// full is nil while there is room for this client, who has proved who it is: others may have been faster since it was
+// admitted. The words are those of miscinit.c, InitializeSessionUserId, and postinit.c, CheckMyDatabase. Called with the
+// mutex held.
+func (s *Server) full(a *about) error {
+	if err := s.crowded(); err != nil {
+		return err
+	}
+	r := s.rules.Load()
+	most := r.MaxClientsPerUser
+	if own := r.Users[a.user].MaxClients; own > 0 {
+		most = own
+	}
+	if most > 0 && s.heads.users[a.user] >= most {
+		return protocol.Fatal(protocol.TooManyConnections, `too many connections for role "`+a.user+`"`)
+	}
+	db, _, _ := r.database(a.database)
+	if db.MaxClients > 0 && s.heads.databases[a.database] >= db.MaxClients {
+		return protocol.Fatal(protocol.TooManyConnections, `too many connections for database "`+a.database+`"`)
+	}
+	return nil
+}
+
+// manyAsking is how many connections may be logging in at least, however few clients there may be: a login that goes on
+// takes a few kilobytes.
+const manyAsking = 8000
+
+// makeRoom ends the login that has taken longest, where there are too many: whoever is served in time is through long
+// before, and who opens connections to leave them so must not keep others out. Called with the mutex held.
+func (s *Server) makeRoom(r *rules) {
+	if s.asking.Len() < max(manyAsking, r.MaxClients) {
+		return
+	}
+	longest := s.asking.Front()
+	s.asking.MoveToBack(longest) // the next one is another's turn
+	longest.Value.(*visitor).timer.Reset(0)
+}
