@@ -12,6 +12,7 @@ const (
 	NoActiveSQLTransaction            = "25P01" // no_active_sql_transaction
 	InFailedSQLTransaction            = "25P02" // in_failed_sql_transaction
 	IdleInTransactionSessionTimeout   = "25P03" // idle_in_transaction_session_timeout
+	TransactionTimeout                = "25P04" // transaction_timeout
 	InvalidSQLStatementName           = "26000" // invalid_sql_statement_name
 	InvalidAuthorizationSpecification = "28000" // invalid_authorization_specification
 	InvalidPassword                   = "28P01" // invalid_password
@@ -27,5 +28,6 @@ const (
 	QueryCanceled                     = "57014" // query_canceled
 	AdminShutdown                     = "57P01" // admin_shutdown
 	CannotConnectNow                  = "57P03" // cannot_connect_now
+	IdleSessionTimeout                = "57P05" // idle_session_timeout
 	InternalError                     = "XX000" // internal_error
 )

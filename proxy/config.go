@@ -5,10 +5,14 @@ import (
 	"time"
 
 	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/proxy/session"
 )
 
 // AnyDatabase is the name in Config.Databases that stands for every name not in it.
 const AnyDatabase = "*"
+
+// Timeouts bound how long a client may take; 0: no bound.
+type Timeouts = session.Timeouts
 
 // Config is everything that a server is told. Whoever fills it in has checked it: every limit is positive and every URL
 // can be parsed. New does not change it, nor may its owner afterwards.
@@ -17,6 +21,8 @@ type Config struct {
 	Listen []string
 	// MaxClients bounds the clients connected at one time.
 	MaxClients int
+	// Timeouts bound how long clients may take, apart from those of Users with their own.
+	Timeouts Timeouts
 	// MaxClientsPerAddress bounds the connections from one address, those that are logging in included; 0: no bound.
 	MaxClientsPerAddress int
 	// MaxClientsPerUser bounds the clients of each user that Users says nothing about; 0: no bound.
@@ -139,4 +145,6 @@ type Database struct {
 type User struct {
 	// MaxClients bounds the user's clients, in place of MaxClientsPerUser.
 	MaxClients int
+	// Timeouts are for the user's clients, each in place of that for all.
+	Timeouts Timeouts
 }

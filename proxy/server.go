@@ -145,6 +145,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	for _, l := range s.listeners {
 		s.receive(l)
 	}
+	s.work.Go(s.keepTime)
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {

@@ -82,7 +82,7 @@ const (
 
 func (v *values) serverSettings() []setting {
 	s := &v.server
-	return []setting{
+	return append([]setting{
 		fixed(key("listen", `TCP addresses, and unix socket folders ("/run/lockproxy")`,
 			[]any{"127.0.0.1:6432"}, atLeastOne(list(&s.Listen, checkListen)))),
 		notYet("http_listen", ""),
@@ -103,7 +103,7 @@ func (v *values) serverSettings() []setting {
 		key("log_format", "of the log, on standard error", "text", choice(&v.logFormat, []string{"text", "json"})),
 		key("instances", "how many lockproxy processes share the PostgreSQL server (for the sizing rule)",
 			int64(1), integer(&s.Instances, 1, maxBackends)),
-	}
+	}, timeoutSettings(&s.Timeouts, `"0s": no bound`)...)
 }
 
 func (v *values) authSettings() []setting {
@@ -143,11 +143,22 @@ func (d *database) settings() []setting {
 	}
 }
 
-func userSettings(u *proxy.User) []setting {
+// timeoutSettings are the keys of the server that a user may have of its own; none is what no bound means.
+func timeoutSettings(t *proxy.Timeouts, none string) []setting {
 	return []setting{
+		key("client_idle_timeout", "how long a client may be idle outside a transaction; "+none, "0s", duration(&t.ClientIdle, 0)),
+		key("query_timeout", "how long a statement may run on the server; "+none, "0s", duration(&t.Query, 0)),
+		key("transaction_timeout", "how long a transaction may take; "+none, "0s", duration(&t.Transaction, 0)),
+		key("idle_in_transaction_timeout", "how long a client may be idle in a transaction; "+none, "0s",
+			duration(&t.IdleInTransaction, 0)),
+	}
+}
+
+func userSettings(u *proxy.User) []setting {
+	return append([]setting{
 		key("max_clients", "clients of the user at one time; 0: server.max_clients_per_user", int64(0),
 			integer(&u.MaxClients, 0, math.MaxInt32)),
-	}
+	}, timeoutSettings(&u.Timeouts, `"0s": the server's`)...)
 }
 
 const userMeaning = "A name that clients log in with, and what is different for it. Needed for none: whoever has no table here is as all."

@@ -17,6 +17,8 @@ type serverSide struct {
 	unitsAhead int // ReadyForQuery messages to come
 	comparing  int // descriptions to come of statements that have run ahead
 
+	overtime time.Duration // how long the statement might run that is being cancelled for it; 0: none is
+
 	notMade *protocol.Error // why a statement could not be made for the message that comes next
 
 	known *Catalog // what was known of functions when it was granted, or when it was last found out what they left
@@ -440,7 +442,7 @@ func (s *Session) failure(frame []byte) (visible bool) {
 	visible = head.purpose == theirs && !head.has(flagFails) || head.purpose == forStatement || head.purpose == forTimeouts && s.inTheirBatch()
 	if visible {
 		s.erred = true
-		visible = s.unreplaced(head, frame)
+		visible = s.unreplaced(head, e.Code, frame)
 	}
 	if head.ends() {
 		if head.names != nil {
@@ -488,10 +490,12 @@ func (s *Session) inTheirBatch() bool {
 }
 
 // unreplaced tells whether the server's error is the one to show; else it has shown ours.
-func (s *Session) unreplaced(head *request, frame []byte) bool {
+func (s *Session) unreplaced(head *request, code string, frame []byte) bool {
 	switch {
 	case head.instead != nil:
 		s.tellError(head.instead)
+	case s.overtime != 0 && code == protocol.QueryCanceled:
+		s.tellError(s.overtimeError())
 	case s.syncError != nil:
 		s.tellError(s.syncError)
 	case head.added != nil:
@@ -625,7 +629,9 @@ func (s *Session) readyForClient(head *request, status byte) (visible bool) {
 		s.tellReady()
 		return false
 	}
-	if s.tx = status; status == 'I' {
+	s.tx = status
+	s.unitEnds()
+	if status == 'I' {
 		s.countTransaction()
 		s.transactionOver()
 		s.schemaSettled()

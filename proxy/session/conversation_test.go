@@ -119,7 +119,7 @@ func (c *conversation) want(rule, who string, got *[]byte, want []byte) {
 func (c *conversation) wantAction(rule string, want Action) {
 	c.t.Helper()
 	if len(c.actions) == 0 || c.actions[0].Op != want.Op || c.actions[0].Kind != want.Kind || c.actions[0].On != want.On {
-		c.t.Fatalf("%s\nactions %+v, wanted first %+v", rule, c.actions, want)
+		c.t.Fatalf("%s\nactions %+v, wanted first %+v\nserver %s", rule, c.actions, want, spell(c.server))
 	}
 	c.actions = c.actions[1:]
 }

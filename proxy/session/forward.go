@@ -301,6 +301,9 @@ func (s *Session) promote() {
 
 // send sends the message at the head of ahead.
 func (s *Session) send() {
+	if !s.open {
+		s.unitBegins()
+	}
 	s.begun = true
 	r := s.ahead.front()
 	switch {

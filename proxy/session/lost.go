@@ -13,11 +13,15 @@ func (s *Session) ServerLost(o *Output, now time.Time) {
 	if s.srv == nil {
 		return
 	}
+	s.lost(s.lastWords())
+}
+
+// lost takes the loss of the server, or gives it up, and tells the client why.
+func (s *Session) lost(why *protocol.Error) {
 	if s.phase == promoting {
 		s.do(Action{Op: Leave})
 		s.phase = attached
 	}
-	why := s.lastWords()
 	switch {
 	case s.goodbye:
 		s.remove(ReasonServerLost, why.Message)
@@ -28,7 +32,7 @@ func (s *Session) ServerLost(o *Output, now time.Time) {
 		// The lock is gone, and somebody else may have it already: the client must know at once (ROUTING.md, "When
 		// things go wrong"). So with whatever else lived there alone, as do settings whose values nobody had the time to
 		// ask for, and with an answer that breaks off in the middle.
-		if s.last == nil {
+		if s.last == nil && s.overtime == 0 {
 			why.Code = protocol.AdminShutdown
 		}
 		s.endWith(why)

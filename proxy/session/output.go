@@ -160,11 +160,13 @@ const (
 	ReasonShutdown          // lockproxy ends
 	ReasonLogin             // no server for a client that has just logged in
 	ReasonInternal          // the session found itself in an impossible state
+	ReasonTimeout           // the client took too long
 )
 
 func (r Reason) String() string {
 	return [...]string{"none", "client left", "protocol violation", "server lost", "not cleaned in time", "stray lock",
-		"settings not in place", "shutdown", "login failed", "internal error"}[r]
+		"settings not in place", "shutdown", "login failed", "internal error",
+		"timeout"}[r]
 }
 
 func (s *Session) do(a Action) { s.o.Actions = append(s.o.Actions, a) }
@@ -194,6 +196,7 @@ func (s *Session) tellError(e *protocol.Error) {
 }
 
 func (s *Session) tellReady() {
+	s.quiet = s.now
 	at := len(s.o.scratch)
 	s.o.scratch = protocol.AppendReady(s.o.scratch, s.tx)
 	s.toClient(s.o.since(at))

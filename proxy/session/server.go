@@ -30,6 +30,8 @@ type Server struct {
 	differed time.Time // when its functions were last found to be others than the catalog's
 	audited  time.Time // when it was last seen to hold no lock that it should not
 	dirty    bool      // used since then
+	asked    time.Time // when it was sent what it is at for its client
+	began    time.Time // when the transaction did that it is in, or was in last
 	resets   int       // the catalog's when it was last known what is there
 	recent   recentTexts
 }

@@ -51,7 +51,8 @@ type Session struct {
 	goodbye    bool       // the client is gone, or leaves in good order: nothing more is said to it
 	cancelNext bool       // a cancel request came for a unit that is held back
 	srv        *Server    // while attached or promoting
-	deadline   time.Time  // for cleaning up behind it
+	deadline   time.Time  // for cleaning up behind it, or for a cancel request to be of use
+	quiet      time.Time  // when the client was told last that it is its turn
 	linger     linger
 
 	strayCancels int // cancel requests under way to servers that it no longer has
@@ -135,6 +136,7 @@ func (s *Session) welcome(reported *Settings) {
 	s.o.scratch = protocol.AppendReady(s.o.scratch, s.tx)
 	s.toClient(s.o.since(at)) // in one piece: a write takes a few only
 	s.state.told, s.state.welcomed, s.state.agreed = reported, reported, reported
+	s.quiet = s.now
 	s.do(Action{Op: Welcomed})
 	if s.phase == starting {
 		s.phase = resting
@@ -286,6 +288,10 @@ func (s *Session) Tick(o *Output, now time.Time) {
 		return
 	}
 	s.deadline = time.Time{}
+	if s.overtime != 0 && !s.goodbye {
+		s.giveUpStatement()
+		return
+	}
 	s.giveUpCleaning()
 }
 
@@ -380,6 +386,7 @@ func (s *Session) letGo() {
 		s.strayCancels++
 	}
 	s.definesNoMore()
+	s.inTime()
 	s.srv = nil
 	s.serverSide = serverSide{}
 	if s.ahead.len() == 0 {
