@@ -1,14 +1,28 @@
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint versions sim differential compat bench fuzz clean
+.PHONY: help build release run test lint versions sim differential compat bench fuzz clean
 
-SEEDS    ?= 10000
-FUZZTIME ?= 10s
+SEEDS     ?= 10000
+FUZZTIME  ?= 10s
+VERSION   ?= $(shell git describe --tags --always --dirty)
+PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+DIST      ?= dist
+# Nothing of the machine, the folder or the time goes into a release: whoever builds it again gets the same bytes.
+RELEASE    = -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X main.release=$(VERSION)'
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: ## build bin/lockproxy
 	CGO_ENABLED=0 go build -trimpath -o bin/lockproxy ./cmd/lockproxy
+
+release: ## build the static binaries of VERSION for every system into dist/, with their checksums
+	@mkdir -p $(DIST)
+	@for platform in $(PLATFORMS); do \
+		file=lockproxy-$(VERSION)-$${platform%/*}-$${platform#*/}; \
+		echo "$(DIST)/$$file"; \
+		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} go build $(RELEASE) -o $(DIST)/$$file ./cmd/lockproxy || exit 1; \
+	done
+	@cd $(DIST) && sha256sum lockproxy-$(VERSION)-* >SHA256SUMS
 
 run: ## start a throw-away PostgreSQL and lockproxy before it (Ctrl-C ends both)
 	@test/install.sh postgres
@@ -54,7 +68,7 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 	done
 
 clean: ## remove what the other targets made
-	rm -rf bin test/node_modules
+	rm -rf bin dist test/node_modules
 
 test/node_modules: test/package.json test/package-lock.json
 	cd test && npm ci --ignore-scripts --no-audit --no-fund

@@ -1,0 +1,188 @@
+package test
+
+import (
+	"context"
+	"debug/elf"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockproxy/lockproxy/proxy"
+	"github.com/lockproxy/lockproxy/test/postgres"
+)
+
+// command runs a program in a folder of the project for at most the time that is given.
+func command(t *testing.T, within time.Duration, folder, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = folder
+	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=")
+	return cmd
+}
+
+func mustRun(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", cmd, err, out)
+	}
+	return string(out)
+}
+
+// A release is a static program that says its version, and the same bytes whoever builds it, wherever.
+func TestReleaseRunsAndIsReproducible(t *testing.T) {
+	platform := runtime.GOOS + "/" + runtime.GOARCH
+	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
+	files := strings.Fields(mustRun(t, command(t, time.Minute, "..", "git", "ls-files", "-co", "--exclude-standard", "*.go", "go.mod", "go.sum", "Makefile")))
+	for _, file := range files {
+		text, err := os.ReadFile(filepath.Join("..", file))
+		if os.IsNotExist(err) {
+			continue // Deleted, and not yet committed.
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(elsewhere, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var sums []string
+	for _, folder := range []string{"..", elsewhere} {
+		dist := t.TempDir()
+		mustRun(t, command(t, 10*time.Minute, folder, "make", "release", "VERSION=1.2.3", "PLATFORMS="+platform, "DIST="+dist))
+		sum, err := os.ReadFile(filepath.Join(dist, "SHA256SUMS"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums = append(sums, string(sum))
+		program := filepath.Join(dist, "lockproxy-1.2.3-"+strings.ReplaceAll(platform, "/", "-"))
+		if out := mustRun(t, command(t, time.Minute, dist, program, "version")); !strings.HasPrefix(out, "lockproxy 1.2.3 (") {
+			t.Errorf("got %s", out)
+		}
+		checkStatic(t, program)
+	}
+	if sums[0] != sums[1] || strings.Count(sums[0], "\n") != 1 {
+		t.Errorf("got\n%s%s", sums[0], sums[1])
+	}
+}
+
+// checkStatic finds that a program of Linux asks for no loader.
+func checkStatic(t *testing.T, program string) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		return
+	}
+	file, err := elf.Open(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if slices.ContainsFunc(file.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
+		t.Errorf("%s needs libraries of the system", program)
+	}
+}
+
+// The image is built as a release is, and runs as nobody.
+func TestContainerRecipe(t *testing.T) {
+	recipe, err := os.ReadFile("../deploy/Containerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	makefile, err := os.ReadFile("../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := regexp.MustCompile(`-trimpath -buildvcs=false -ldflags ['"]-s -w -buildid= -X main.release=`)
+	if !flags.Match(recipe) || !flags.Match(makefile) {
+		t.Error("the image and the release are built with the same flags")
+	}
+	last := string(recipe)[strings.LastIndex(string(recipe), "\nFROM "):]
+	for _, want := range []string{"FROM scratch\n", "\nUSER 65532:65532\n", "\nENTRYPOINT [\"/lockproxy\"]\n", "\nCMD [\"serve\""} {
+		if !strings.Contains(last, want) {
+			t.Errorf("the image has no %q", want)
+		}
+	}
+	if module, err := os.ReadFile("../go.mod"); err != nil || !strings.Contains(string(module), "\ngo 1.26.") || !strings.Contains(string(recipe), "FROM golang:1.26 ") {
+		t.Errorf("the image has the Go of go.mod, got %v", err)
+	}
+	ignored, err := os.ReadFile("../.dockerignore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sources(t) {
+		if strings.HasPrefix(s.folder, "test/") && s.folder != "test/postgres" || s.folder == "test" {
+			continue
+		}
+		if top := "!" + s.folder; !strings.Contains(string(ignored), "\n"+strings.Split(top, "/")[0]+"\n") && !strings.Contains(string(ignored), "\n"+top+"\n") {
+			t.Errorf(".dockerignore keeps %s out of the image's build", s.folder)
+		}
+	}
+}
+
+// What cannot run here is checked against its schema, by a module of its own.
+func TestDeploymentFilesAreOfTheirSchemas(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds Kubernetes' types")
+	}
+	t.Log(mustRun(t, command(t, 20*time.Minute, "deploy", "go", "test", "./...")))
+}
+
+// The application of deploy/compose.yaml, with the numbers that stand there.
+func TestExampleDeadlocksWithoutLockproxyAndWorksWithIt(t *testing.T) {
+	compose, err := os.ReadFile("../deploy/compose.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{`CONNECTIONS: "8"`, `CONNECTIONS: "16"`, `DATABASE_POOL_MAX: "4"`, `DATABASE_LOCK_POOL_MAX: "4"`} {
+		if !strings.Contains(string(compose), line) {
+			t.Errorf("compose.yaml has no %s", line)
+		}
+	}
+	server := postgres.Start(t)
+	schema, err := os.ReadFile("../deploy/example/schema.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for statement := range strings.SplitSeq(string(schema), ";") {
+		if strings.TrimSpace(statement) == "" {
+			continue
+		}
+		if _, err := server.Query("postgres", statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	direct := server.UserURL("app", "secret", "app")
+	if out, err := example(t, direct, "8"); err == nil || !strings.HasPrefix(out, "DEADLOCK: ") {
+		t.Errorf("without lockproxy: got %v, %s", err, out)
+	}
+	r := startProxyBefore(t, server, sized(4, 4), withDatabase(func(d *proxy.Database) { d.URL = server.UserURL("app", "secret", "") }))
+	through := url.URL{Scheme: "postgres", User: url.User("app"), Host: r.server.Addrs()[0].String(), Path: "/app"}
+	if out, err := example(t, through.String(), "16"); err != nil || out != "200 of 200 jobs, 200 rows\n" {
+		t.Errorf("with lockproxy: got %v, %s", err, out)
+	}
+}
+
+func example(t *testing.T, url, connections string) (string, error) {
+	t.Helper()
+	modules, err := filepath.Abs("node_modules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := command(t, patience, "../deploy/example", "node", "app.js")
+	cmd.Env = append(cmd.Env, "NODE_PATH="+modules, "DATABASE_URL="+url, "CONNECTIONS="+connections, "PATIENCE_MS=4000")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
