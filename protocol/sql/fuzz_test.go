@@ -30,7 +30,7 @@ func FuzzRead(f *testing.F) {
 			u.Key.To += len(before)
 		}
 		for i := range u.Prepared {
-			if op := &u.Prepared[i]; op.Op == OpPrepare {
+			if op := &u.Prepared[i]; op.Op == OpPrepare || op.Op == OpExecute {
 				op.Text.From += len(before)
 				op.Text.To += len(before)
 			}

@@ -37,9 +37,12 @@ func (s *scan) preparedOp(op PreparedOp) {
 
 // execute reads what follows EXECUTE. Its arguments are evaluated.
 func (s *scan) execute(runs bool) {
+	start := int(s.tok.start)
 	s.next()
-	s.preparedOp(PreparedOp{Op: OpExecute, Name: s.nameString(), Runs: runs})
+	op := PreparedOp{Op: OpExecute, Name: s.nameString(), Runs: runs}
 	s.rest()
+	op.Text = Span{start, int(s.back(1).end)}
+	s.preparedOp(op)
 }
 
 // deallocate reads what follows DEALLOCATE. PREPARE may stand before the name, or be it.

@@ -85,6 +85,7 @@ func (s *scan) dispatch(verb Verb) {
 		s.rest()
 	case With, Insert, Merge, Copy:
 		s.touches |= TouchAdvance
+		s.unit.Copies = s.unit.Copies || verb == Copy
 		s.rest()
 	case Call:
 		s.touches |= TouchDynamic | TouchAdvance

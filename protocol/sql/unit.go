@@ -35,6 +35,8 @@ type Unit struct {
 	// Begin and End are set if the text is one statement that begins or ends a transaction.
 	Begin BeginKind
 	End   EndKind
+	// Copies tells that a COPY is among the statements.
+	Copies bool
 	// TransactionInside tells that the text has several statements and begins or ends a transaction among them.
 	TransactionInside bool
 	// Settings are the settings that the text changes, SET LOCAL's among them, in the order of the text; nil for most.
@@ -95,7 +97,7 @@ type PreparedOp struct {
 	Op      PrepareOp
 	Index   int    // which statement of the text it is in, from 0; empty ones do not count
 	Name    string // folded, unquoted and cut as PostgreSQL does it; "" of OpDeallocateAll
-	Text    Span   // of OpPrepare: the statement, without a semicolon
+	Text    Span   // of OpPrepare and OpExecute: the statement, without a semicolon
 	Effects Effect // of OpPrepare: what the prepared statement does to locks
 	Touches Touch  // of OpPrepare: what the prepared statement touches
 

@@ -39,6 +39,8 @@ type serverSide struct {
 	failing    bool // the batch in flight has failed for the client
 	forgets    bool // of the messages in flight some may deallocate statements
 	resets     bool // of the messages in flight some may give settings their defaults back
+	copies     bool // of the messages in flight some may begin a COPY
+	rolledBack bool // of the messages in flight some end a transaction that has failed, or what failed of it
 	alone      bool // when it was granted it held nothing that was not known
 	restDrop   bool // the rest of that answer is not for the client
 	asking     bool // our question is in flight
@@ -151,7 +153,7 @@ func (s *Session) seenWhole(kind byte) bool {
 	case protocol.ReadyForQuery, protocol.CommandComplete, protocol.ErrorResponse, protocol.ParameterStatus,
 		protocol.FunctionCallResponse, protocol.NoticeResponse, protocol.Notification:
 		return true
-	case protocol.RowDescription:
+	case protocol.RowDescription, protocol.ParameterDescription:
 		return s.srv.flight.len() > 0 && s.srv.flight.front().shape != nil
 	case protocol.DataRow:
 		return s.srv.flight.len() > 0 && (s.srv.flight.front().counts() || s.srv.flight.front().purpose != theirs)
@@ -216,7 +218,9 @@ func (s *Session) answer1(kind byte, frame []byte) (visible bool) {
 		s.copyBegins(head)
 	case protocol.FunctionCallResponse:
 		s.functionResult(head, frame)
-	case protocol.NoticeResponse, protocol.ParameterDescription, protocol.CopyOutResponse, protocol.CopyData,
+	case protocol.ParameterDescription:
+		head.shape.learn(kind, frame)
+	case protocol.NoticeResponse, protocol.CopyOutResponse, protocol.CopyData,
 		protocol.CopyDone, protocol.CopyBothResponse:
 	default:
 		s.outOfStep("a message of an unknown kind")
@@ -264,6 +268,11 @@ func (s *Session) takeTurns() {
 			s.reply(protocol.AppendParseComplete)
 		case head.reply == replyClosed:
 			s.reply(protocol.AppendCloseComplete)
+		case head.reply == replyDescribed:
+			at := len(s.o.scratch)
+			s.o.scratch = append(appendHead(s.o.scratch, protocol.ParameterDescription, len(head.shape.params)), head.shape.params...)
+			s.o.scratch = protocol.AppendNoData(s.o.scratch)
+			s.toClient(s.o.since(at))
 		case isCopyEnd(head.kind):
 		default:
 			return
@@ -595,6 +604,7 @@ func (s *Session) ready(frame []byte) (visible bool) {
 	status := frame[protocol.HeadSize]
 	s.srvStatus = status
 	s.resets = s.resets && flight.len() > 0
+	s.rolledBack = s.rolledBack && s.rollsBackLater()
 	s.forgets = s.forgets && flight.len() > 0
 	if head.kind == protocol.Sync && head.has(flagFails) && s.failTransaction(status) {
 		return false

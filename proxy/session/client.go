@@ -176,6 +176,9 @@ func (s *Session) classify(r *request, u *sql.Unit) {
 	if u.Touches.Has(sql.TouchDiscardAll) || u.Settings != nil && slices.ContainsFunc(u.Settings, isReset) {
 		r.flags |= flagResets
 	}
+	if u.Copies {
+		r.flags |= flagCopies
+	}
 	switch {
 	case (u.Begin == sql.BeginPlain || u.Begin == sql.BeginReadWrite && s.onPrimary()) && u.Statements == 1:
 		r.flags |= flagBegin

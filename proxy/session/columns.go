@@ -16,8 +16,12 @@ type Schema interface {
 	Changed() // as something was defined or dropped, or that was rolled back
 }
 
-// shape is the columns that a statement gives since it was parsed. All that came of the same Parse message have the same.
-type shape struct{ print uint64 } // of their description; 0: not known
+// shape is the columns that a statement gives since it was parsed, and the parameters that it takes. All that came of the same
+// Parse message have the same.
+type shape struct {
+	print  uint64 // of the columns' description; 0: not known
+	params string // the body of the parameters' description; "": not known
+}
 
 // noColumns is the print of a statement that gives no rows.
 const noColumns = 1
@@ -32,6 +36,8 @@ func (h *shape) differs(other *shape) bool {
 func (h *shape) learn(kind byte, frame []byte) {
 	switch {
 	case h == nil || h.print != 0:
+	case kind == protocol.ParameterDescription:
+		h.params = string(frame[protocol.HeadSize:])
 	case kind == protocol.NoData:
 		h.print = noColumns
 	default:
@@ -147,7 +153,7 @@ func (s *Session) schemaSettled() {
 // statement prepared where it is missing, and gives false while the server has not said what its columns are there.
 func (s *Session) compared(r *request) bool {
 	switch {
-	case s.tx == 'E':
+	case s.aborted():
 		return true // that is the error then
 	case s.comparing > 0 && !s.harmless(r):
 		s.awaitColumns(r)

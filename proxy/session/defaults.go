@@ -83,7 +83,7 @@ func (s *Session) withDefaults(r *request, p []byte) []byte {
 	text := p[protocol.HeadSize:]
 	var out []byte
 	from := 0
-	for _, one := range r.unit.Settings {
+	for _, one := range slices.SortedStableFunc(slices.Values(r.unit.Settings), func(a, b sql.Setting) int { return a.End - b.End }) {
 		if one.Local && s.tx != 'T' && r.unit.Statements == 1 {
 			continue // it does nothing, and PostgreSQL says so
 		}

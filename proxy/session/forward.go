@@ -131,6 +131,9 @@ func (s *Session) forward() bool {
 		s.take(true)
 		return true
 	}
+	if s.copies && !s.copyIn && !belongsToCopy(r.kind) && !s.copiesNot() {
+		return false
+	}
 	if !s.open && !s.copyIn && !needsNothing(r) && !s.mayBegin() {
 		return false
 	}
@@ -166,6 +169,15 @@ func (s *Session) batchStands() bool {
 		s.flushed = true
 	}
 	return false
+}
+
+// copiesNot tells whether it is known that no COPY takes the next message, for its data or its error.
+func (s *Session) copiesNot() bool {
+	s.copies = false
+	for i := range s.srv.flight.len() {
+		s.copies = s.copies || s.srv.flight.at(i).has(flagCopies)
+	}
+	return !s.copies || s.batchStands()
 }
 
 // named tells whether it is known what a statement's name in the message means, here and on the server: not while an
@@ -246,7 +258,7 @@ func (s *Session) mayBegin() bool {
 	if s.asking || s.cancelling || s.comparing > 0 || s.failing || s.syncError != nil || s.unitsAhead >= maxUnitsAhead {
 		return false
 	}
-	if s.resets {
+	if s.resets = s.resets && s.srv.flight.len() > 0; s.resets {
 		return false // the client's own defaults must be put in place again
 	}
 	locks := s.lookThroughUnit()
@@ -428,6 +440,8 @@ func (s *Session) begins(r *request) {
 		s.schemaTouched(r.touches)
 	}
 	s.state.opaque = s.state.opaque || s.known.doubt != certain
+	s.copies = s.copies || r.has(flagCopies)
+	s.rolledBack = s.rolledBack || s.tx == 'E' && r.rollsBack()
 	s.resets = s.resets || s.client.Settings != nil && r.touches.Has(sql.TouchDiscardAll)
 }
 
@@ -583,6 +597,9 @@ func (s *Session) sendBind() {
 		return
 	}
 	s.namesFor(s.ahead.front(), true)
+	if s.unmakeable(st) && s.refuseCount(st) {
+		return
+	}
 	asks := st.unit.Touches.Has(sql.TouchPids) && st.body != ""
 	name := ""
 	if asks {
@@ -612,6 +629,12 @@ func (s *Session) sendDescribe() {
 		return
 	}
 	s.namesFor(s.ahead.front(), true)
+	if s.unmakeable(st) && st.shape.print == noColumns {
+		r, _ := s.take(false)
+		r.reply, r.shape = replyDescribed, st.shape
+		s.pushed(r)
+		return
+	}
 	name := s.serverName(st)
 	r, _ := s.take(false)
 	if p := s.parsedAs(st, st.source != ""); p != nil && !p.shape.known() {
@@ -621,6 +644,27 @@ func (s *Session) sendDescribe() {
 	s.o.scratch = appendNamed(s.o.scratch, protocol.Describe, name)
 	s.toServer(s.o.since(at))
 	s.pushed(r)
+}
+
+// unmakeable tells whether the server lacks a statement that it could not be told now, since its transaction has failed: what
+// is known of it must do.
+func (s *Session) unmakeable(st *statement) bool {
+	return s.aborted() && st.shape.known() && st.shape.params != "" && s.parsedAs(st, st.source != "") == nil
+}
+
+// refuseCount refuses a Bind message with more or fewer values than the statement has parameters: that error comes first
+// (postgres.c, exec_bind_message). It gives false for the right number.
+func (s *Session) refuseCount(st *statement) bool {
+	p := s.view[protocol.HeadSize:]
+	portal, name, _ := protocol.BindNames(p)
+	_, rest, ok := int16s(p[len(portal)+1+len(name)+1:])
+	if !ok || len(rest) < 2 || string(rest[:2]) == st.shape.params[:2] {
+		return false
+	}
+	count := func(p string) string { return strconv.Itoa(int(p[0])<<8 | int(p[1])) }
+	s.refuseNext(&protocol.Error{Severity: "ERROR", Code: protocol.ProtocolViolation,
+		Message: "bind message supplies " + count(string(rest[:2])) + ` parameters, but prepared statement "` + st.name + `" requires ` + count(st.shape.params)})
+	return true
 }
 
 // sendClose closes a portal, or forgets a statement: others may use what the server has prepared.

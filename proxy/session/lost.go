@@ -36,7 +36,7 @@ func (s *Session) lost(why *protocol.Error) {
 			why.Code = protocol.AdminShutdown
 		}
 		s.endWith(why)
-	case why.Code == protocol.ProtocolViolation:
+	case why.Code == protocol.ProtocolViolation, why.Code == protocol.InternalError:
 		s.endWith(why) // the client's own doing
 	default:
 		s.survive(why)

@@ -29,32 +29,10 @@ func (s *Session) useNames(r *request, u *sql.Unit, text []byte, run bool) {
 	if u.Prepared == nil {
 		return
 	}
-	now := make(map[string]*statement) // as far as the text has changed it
-	forgotten := false
-	for _, op := range u.Prepared {
-		st, changed := now[op.Name]
-		if !changed && !forgotten {
-			st = s.statements[op.Name]
-		}
-		use := nameUse{op: op.Op, index: op.Index, name: op.Name, before: st, after: st}
-		switch op.Op {
-		case sql.OpPrepare:
-			if use.after == nil {
-				use.after = preparedBySQL(&op, text, u.Statements)
-				use.after.readWith, use.after.dialect = s.cfg.Catalog().reader, s.state.dialect
-			}
-		case sql.OpExecute:
-			s.executes(r, &op, st)
-		case sql.OpDeallocate:
-			use.after = nil
-		case sql.OpDeallocateAll:
-			forgotten = true
-			clear(now)
-		}
-		now[op.Name] = use.after
-		r.names = append(r.names, use)
-		if op.Op == sql.OpPrepare && st != nil || op.Op == sql.OpDeallocate && st == nil {
-			break // an error, which ends the text
+	n := naming{s: s, r: r, now: make(map[string]*statement)}
+	for i := range u.Prepared {
+		if op := &u.Prepared[i]; n.use(op, op.Index, text, u.Statements, 0) {
+			break
 		}
 	}
 	if run {
@@ -62,16 +40,83 @@ func (s *Session) useNames(r *request, u *sql.Unit, text []byte, run bool) {
 	}
 }
 
-// namesFor makes the server's names ready for a message. In a failed transaction nothing can be made, nor used.
+// naming goes through what a text does to names, in order.
+type naming struct {
+	s         *Session
+	r         *request
+	now       map[string]*statement // as far as the text has changed it
+	forgotten bool                  // by DEALLOCATE ALL
+}
+
+// means gives what a name means by now.
+func (n *naming) means(name string) *statement {
+	st, changed := n.now[name]
+	if !changed && !n.forgotten {
+		return n.s.statements[name]
+	}
+	return st
+}
+
+// maxExecutes bounds how deep an EXECUTE of an EXECUTE is followed. PostgreSQL does so until its stack is full.
+const maxExecutes = 4
+
+// use takes one statement about a name, the client's of that index. It tells whether that is an error, which ends the text.
+func (n *naming) use(op *sql.PreparedOp, index int, text []byte, statements, deep int) (ends bool) {
+	st := n.means(op.Name)
+	use := nameUse{op: op.Op, index: index, name: op.Name, before: st, after: st}
+	switch op.Op {
+	case sql.OpPrepare:
+		if use.after == nil {
+			use.after = preparedBySQL(op, text, statements)
+			use.after.readWith, use.after.dialect = n.s.cfg.Catalog().reader, n.s.state.dialect
+		}
+	case sql.OpExecute:
+		n.s.executes(n.r, op, st)
+	case sql.OpDeallocate:
+		use.after = nil
+	case sql.OpDeallocateAll:
+		n.forgotten = true
+		clear(n.now)
+	}
+	n.now[op.Name] = use.after
+	n.r.names = append(n.r.names, use)
+	if op.Op == sql.OpExecute && op.Runs && st != nil && st.source == "" && deep < maxExecutes {
+		for i := range st.unit.Prepared { // a Parse message may hold one of these, too
+			if n.use(&st.unit.Prepared[i], index, []byte(st.text()), 1, deep+1) {
+				return true
+			}
+		}
+	}
+	return op.Op == sql.OpPrepare && st != nil || op.Op == sql.OpDeallocate && st == nil
+}
+
+// aborted tells whether the transaction has failed as far as is known: but for ROLLBACK, nothing can be made or used in it.
+func (s *Session) aborted() bool { return s.tx == 'E' && !s.rolledBack }
+
+// rollsBackLater tells whether a message in flight ends the failed transaction.
+func (s *Session) rollsBackLater() bool {
+	for i := range s.srv.flight.len() {
+		if s.srv.flight.at(i).rollsBack() {
+			return true
+		}
+	}
+	return false
+}
+
+// namesFor makes the server's names ready for a message.
 func (s *Session) namesFor(r *request, inBatch bool) {
-	if s.tx == 'E' {
+	if s.aborted() {
 		return
 	}
 	if r.names != nil {
 		s.tellNames(r.names, inBatch)
 	}
-	if r.touches.Has(sql.TouchNames) {
-		s.showNames(inBatch)
+	switch {
+	case r.touches.Has(sql.TouchNames):
+		s.closeShareds(inBatch)
+		s.showNames(inBatch, true)
+	case r.touches.Has(sql.TouchDynamic):
+		s.showNames(inBatch, false) // what it runs may name any of them
 	}
 }
 
@@ -95,9 +140,16 @@ func (s *Session) executes(r *request, op *sql.PreparedOp, st *statement) {
 	s.readAgain(st)
 	r.lock |= st.unit.Lock
 	r.touches |= st.unit.Touches &^ sql.TouchPrepare
+	if slices.ContainsFunc(st.unit.Settings, isReset) {
+		r.flags |= flagResets
+	}
 	if r.unit != nil && len(st.unit.Settings) > 0 {
 		both := *r.unit
-		both.Settings = append(slices.Clone(both.Settings), st.unit.Settings...)
+		both.Settings = slices.Clone(both.Settings)
+		for _, one := range st.unit.Settings {
+			one.Index, one.End = op.Index, op.Text.To
+			both.Settings = append(both.Settings, one)
+		}
 		r.unit = &both
 	}
 }
@@ -181,7 +233,11 @@ func (s *Session) tellNames(uses []nameUse, inBatch bool) {
 		}
 		if !slices.ContainsFunc(uses[:i], func(earlier nameUse) bool { return earlier.name == use.name }) {
 			s.makeRoom(forNames(inBatch))
-			s.tellName(use.name, use.before, forNames(inBatch))
+			if use.op == sql.OpExecute || use.before == nil {
+				s.tellName(use.name, use.before, forNames(inBatch))
+			} else {
+				s.tellTaken(use.name, use.before, forNames(inBatch))
+			}
 		}
 	}
 	if !inBatch && s.srv.flight.len() > began {
@@ -238,6 +294,19 @@ func (s *Session) tellName(name string, st *statement, why purpose) {
 		s.pushed(request{kind: protocol.Parse, purpose: why, names: making, sent: true})
 	}
 	s.describeOurs(name, p.shape, why)
+}
+
+// tellTaken makes the server know that a name means something: to deallocate it, or to be told that it is taken, that is enough,
+// and what it means need not be possible any more.
+func (s *Session) tellTaken(name string, st *statement, why purpose) {
+	if s.srv.own.find(name) != nil {
+		return
+	}
+	s.srv.own.add(ownName{name: name})
+	at := len(s.o.scratch)
+	s.o.scratch = appendParse(s.o.scratch, name, "\x00\x00\x00") // of nothing, which no server refuses
+	s.toServer(s.o.since(at))
+	s.pushed(request{kind: protocol.Parse, purpose: why, names: []nameUse{{op: sql.OpPrepare, name: name, before: st, after: st}}, sent: true})
 }
 
 // makeRoom closes names that were made known longest ago, where there are too many.
@@ -346,9 +415,9 @@ func (s *Session) namesRan(r *request) {
 	r.done++
 }
 
-// showNames makes the server's prepared statements those of the client, and no others, before a text that looks at them
+// closeShareds closes what the server has prepared under names of ours, before a text that looks at them all
 // (pg_prepared_statements).
-func (s *Session) showNames(inBatch bool) {
+func (s *Session) closeShareds(inBatch bool) {
 	why := forNames(inBatch)
 	began := s.srv.flight.len()
 	for sh := s.srv.prepared.oldest(); sh != nil; sh = s.srv.prepared.oldest() {
@@ -362,6 +431,15 @@ func (s *Session) showNames(inBatch bool) {
 		s.closeOwn(ourNames+"taken", why)
 		s.srv.taken = false
 	}
+	if !inBatch && s.srv.flight.len() > began {
+		s.syncOurs(forName)
+	}
+}
+
+// showNames makes the names that the server knows those of the client, and no others: all of them, or those that SQL prepared.
+func (s *Session) showNames(inBatch, all bool) {
+	why := forNames(inBatch)
+	began := s.srv.flight.len()
 	for _, name := range s.srv.own.names() {
 		if s.statements[name] == nil {
 			s.closeOwn(name, why)
@@ -372,7 +450,7 @@ func (s *Session) showNames(inBatch bool) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.statements)) {
 		st := s.statements[name]
-		if !st.there {
+		if !st.there || !all && st.source == "" {
 			continue
 		}
 		if inBatch {

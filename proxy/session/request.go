@@ -50,6 +50,7 @@ const (
 	replyNone reply = iota
 	replyParsed
 	replyClosed
+	replyDescribed
 )
 
 type flags uint16
@@ -68,10 +69,16 @@ const (
 	flagAwaits                       // the server is to say which columns its statement has
 	flagChanged                      // its statement's columns are others by now
 	flagCompares                     // what it describes has run already, if its columns are what they were
+	flagCopies                       // it may begin a COPY, which takes what comes behind it
 	flagFails                        // it ends a batch that has failed for the client, or fails its transaction
 )
 
 func (r *request) has(f flags) bool { return r.flags&f != 0 }
+
+// rollsBack tells whether the message, if it runs at all, ends a transaction that has failed, or what failed of it.
+func (r *request) rollsBack() bool {
+	return r.kind == protocol.Execute && r.unit != nil && (r.unit.Verb == sql.Rollback || r.unit.Verb == sql.Commit || r.unit.Verb == sql.RollbackTo)
+}
 
 // ends tells whether the server answers the message with ReadyForQuery.
 func (r *request) ends() bool {
