@@ -18,6 +18,8 @@ const (
 	InvalidPassword                   = "28P01" // invalid_password
 	InvalidCursorName                 = "34000" // invalid_cursor_name
 	InvalidCatalogName                = "3D000" // invalid_catalog_name
+	DeadlockDetected                  = "40P01" // deadlock_detected
+	InsufficientPrivilege             = "42501" // insufficient_privilege
 	SyntaxError                       = "42601" // syntax_error
 	UndefinedObject                   = "42704" // undefined_object
 	DuplicatePreparedStatement        = "42P05" // duplicate_prepared_statement

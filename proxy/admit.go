@@ -175,6 +175,9 @@ func (v *visitor) conclude(said []byte) {
 	switch {
 	case err != nil:
 		s.log.Info("a client was refused", "client", addressText(v.peer), "error", err)
+		if r := (*login.Refusal)(nil); errors.As(err, &r) {
+			s.counters.refused.add(r.Said.Code)
+		}
 		v.leave(said)
 	case request != nil:
 		s.cancel(request)
@@ -224,12 +227,20 @@ func (v *visitor) refuse(who *login.Client, said []byte, err error) {
 	if !errors.As(err, &e) {
 		e = protocol.Fatal(protocol.InternalError, err.Error())
 	}
+	v.server.counters.refused.add(e.Code)
 	v.server.log.Info("a client was refused", "database", who.Database, "user", who.User, "client", addressText(v.peer), "error", err)
 	v.leave(protocol.AppendError(said, e))
 }
 
 // welcome makes a client with a session of a connection that has logged in.
 func (v *visitor) welcome(who *login.Client, said, rest []byte) error {
+	if v.server.rules.Load().isConsole(who.Database) {
+		o, err := v.server.newOperator(who, v.peer)
+		if err == nil {
+			o.start(v.link, said, rest)
+		}
+		return err
+	}
 	p, err := v.server.poolOf(who)
 	if err != nil {
 		return err
@@ -334,14 +345,14 @@ func (s *Server) register(g guest) error {
 	if s.draining {
 		return protocol.Fatal(protocol.CannotConnectNow, "the database system is shutting down")
 	}
-	if err := s.full(a); err != nil {
+	if err := s.full(g); err != nil {
 		return err
 	}
 	for a.Pid == 0 || s.clients[a.Pid] != nil {
 		a.Pid = newPid()
 	}
 	s.clients[a.Pid] = g
-	s.heads.enters(a)
+	s.heads.enters(g)
 	s.moved()
 	return nil
 }
@@ -368,7 +379,7 @@ func (s *Server) forget(g guest) {
 	defer s.mu.Unlock()
 	if pid := g.known().Pid; s.clients[pid] == g {
 		delete(s.clients, pid)
-		s.heads.leaves(g.known())
+		s.heads.leaves(g)
 		s.moved()
 	}
 	s.checkGone()

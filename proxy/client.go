@@ -32,8 +32,9 @@ type client struct {
 	serving atomic.Uint32 // the process id of that, for those who ask without the mutex; 0: none
 	timer   *time.Timer   // for the session's deadline
 
-	pinnedSince time.Time  // when its session was pinned to the server that it has; zero: it was not
-	wants       pools.Kind // the pool that was asked last
+	asked       time.Duration // when it sent something last, since the server was made
+	pinnedSince time.Time     // when its session was pinned to the server that it has; zero: it was not
+	wants       pools.Kind    // the pool that was asked last
 
 	late   bool // an answer of the pools that nobody waits for is under way
 	wanted bool // they are to be asked once it has come
@@ -191,8 +192,7 @@ func (c *client) carryOut(events []pools.Event, o *session.Output, now time.Time
 	if o.Redefined != session.NotRedefined {
 		c.pool.definitions.redefined(c.pool, o.Redefined) // before the client hears of it, and calls what is new
 	}
-	c.write(o)
-	c.proxy.counters.add(o)
+	c.count(o, c.write(o), now)
 	for i := range o.Actions {
 		events = c.act(events, &o.Actions[i], now)
 	}
@@ -215,7 +215,7 @@ func (c *client) act(events []pools.Event, a *session.Action, now time.Time) []p
 		if c.server.changedSides() {
 			return c.remove(events, now, "its server was promoted", "")
 		}
-		return c.letGo(events, func(p *pools.Pair, b *pools.Backend) { p.Release(now, b) })
+		return c.letGo(events, now, func(p *pools.Pair, b *pools.Backend) { p.Release(now, b) })
 	case session.Remove:
 		return c.remove(events, now, a.Reason.String(), a.Text)
 	case session.Hold:
@@ -230,7 +230,10 @@ func (c *client) act(events []pools.Event, a *session.Action, now time.Time) []p
 func (c *client) remove(events []pools.Event, now time.Time, why, detail string) []pools.Event {
 	sc := c.server
 	c.logger().Info("a backend is closed", "pid", sc.conn.Pid, "reason", why, "detail", detail)
-	events = c.letGo(events, func(p *pools.Pair, b *pools.Backend) { p.Remove(now, b) })
+	events = c.letGo(events, now, func(p *pools.Pair, b *pools.Backend) {
+		sc.fate = why
+		p.Remove(now, b)
+	})
 	sc.link.Close()
 	return events
 }
@@ -298,7 +301,7 @@ func (c *client) checkout(events []pools.Event, kind pools.Kind, now time.Time) 
 }
 
 // letGo gives the session's server back to the pools in one way or the other.
-func (c *client) letGo(events []pools.Event, how func(*pools.Pair, *pools.Backend)) []pools.Event {
+func (c *client) letGo(events []pools.Event, now time.Time, how func(*pools.Pair, *pools.Backend)) []pools.Event {
 	sc := c.server
 	c.resumeServer()
 	c.flow.serverFull = false
@@ -306,6 +309,7 @@ func (c *client) letGo(events []pools.Event, how func(*pools.Pair, *pools.Backen
 	c.serving.Store(0)
 	sc.holder.Store(nil)
 	return c.pool.do(events, func(p *pools.Pair) {
+		c.pool.ledger.release(sc, now)
 		how(p, sc.slot)
 		if sc.dead.Load() {
 			p.Remove(time.Now(), sc.slot)
@@ -398,7 +402,10 @@ func (c *client) abandon(events []pools.Event) []pools.Event {
 	}
 	events = c.pool.do(events, func(p *pools.Pair) { p.Leave(now, &c.waiter) })
 	if sc := c.server; sc != nil {
-		events = c.letGo(events, func(p *pools.Pair, b *pools.Backend) { p.Remove(now, b) })
+		events = c.letGo(events, now, func(p *pools.Pair, b *pools.Backend) {
+			sc.fate = session.ReasonInternal.String()
+			p.Remove(now, b)
+		})
 		sc.link.Close()
 	}
 	return events

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/proxy/console"
 	"github.com/lockproxy/lockproxy/proxy/session"
 )
 
@@ -47,6 +48,18 @@ type Config struct {
 	Databases map[string]Database
 	// Users is what is different for some users, by the names that they log in with.
 	Users map[string]User
+	// Version is what the console says that this is.
+	Version string
+	// Settings are all settings as the console shows them: without anything secret.
+	Settings []Setting
+	// Console says who may use the console, which is a database of its own (IsConsole).
+	Console Console
+	// HTTPListen is a TCP address at which metrics and the state of health are served; "" is none.
+	HTTPListen string
+	// PgBouncerMetrics adds the metrics of pgbouncer_exporter.
+	PgBouncerMetrics bool
+	// StatsPeriod is what the console's averages are taken over.
+	StatsPeriod time.Duration
 	// Links is how sockets are served. Every way does the same: the others are for comparisons, and for tests.
 	Links Links
 }
@@ -122,6 +135,15 @@ const (
 
 // TLSModes are the names of the modes in the configuration file, which are those of PgBouncer's client_tls_sslmode.
 var TLSModes = []string{"disable", "allow", "require", "verify-ca", "verify-full"}
+
+// Setting is a setting as the console shows it.
+type Setting = console.Setting
+
+// Console says who may use the console.
+type Console struct {
+	Admins []string // may look and control
+	Guests []string // may look
+}
 
 // Database is one database as clients see it, and the two pools that every user of it gets.
 type Database struct {

@@ -13,19 +13,23 @@ type flow struct {
 	paused      bool // so reading from the client is paused
 }
 
-// write hands on what a step put out.
-func (c *client) write(o *session.Output) {
+// write hands on what a step put out, and tells how much of it is the client's.
+func (c *client) write(o *session.Output) (sent int) {
 	if sc := c.server; sc != nil && len(o.Server) > 0 {
 		c.batch.Write(sc.link, o.Server...)
 		c.flow.serverFull = sc.link.Buffered() > c.session.MaxBuffer()
 	}
 	if c.link != nil && len(o.Client) > 0 {
 		c.batch.Write(c.link, o.Client...)
+		for _, p := range o.Client {
+			sent += len(p)
+		}
 		if !c.flow.clientFull && c.server != nil && c.link.Buffered() > c.session.MaxBuffer() {
 			c.flow.clientFull = true
 			c.server.link.Pause()
 		}
 	}
+	return sent
 }
 
 // steer pauses reading from the client, or resumes it. There is always a call of Drained to come when serverFull was

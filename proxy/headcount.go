@@ -12,10 +12,11 @@ type headcount struct {
 	addresses map[netip.Addr]int // connections, those that are logging in included
 	databases map[string]int     // clients, by the name of the database that they gave
 	users     map[string]int     // clients, by the name that they logged in with
+	operators int                // clients of the console, which do not count as those of a database do
 }
 
 func newHeadcount() headcount {
-	return headcount{make(map[netip.Addr]int), make(map[string]int), make(map[string]int)}
+	return headcount{addresses: make(map[netip.Addr]int), databases: make(map[string]int), users: make(map[string]int)}
 }
 
 // comes counts a connection. Those over a unix socket come from nowhere.
@@ -32,14 +33,24 @@ func (c *headcount) goes(from netip.Addr) {
 }
 
 // enters counts a client, whose connection is counted already.
-func (c *headcount) enters(a *about) {
+func (c *headcount) enters(g guest) {
+	if _, operates := g.(*operator); operates {
+		c.operators++
+		return
+	}
+	a := g.known()
 	c.databases[a.database]++
 	c.users[a.user]++
 }
 
-func (c *headcount) leaves(a *about) {
-	countDown(c.databases, a.database)
-	countDown(c.users, a.user)
+func (c *headcount) leaves(g guest) {
+	a := g.known()
+	if _, operates := g.(*operator); operates {
+		c.operators--
+	} else {
+		countDown(c.databases, a.database)
+		countDown(c.users, a.user)
+	}
 	c.goes(a.peer.Addr().Unmap())
 }
 
@@ -51,7 +62,7 @@ func countDown[K comparable](counts map[K]int, key K) {
 
 // admits tells a connection that it is one too many, where PostgreSQL does: as soon as it has said what it wants
 // (postmaster.c, ProcessStartupPacket), so that nobody need prove anything in vain. Cancel requests are not asked.
-func (v *visitor) admits(from netip.Addr) error {
+func (v *visitor) admits(from netip.Addr, database string) error {
 	s := v.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,12 +73,15 @@ func (v *visitor) admits(from netip.Addr) error {
 	if most := s.rules.Load().MaxClientsPerAddress; most > 0 && s.heads.addresses[v.from] > most {
 		return protocol.Fatal(protocol.TooManyConnections, `too many connections for address "`+v.from.String()+`"`)
 	}
+	if s.rules.Load().isConsole(database) {
+		return nil
+	}
 	return s.crowded()
 }
 
 // crowded is nil while there is room for another client. Called with the mutex held.
 func (s *Server) crowded() error {
-	if len(s.clients) < s.rules.Load().MaxClients {
+	if len(s.clients)-s.heads.operators < s.rules.Load().MaxClients {
 		return nil
 	}
 	return protocol.Fatal(protocol.TooManyConnections, "sorry, too many clients already")
@@ -76,11 +90,17 @@ func (s *Server) crowded() error {
 // full is nil while there is room for this client, who has proved who it is: others may have been faster since it was
 // admitted. The words are those of miscinit.c, InitializeSessionUserId, and postinit.c, CheckMyDatabase. Called with the
 // mutex held.
-func (s *Server) full(a *about) error {
+func (s *Server) full(g guest) error {
+	if _, operates := g.(*operator); operates {
+		if s.heads.operators >= maxOperators {
+			return protocol.Fatal(protocol.TooManyConnections, "too many consoles are open")
+		}
+		return nil
+	}
 	if err := s.crowded(); err != nil {
 		return err
 	}
-	r := s.rules.Load()
+	a, r := g.known(), s.rules.Load()
 	most := r.MaxClientsPerUser
 	if own := r.Users[a.user].MaxClients; own > 0 {
 		most = own

@@ -26,8 +26,11 @@ type pool struct {
 
 	definitions *definitions
 
+	outside outside
+
 	mu       sync.Mutex // guards the rest; nothing is called under it that takes another
 	pair     *pools.Pair
+	ledger   ledger
 	timer    *time.Timer
 	due      time.Time // what the timer is set to; zero: it is not
 	welcomes map[string]*session.Settings
@@ -46,7 +49,7 @@ func newPool(s *Server, r *rules, name poolName, db Database, target *backend.Ta
 	p := &pool{
 		server: s, name: name,
 		pair: pools.NewPair(db.Admin, db.Lock), welcomes: make(map[string]*session.Settings),
-		done: make(chan struct{}),
+		done: make(chan struct{}), ledger: newLedger(),
 	}
 	p.pair.Patient = target.SeveralServers()
 	p.terms.Store(s.termsOf(p, r, db, target))
@@ -85,6 +88,7 @@ func (p *pool) collect(into []pools.Event) []pools.Event {
 			d.Owner = p
 		}
 	}
+	p.ledger.note(into[before:])
 	next := p.pair.Next()
 	if !next.IsZero() && !p.closed && (p.due.IsZero() || next.Before(p.due)) {
 		p.due = next
@@ -185,6 +189,7 @@ func (p *pool) dialFailed(d *pools.Dial, err error) {
 		if isPermanent(err) {
 			clear(p.welcomes) // the next client is to hear it at once, as from the server
 		}
+		p.ledger.misses++
 		pair.DialFailed(time.Now(), d, err, isPermanent(err))
 	}))
 	p.parted()

@@ -20,9 +20,10 @@ import (
 // would only take slots away, for days. PostgreSQL counts it apart as well (max_wal_senders, not max_connections). So
 // what bounds its number is the server's limit, and max_clients here.
 type relay struct {
-	server *Server
-	about  *about
-	conn   *backend.Conn
+	server  *Server
+	about   *about
+	conn    *backend.Conn
+	logical bool // the client named a database
 
 	mu       sync.Mutex // held over the start of both links, which may call before they are known
 	client   link.Link  // nil: over
@@ -46,7 +47,7 @@ func (s *Server) dialRelay(who *login.Client, peer netip.AddrPort) (*relay, erro
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{server: s, about: newAbout(who, peer), conn: conn}
+	r := &relay{server: s, about: newAbout(who, peer), conn: conn, logical: who.Replication == "database"}
 	if err := s.register(r); err != nil {
 		conn.Close()
 		return nil, err

@@ -36,6 +36,7 @@ type Server struct {
 
 	news bell // rings when a server connection is gone
 
+	begun    time.Time
 	backends sync.Map // of *serverConn, by the process id of the server's
 	counters counters
 
@@ -50,6 +51,8 @@ type Server struct {
 	asking      list.List               // of *visitor: those that are logging in, in the order in which they came
 	heads       headcount               // how many there are of whom
 	tidy        tidy
+	older       time.Time // when the averages of the statistics begin
+	newer       time.Time // and when those will that come next
 	draining    bool
 	ending      chan struct{} // closed when draining begins, for dials under way
 	gone        chan struct{} // closed when draining and the last client is gone
@@ -72,8 +75,12 @@ func New(config Config, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	now := time.Now()
 	s := &Server{
 		log:         log,
+		begun:       now,
+		older:       now,
+		newer:       now,
 		clients:     make(map[uint32]guest),
 		pools:       make(map[poolName]*pool),
 		retired:     make(map[*pool]bool),
@@ -159,6 +166,7 @@ func (s *Server) Serve(ctx context.Context) error {
 			for _, p := range s.allPools() {
 				p.refresh()
 			}
+			s.turn(now, s.rules.Load().StatsPeriod)
 		case <-ctx.Done():
 			s.shutdown()
 			return nil

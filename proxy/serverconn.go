@@ -22,6 +22,9 @@ type serverConn struct {
 	dead   atomic.Bool            // its link is over
 	looked *session.Settings      // what it had reported when it was last seen not to have changed sides
 
+	tally tally
+	fate  string // why it is closed; "": nobody here wanted that. Under the pool's mutex
+
 	notifier atomic.Uint32 // the process id of the client whose NOTIFY ran on it last
 
 	starting sync.Mutex // held until link is known: the link may call before it has been returned
@@ -39,6 +42,7 @@ func newServerConn(p *pool, conn *backend.Conn) *serverConn {
 	p.server.backends.Store(conn.Pid, sc)
 	p.mu.Lock()
 	p.open++
+	p.ledger.births++
 	p.mu.Unlock()
 	return sc
 }
@@ -48,6 +52,7 @@ func (sc *serverConn) over() {
 	sc.pool.server.backends.CompareAndDelete(sc.conn.Pid, sc)
 	sc.pool.mu.Lock()
 	sc.pool.open--
+	sc.pool.ledger.died(sc)
 	sc.pool.mu.Unlock()
 }
 
@@ -78,6 +83,9 @@ func (sc *serverConn) idleBytes(p []byte) {
 		e := protocol.ReadError(p[protocol.HeadSize:])
 		text = e.Message
 	}
+	sc.pool.mu.Lock()
+	sc.fate = "spoke unasked"
+	sc.pool.mu.Unlock()
 	sc.pool.server.log.Info("an idle backend is dropped", "database", sc.pool.name.database, "user", sc.pool.name.user, "pid", sc.conn.Pid, "reason", text)
 	sc.theLink().Close()
 }

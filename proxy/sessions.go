@@ -5,25 +5,12 @@ import (
 	"slices"
 	"time"
 	"unique"
+
+	"github.com/lockproxy/lockproxy/proxy/console"
 )
 
 // SessionInfo is what one client looks like at one moment.
-type SessionInfo struct {
-	Pid             uint32 // that its cancel requests name
-	Database, User  string // as it gave them
-	Address         string
-	TLS             string // what is spoken, such as "TLSv1.3/TLS_AES_128_GCM_SHA256/ECDH=X25519"; empty: clear text
-	ApplicationName string // as it was at login
-	Since           time.Time
-	State           string // "idle", "active", "idle in transaction", "idle in transaction (aborted)", "replication"
-	BackendPid      uint32 // of the server process that it has; 0: none
-
-	Pinned      []string  // why it keeps its server beyond a transaction; none: it does not
-	PinnedSince time.Time // zero: it is not pinned
-
-	WaitingSince time.Time // for a server; zero: it does not wait
-	WaitsFor     string    // "admin" or "lock": the pool; "promotion"; "" where it does not wait
-}
+type SessionInfo = console.SessionInfo
 
 // Sessions gives what all clients look like, by process id. Each is looked at on its own, so that nobody is stopped for
 // longer than one look takes.
@@ -37,6 +24,7 @@ func (s *Server) Sessions() []SessionInfo {
 func (a *about) info() SessionInfo {
 	i := SessionInfo{
 		Pid: a.Pid, Database: a.database, User: a.user, Address: addressText(a.peer), ApplicationName: a.application, Since: a.since,
+		Replication: "none",
 	}
 	if a.tls != (unique.Handle[string]{}) {
 		i.TLS = a.tls.Value()
@@ -48,6 +36,7 @@ func (c *client) info() SessionInfo {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i := c.about.info()
+	i.Pooled, i.Asked, i.Prepared = c.pool.name.user, c.proxy.begun.Add(c.asked), c.session.Prepared()
 	tx, busy := c.session.Status()
 	if i.Pinned = c.session.Pins(); len(i.Pinned) > 0 {
 		i.PinnedSince = c.pinnedSince
@@ -89,6 +78,9 @@ func stateName(tx byte, busy bool) string {
 
 func (r *relay) info() SessionInfo {
 	i := r.about.info()
-	i.State, i.BackendPid = "replication", r.conn.Pid
+	i.State, i.BackendPid, i.Replication = "replication", r.conn.Pid, "physical"
+	if r.logical {
+		i.Replication = "logical"
+	}
 	return i
 }

@@ -19,17 +19,18 @@ const module = "github.com/lockproxy/lockproxy/"
 // arrows says which of our packages each of our packages may import. A new package needs a line here, so that somebody
 // thinks about its place; one that does not exist yet is no fault.
 var arrows = map[string][]string{
-	"cmd/lockproxy": {"proxy", "pools", "pools/backend", "test/postgres"},
+	"cmd/lockproxy": {"proxy", "pools", "pools/backend", "spelling", "test/postgres"},
 	"proxy": {"proxy/session", "proxy/login", "proxy/console", "proxy/link", "pools", "pools/backend",
 		"protocol"},
 	"proxy/session":     {"protocol", "protocol/sql", "pools"},
-	"proxy/login":       {"protocol", "proxy/link"}, // TLS begins in a login, and goes on over a link
-	"proxy/console":     {"protocol/sql"},
+	"proxy/login":       {"protocol", "proxy/link"},               // TLS begins in a login, and goes on over a link
+	"proxy/console":     {"protocol", "protocol/sql", "spelling"}, // it speaks the protocol in a server's place
 	"proxy/link":        {},
 	"pools":             {},
 	"pools/backend":     {},
 	"protocol":          {},
 	"protocol/sql":      {},
+	"spelling":          {},
 	"test/postgres":     {},
 	"test/authority":    {},
 	"test/differential": {"proxy", "pools", "protocol", "test/postgres"},

@@ -18,6 +18,7 @@ type bind struct {
 	takes   string                // What is right, in words: "an integer from 1 to 10".
 	choices []string              // The texts that it takes, if there are few.
 	set     func(value any) error // Its error says what would be right.
+	get     func() string         // The value that was set, for people.
 }
 
 func integer(to *int, low, high int64) bind {
@@ -33,7 +34,7 @@ func integer(to *int, low, high int64) bind {
 		}
 		*to = int(n)
 		return nil
-	}}
+	}, func() string { return strconv.Itoa(*to) }}
 }
 
 // longest bounds all durations: PostgreSQL's own timeouts are 32-bit milliseconds (guc_tables.c).
@@ -59,7 +60,7 @@ func duration(to *time.Duration, low time.Duration) bind {
 		}
 		*to = d
 		return nil
-	}}
+	}, func() string { return to.String() }}
 }
 
 func text(to *string) bind {
@@ -70,7 +71,7 @@ func text(to *string) bind {
 		}
 		*to = s
 		return nil
-	}}
+	}, func() string { return *to }}
 }
 
 // choice takes one of the texts in now; those in later are known, but do not work yet.
@@ -85,7 +86,7 @@ func choice(to *string, now []string, later ...string) bind {
 			return fmt.Errorf("%q is not available yet", s)
 		}
 		return fmt.Errorf("must be one of %s", quoted(now))
-	}}
+	}, func() string { return *to }}
 }
 
 func list(to *[]string, check func(string) error) bind {
@@ -105,7 +106,7 @@ func list(to *[]string, check func(string) error) bind {
 		}
 		*to = texts
 		return nil
-	}}
+	}, func() string { return strings.Join(*to, ", ") }}
 }
 
 func atLeastOne(inner bind) bind {
@@ -114,7 +115,7 @@ func atLeastOne(inner bind) bind {
 			return errEmpty
 		}
 		return inner.set(value)
-	}}
+	}, func() string { return inner.get() }}
 }
 
 func quoted(texts []string) string {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/proxy"
+	"github.com/lockproxy/lockproxy/spelling"
 )
 
 var errEmpty = errors.New("must not be empty")
@@ -170,7 +171,7 @@ func (l *loader) suggestion(path toml.Key) string {
 			return fmt.Sprintf("; did you mean %s.%s?", table.name, name)
 		}
 	}
-	if found := nearest(name, l.namesIn(above)); found != "" {
+	if found := spelling.Nearest(name, l.namesIn(above)); found != "" {
 		return fmt.Sprintf("; did you mean %s?", append(slices.Clone(above), found))
 	}
 	return ""
@@ -255,6 +256,7 @@ func (l *loader) configuration() *configuration {
 	}
 	c.proxy.Auth = l.auth()
 	c.proxy.TLS.Mode = l.tlsMode()
+	c.proxy.Version, c.proxy.Settings = versionText(), l.values.shown()
 	c.warnings = l.warnings
 	return c
 }

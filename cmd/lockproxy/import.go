@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/lockproxy/lockproxy/spelling"
 )
 
 // importINI writes a lockproxy.toml that does what a pgbouncer.ini does.
@@ -102,7 +104,7 @@ func (t *translation) readMain(path string, entries []iniEntry) {
 		}
 		if _, known := t.main[e.key]; !known {
 			what := "PgBouncer has no setting " + e.key
-			if found := nearest(e.key, names); found != "" {
+			if found := spelling.Nearest(e.key, names); found != "" {
 				what += "; did you mean " + found + "?"
 			}
 			t.wrong(e, "%s", what)

@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/lockproxy/lockproxy/spelling"
 )
 
 // command is one of the words that may follow the program's name.
@@ -115,7 +117,7 @@ func didYouMean(name string) string {
 	for _, c := range commands() {
 		names = append(names, c.name)
 	}
-	if found := nearest(name, names); found != "" {
+	if found := spelling.Nearest(name, names); found != "" {
 		return fmt.Sprintf("; did you mean %s?", found)
 	}
 	return ""

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/lockproxy/lockproxy/proxy"
+	"github.com/lockproxy/lockproxy/spelling"
 )
 
 // steward keeps a running server at what its configuration says: it reads the file again, and sets what an operator asks for
@@ -132,7 +133,7 @@ func fullName(name string) (string, error) {
 	slices.Sort(found)
 	switch len(found) {
 	case 0:
-		if like := nearest(name, known); like != "" {
+		if like := spelling.Nearest(name, known); like != "" {
 			return "", fmt.Errorf("unknown setting %s; did you mean %s?", name, like)
 		}
 		return "", fmt.Errorf("unknown setting %s", name)

@@ -45,7 +45,7 @@ func notYet(name, fallback string) setting {
 		}
 		return nil
 	}
-	return setting{name: name, fallback: fallback, bind: bind{set: refuse}, later: true}
+	return setting{name: name, fallback: fallback, bind: bind{set: refuse, get: func() string { return fallback }}, later: true}
 }
 
 // limits are the settings of one pool; the lock pool alone has those below pools.Config.
@@ -101,6 +101,7 @@ func (v *values) serverSettings() []setting {
 		key("log_level", "the least important lines that are logged", "info",
 			choice(&v.logLevel, []string{"debug", "info", "warn", "error"})),
 		key("log_format", "of the log, on standard error", "text", choice(&v.logFormat, []string{"text", "json"})),
+		key("stats_period", "what the averages of SHOW STATS are taken over", "60s", duration(&s.StatsPeriod, time.Second)),
 		key("instances", "how many lockproxy processes share the PostgreSQL server (for the sizing rule)",
 			int64(1), integer(&s.Instances, 1, maxBackends)),
 	}, timeoutSettings(&s.Timeouts, `"0s": no bound`)...)
@@ -131,6 +132,16 @@ func (v *values) tlsSettings() []setting {
 			text(&v.server.TLS.Authorities)),
 	}
 }
+
+func (v *values) consoleSettings() []setting {
+	c := &v.server.Console
+	return []setting{
+		key("admin_users", "users who may control lockproxy", []any{}, list(&c.Admins, anyText)),
+		key("stats_users", "users who may look", []any{}, list(&c.Guests, anyText)),
+	}
+}
+
+func anyText(string) error { return nil }
 
 func (d *database) settings() []setting {
 	return []setting{
@@ -219,6 +230,7 @@ func (v *values) sections() sections {
 		{"server", "", v.serverSettings()},
 		{"auth", "", v.authSettings()},
 		{"tls", "", v.tlsSettings()},
+		{"console", `The database "lockproxy", or "pgbouncer", which is PgBouncer's console.`, v.consoleSettings()},
 		{"databases", "", nil},
 		{"users", "", nil},
 		{"pools", "", nil},

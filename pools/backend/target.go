@@ -103,6 +103,9 @@ func (t *Target) Place() string {
 // User is the name that the server sees.
 func (t *Target) User() string { return t.config.User }
 
+// Host gives the first server's name or address, or the folder of its socket, and its port.
+func (t *Target) Host() (host string, port int) { return t.config.Host, int(t.config.Port) }
+
 // Database is the server's name of the database.
 func (t *Target) Database() string { return t.config.Database }
 

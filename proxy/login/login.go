@@ -39,7 +39,7 @@ type Peer struct {
 	Account func() (string, error)
 	// Admits is asked before anything is to be proved, once it is known what the peer wants and what its address really is;
 	// an error ends the login, and a *protocol.Error is told. It is not asked about cancel requests. Nil admits everybody.
-	Admits func(netip.Addr) error
+	Admits func(from netip.Addr, database string) error
 }
 
 // Client is who has logged in. The strings are copies.
@@ -90,7 +90,7 @@ func (v *visit) admit() (*Client, *Cancel, error) {
 		return nil, nil, err
 	}
 	if v.who.Admits != nil {
-		if err := v.who.Admits(v.who.Address); err != nil {
+		if err := v.who.Admits(v.who.Address, s.Database); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -296,6 +296,7 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 	}
 	if head.lock != 0 {
 		s.held.ran(head.lock, head.counts())
+		s.countLock(head, "")
 	}
 	if head.touches.Has(sql.TouchDiscardAll) && bytes.HasPrefix(frame[protocol.HeadSize:], []byte("DISCARD ALL")) {
 		s.srv.settings = nil
@@ -332,6 +333,7 @@ func (s *Session) functionResult(head *request, frame []byte) {
 		s.held.count(head.lock, value)
 	}
 	s.held.ran(head.lock, head.counts())
+	s.countLock(head, "")
 }
 
 // reported takes a ParameterStatus: what the server says of a setting of its session.
@@ -441,6 +443,7 @@ func (s *Session) failure(frame []byte) (visible bool) {
 	s.copyIn = false
 	if head.lock != 0 {
 		s.held.doubt(head.lock)
+		s.countLock(head, e.Code)
 	}
 	switch {
 	case head.purpose == forSettings:
@@ -648,6 +651,7 @@ func (s *Session) readyForClient(head *request, status byte) (visible bool) {
 		st := &s.state
 		st.unasked = st.unasked || len(st.touched) > 0 || st.resetAll || st.everything
 	}
+	s.o.Queries++
 	return true
 }
 

@@ -20,3 +20,12 @@ func (s *Session) tellOthers(u *sql.Unit) {
 func (s *Session) Status() (tx byte, busy bool) {
 	return s.tx, s.ahead.len() > 0 || s.srv != nil && s.srv.flight.len() > 0 || s.phase == starting
 }
+
+// Prepared gives how many statements the client has prepared.
+func (s *Session) Prepared() int {
+	n := len(s.statements)
+	if s.unnamed != nil {
+		n++
+	}
+	return n
+}

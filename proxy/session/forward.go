@@ -448,6 +448,7 @@ func (s *Session) begins(r *request) {
 // sendParse sends a Parse message: the unnamed statement as it is, a named one under a name that sessions share, or
 // not at all where the server has it.
 func (s *Session) sendParse() {
+	s.o.Parses++
 	if s.ahead.front().has(flagTwice) {
 		s.sendTwice()
 		return
@@ -537,6 +538,12 @@ func (s *Session) holdsUnnamed(st *statement) {
 }
 
 func (s *Session) pushed(r request) {
+	switch {
+	case r.kind == protocol.Bind && r.purpose == theirs:
+		s.o.Binds++
+	case r.kind == protocol.Parse && r.reply == replyNone:
+		s.o.ServerParses++
+	}
 	s.srv.flight.push(r)
 	s.open, s.flushed = true, false
 }

@@ -17,9 +17,9 @@ type Output struct {
 
 	Pools Pools // asked for a server within the step; nil: by a Checkout action only
 
-	Redefined    Redefinition // to be known before anything else of the output; answered by Reconsider
-	Transactions int          // how many of the client's ended on a server
-	Pinned       []string     // why those ran on a server that the session keeps, a reason once for each
+	Redefined Redefinition // to be known before anything else of the output; answered by Reconsider
+	Work                   // for those who count
+	Pinned    []string     // why Transactions ran on a server that the session keeps, a reason once for each
 
 	scratch []byte
 	units   spares[*sql.Unit] // for what is known of simple queries until they are answered
@@ -87,7 +87,7 @@ func (o *Output) Reset() {
 	clear(o.Actions)
 	o.Server, o.Client, o.Actions = o.Server[:0], o.Client[:0], o.Actions[:0]
 	o.rooms, o.spent = append(o.rooms, o.spent...), o.spent[:0]
-	o.Redefined, o.Transactions, o.Pinned = NotRedefined, 0, o.Pinned[:0]
+	o.Redefined, o.Work, o.Pinned = NotRedefined, Work{}, o.Pinned[:0]
 	if cap(o.scratch) > maxScratch {
 		o.scratch = nil
 	}
@@ -197,6 +197,7 @@ func (s *Session) tellError(e *protocol.Error) {
 
 func (s *Session) tellReady() {
 	s.quiet = s.now
+	s.o.Queries++
 	at := len(s.o.scratch)
 	s.o.scratch = protocol.AppendReady(s.o.scratch, s.tx)
 	s.toClient(s.o.since(at))

@@ -183,6 +183,7 @@ func (s *Session) ClientBytes(o *Output, now time.Time, p []byte) {
 	if s.goodbye || s.phase == ended {
 		return
 	}
+	o.Received = len(p)
 	p = s.streamClient(p)
 	if s.view = p; len(s.kept) > 0 {
 		s.kept = append(s.kept, p...)

@@ -237,6 +237,7 @@ func (s *Session) answer() {
 			s.tellReady()
 			return
 		case protocol.Parse:
+			s.o.Parses++
 			s.prepared(&r)
 			s.reply(protocol.AppendParseComplete)
 		case protocol.Bind:

@@ -1,0 +1,162 @@
+package console
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/protocol/sql"
+	"github.com/lockproxy/lockproxy/spelling"
+)
+
+// command is one command of a text.
+type command struct {
+	text  string      // as it was written
+	words []sql.Token // at least one
+}
+
+// commands takes a text apart at its semicolons. What is between two of them may be nothing.
+func commands(text string) []command {
+	var all []command
+	var words []sql.Token
+	end := func() {
+		if len(words) > 0 {
+			all = append(all, command{text[words[0].From:words[len(words)-1].To], words})
+		}
+		words = nil
+	}
+	for _, t := range sql.Tokens([]byte(text)) {
+		if t.Kind == sql.Symbol && t.Text == ";" {
+			end()
+		} else {
+			words = append(words, t)
+		}
+	}
+	end()
+	return all
+}
+
+// word gives the command's i-th word in upper case; "" where there is none.
+func (c *command) word(i int) string {
+	if i >= len(c.words) || c.words[i].Kind != sql.Word && c.words[i].Kind != sql.Quoted {
+		return ""
+	}
+	return strings.ToUpper(c.words[i].Text)
+}
+
+// meaning is what a command is once it has been read: what it shows, or what it does.
+type meaning struct {
+	tag   string
+	shows *table
+	does  *action
+	args  []string
+	help  bool
+}
+
+// words that drivers and pools of connections say, and that mean nothing here: nothing lasts for a transaction or a session.
+var meaningless = map[string]string{
+	"BEGIN": "BEGIN", "START": "START TRANSACTION", "COMMIT": "COMMIT", "END": "COMMIT", "ROLLBACK": "ROLLBACK", "ABORT": "ROLLBACK",
+	"DISCARD": "DISCARD ALL", "RESET": "RESET", "DEALLOCATE": "DEALLOCATE ALL",
+}
+
+// faked are the settings of PostgreSQL that drivers ask for and set (src/admin.c, fake_param_list); "" is only set.
+var faked = map[string]string{
+	"client_encoding": "UTF-8", "default_transaction_isolation": "read committed", "standard_conforming_strings": "on",
+	"datestyle": "ISO", "timezone": "GMT", "application_name": "", "extra_float_digits": "", "client_min_messages": "",
+	"statement_timeout": "", "lock_timeout": "", "idle_in_transaction_session_timeout": "", "bytea_output": "", "intervalstyle": "",
+}
+
+// read finds out what a command means.
+func read(c *command) (*meaning, *protocol.Error) {
+	verb := c.word(0)
+	if tag, ok := meaningless[verb]; ok {
+		return &meaning{tag: tag}, nil
+	}
+	switch verb {
+	case "SHOW", "SELECT":
+		return readShow(c)
+	case "SET":
+		return readSet(c)
+	}
+	a, ok := actions[verb]
+	if !ok {
+		return nil, invalid(c, nearestOf(verb, verbs()))
+	}
+	args, ok := a.read(c)
+	if !ok {
+		return nil, invalid(c, a.usage)
+	}
+	return &meaning{tag: verb, does: a, args: args}, nil
+}
+
+func readShow(c *command) (*meaning, *protocol.Error) {
+	if c.word(0) == "SELECT" && len(c.words) == 2 && c.words[1].Kind == sql.Number {
+		return &meaning{tag: "SELECT 1", shows: one(c.words[1].Text)}, nil
+	}
+	name := strings.ToLower(c.word(1))
+	switch value, fake := faked[name]; {
+	case len(c.words) != 2:
+	case name == "help":
+		return &meaning{tag: "SHOW", help: true}, nil
+	case fake && value != "":
+		return &meaning{tag: "SHOW", shows: said(name, value)}, nil
+	case shows[name] != nil:
+		return &meaning{tag: "SHOW", shows: shows[name]}, nil
+	}
+	names := slices.Sorted(maps.Keys(shows))
+	if found := spelling.Nearest(name, names); found != "" {
+		return nil, invalid(c, "SHOW "+strings.ToUpper(found))
+	}
+	return nil, invalid(c, "")
+}
+
+// readSet reads SET [SESSION|LOCAL] name = value, also with TO.
+func readSet(c *command) (*meaning, *protocol.Error) {
+	words := c.words[1:]
+	if w := c.word(1); w == "SESSION" || w == "LOCAL" {
+		words = words[1:]
+	}
+	is := slices.IndexFunc(words, func(t sql.Token) bool {
+		return t.Kind == sql.Symbol && t.Text == "=" || t.Kind == sql.Word && strings.EqualFold(t.Text, "to")
+	})
+	if is < 1 || is == len(words)-1 {
+		return nil, invalid(c, actions["SET"].usage)
+	}
+	name := ""
+	for _, t := range words[:is] {
+		name += t.Text
+	}
+	if _, fake := faked[strings.ToLower(name)]; fake {
+		return &meaning{tag: "SET"}, nil
+	}
+	value := words[is+1:]
+	text := c.text[value[0].From-c.words[0].From:]
+	if len(value) == 1 {
+		text = value[0].Text
+	}
+	return &meaning{tag: "SET", does: actions["SET"], args: []string{name, text}}, nil
+}
+
+// verbs are the commands' first words.
+func verbs() []string {
+	return append(slices.Sorted(maps.Keys(actions)), "SHOW")
+}
+
+func nearestOf(verb string, of []string) string { return spelling.Nearest(verb, of) }
+
+// invalid is PgBouncer's error for whatever is no command. Meant is what may have been meant.
+func invalid(c *command, meant string) *protocol.Error {
+	shown := c.text
+	if len(shown) > maxShown {
+		shown = strings.ToValidUTF8(shown[:maxShown], "") + "..."
+	}
+	e := &protocol.Error{Severity: "ERROR", Code: protocol.ProtocolViolation, Message: "invalid command '" + shown + "', use SHOW HELP;"}
+	if meant != "" {
+		e.Hint = "Perhaps you meant " + meant + "."
+	}
+	return e
+}
+
+// maxShown is how much of a command an error quotes, in bytes.
+const maxShown = 200

@@ -1,0 +1,142 @@
+package console
+
+import (
+	"context"
+	"strings"
+
+	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/protocol/sql"
+)
+
+// Server is what the console shows. Errors are told to the operator; those that are a *protocol.Error as they are.
+type Server interface {
+	Snapshot() *Snapshot
+	Locks(ctx context.Context) ([]LockInfo, error)
+}
+
+// Controls is what the console controls. Where a database is named, "" means all of them. Calls that wait end with their
+// context.
+type Controls interface {
+	Pause(ctx context.Context, database string) error // returns when nobody has a server connection any more
+	Resume(database string) error
+	Reconnect(database string) error
+	Disable(database string) error
+	Enable(database string) error
+	Kill(database string) error
+	WaitClose(ctx context.Context, database string) error
+	KillClient(pid uint32) error
+	Reload() error
+	Shutdown(mode ShutdownMode) error
+	Set(name, value string) error
+}
+
+// ShutdownMode is what a server waits for before it ends.
+type ShutdownMode int
+
+const (
+	AtOnce         ShutdownMode = iota
+	WaitForServers              // until no transaction is under way
+	WaitForClients              // until the last client has left
+)
+
+// action is a command that controls.
+type action struct {
+	usage string
+	read  func(*command) (args []string, ok bool)
+	run   func(ctx context.Context, s Controls, args []string) error
+}
+
+// actions are the commands that control, by their first word.
+var actions = map[string]*action{
+	"PAUSE": {"PAUSE [database]", maybeOne, func(ctx context.Context, s Controls, args []string) error {
+		return s.Pause(ctx, args[0])
+	}},
+	"RESUME":    {"RESUME [database]", maybeOne, on(Controls.Resume)},
+	"RECONNECT": {"RECONNECT [database]", maybeOne, on(Controls.Reconnect)},
+	"DISABLE":   {"DISABLE database", needsOne, on(Controls.Disable)},
+	"ENABLE":    {"ENABLE database", needsOne, on(Controls.Enable)},
+	"KILL": {"KILL [database], or KILL CLIENT id", readKill, func(ctx context.Context, s Controls, args []string) error {
+		if len(args) > 1 {
+			return killClient(s, args[1])
+		}
+		return s.Kill(args[0])
+	}},
+	"KILL_CLIENT": {"KILL_CLIENT id", readID, func(ctx context.Context, s Controls, args []string) error {
+		return killClient(s, args[0])
+	}},
+	"WAIT_CLOSE": {"WAIT_CLOSE [database]", maybeOne, func(ctx context.Context, s Controls, args []string) error {
+		return s.WaitClose(ctx, args[0])
+	}},
+	"RELOAD": {"RELOAD", none, func(ctx context.Context, s Controls, args []string) error { return s.Reload() }},
+	"SHUTDOWN": {"SHUTDOWN [WAIT_FOR_SERVERS | WAIT_FOR_CLIENTS]", readShutdown, func(ctx context.Context, s Controls, args []string) error {
+		return s.Shutdown(shutdownModes[args[0]])
+	}},
+	"SUSPEND": {"PAUSE", none, func(context.Context, Controls, []string) error {
+		return &protocol.Error{Severity: "ERROR", Code: protocol.FeatureNotSupported, Message: "SUSPEND is not supported",
+			Hint: "PAUSE has all clients wait until RESUME. A new process takes over with server.reuse_port or a systemd socket, without SUSPEND."}
+	}},
+	"SET": {"SET name = value", nil, func(ctx context.Context, s Controls, args []string) error { return s.Set(args[0], args[1]) }},
+}
+
+func on(f func(Controls, string) error) func(context.Context, Controls, []string) error {
+	return func(_ context.Context, s Controls, args []string) error { return f(s, args[0]) }
+}
+
+func none(c *command) ([]string, bool) { return nil, len(c.words) == 1 }
+
+// maybeOne reads the name of a database, which may be left out.
+func maybeOne(c *command) ([]string, bool) {
+	if len(c.words) == 1 {
+		return []string{""}, true
+	}
+	return needsOne(c)
+}
+
+func needsOne(c *command) ([]string, bool) {
+	if len(c.words) != 2 || c.words[1].Kind == sql.Symbol || c.words[1].Text == "" {
+		return nil, false
+	}
+	return []string{c.words[1].Text}, true
+}
+
+func readKill(c *command) ([]string, bool) {
+	if len(c.words) == 3 && c.word(1) == "CLIENT" {
+		return []string{"", c.words[2].Text}, true
+	}
+	return maybeOne(c)
+}
+
+func readID(c *command) ([]string, bool) {
+	if len(c.words) != 2 {
+		return nil, false
+	}
+	return []string{c.words[1].Text}, true
+}
+
+var shutdownModes = map[string]ShutdownMode{"": AtOnce, "WAIT_FOR_SERVERS": WaitForServers, "WAIT_FOR_CLIENTS": WaitForClients}
+
+func readShutdown(c *command) ([]string, bool) {
+	_, known := shutdownModes[c.word(1)]
+	return []string{c.word(1)}, known && (len(c.words) == 1 || len(c.words) == 2 && c.word(1) != "")
+}
+
+func killClient(s Controls, id string) error {
+	pid, err := readPid(id)
+	if err != nil {
+		return err
+	}
+	return s.KillClient(pid)
+}
+
+// usages lists what there is, for SHOW HELP.
+func usages() string {
+	var b strings.Builder
+	b.WriteString("\n\tSHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|VERSION\n\tSHOW LOCKS|PINS\n\tSHOW PEERS|PEER_POOLS\n" +
+		"\tSHOW SOCKETS|ACTIVE_SOCKETS|LISTS|MEM|STATE\n\tSHOW DNS_HOSTS|DNS_ZONES\n\tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS")
+	for _, verb := range verbs() {
+		if a := actions[verb]; a != nil && verb != "SUSPEND" {
+			b.WriteString("\n\t" + a.usage)
+		}
+	}
+	return b.String()
+}

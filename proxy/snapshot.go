@@ -1,0 +1,176 @@
+package proxy
+
+import (
+	"cmp"
+	"crypto/tls"
+	"maps"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/pools/backend"
+	"github.com/lockproxy/lockproxy/proxy/console"
+	"github.com/lockproxy/lockproxy/proxy/session"
+)
+
+// Snapshot gives what the server looks like. Each client and each pool is looked at on its own, so that nobody is stopped
+// for longer than one look takes.
+func (s *Server) Snapshot() *console.Snapshot {
+	r := s.rules.Load()
+	shot := &console.Snapshot{
+		Version: r.Version, Begun: s.begun, Sessions: s.Sessions(), MaxClients: r.MaxClients, Settings: r.Settings,
+		Refused: s.counters.refused.all(), Pinned: s.counters.pinned.all(),
+	}
+	s.mu.Lock()
+	shot.LoggingIn, shot.Draining, shot.Older = s.asking.Len(), s.draining, s.older
+	s.mu.Unlock()
+	clients := countClients(shot.Sessions)
+	for _, p := range s.allPools() {
+		p.settle()
+		one, backends := p.portrait()
+		shot.Pools, shot.Backends = append(shot.Pools, one), append(shot.Backends, backends...)
+	}
+	shot.Now = time.Now()
+	slices.SortFunc(shot.Pools, func(a, b console.Pool) int {
+		return cmp.Or(cmp.Compare(a.Database, b.Database), cmp.Compare(a.User, b.User))
+	})
+	slices.SortFunc(shot.Backends, func(a, b console.Backend) int {
+		return cmp.Or(cmp.Compare(a.Database, b.Database), cmp.Compare(a.User, b.User), cmp.Compare(a.Pid, b.Pid))
+	})
+	for i := range shot.Pools {
+		p := &shot.Pools[i]
+		p.Clients = clients[poolName{p.Database, p.User}]
+	}
+	describeClients(shot)
+	shot.Databases = r.databasesOf(shot)
+	return shot
+}
+
+func countClients(all []SessionInfo) map[poolName]int {
+	counts := make(map[poolName]int)
+	for i := range all {
+		counts[poolName{all[i].Database, all[i].Pooled}]++
+	}
+	return counts
+}
+
+// describeClients tells of each server connection whose it is.
+func describeClients(s *console.Snapshot) {
+	byServer := make(map[uint32]*SessionInfo)
+	for i := range s.Sessions {
+		if pid := s.Sessions[i].BackendPid; pid != 0 {
+			byServer[pid] = &s.Sessions[i]
+		}
+	}
+	for i := range s.Backends {
+		b := &s.Backends[i]
+		if c := byServer[b.Pid]; c != nil && b.Active {
+			b.Client, b.Application = c.Pid, c.ApplicationName
+		}
+	}
+}
+
+// databasesOf gives the databases that the configuration names, and those that clients have named under "*".
+func (r *rules) databasesOf(s *console.Snapshot) []console.Database {
+	all := make(map[string]*console.Database)
+	for name, db := range r.Databases {
+		if name != AnyDatabase {
+			all[name] = r.describe(name, db, r.targets[name])
+		}
+	}
+	for i := range s.Pools {
+		p := &s.Pools[i]
+		d := all[p.Database]
+		if d == nil {
+			db, target, known := r.database(p.Database)
+			if !known {
+				continue
+			}
+			d = r.describe(p.Database, db, target)
+			all[p.Database] = d
+		}
+		d.Clients += p.Clients
+		for _, slots := range p.Slots {
+			d.Backends += slots.Active + slots.Idle
+		}
+	}
+	var list []console.Database
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		list = append(list, *all[name])
+	}
+	return list
+}
+
+func (r *rules) describe(name string, db Database, target *backend.Target) *console.Database {
+	d := &console.Database{
+		Name: name, SessionMode: db.SessionMode, MinIdle: db.Admin.MinIdle, MaxLifetime: db.Admin.MaxLifetime,
+		Sizes: [console.Kinds]int{db.Admin.Max, db.Lock.Max}, ServerDatabase: name, MaxClients: db.MaxClients,
+	}
+	if _, named := r.Databases[name]; named && target.ForcesDatabase() {
+		d.ServerDatabase = target.Database()
+	}
+	if target.ForcesUser() {
+		d.ForcedUser = target.User()
+	}
+	d.Host, d.Port = target.Host()
+	return d
+}
+
+// portrait gives what the pool looks like, and its server connections.
+func (p *pool) portrait() (console.Pool, []console.Backend) {
+	t := p.terms.Load()
+	shot := console.Pool{Database: p.name.database, User: p.name.user, ServerDatabase: t.target.Database(), SessionMode: t.SessionMode}
+	shot.Host, shot.Port = t.target.Host()
+	var backends []console.Backend
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a := &p.ledger
+	shot.Totals, shot.Older = p.totals(), a.older
+	shot.Births, shot.Misses, shot.Promotions = a.births, a.misses, a.promises
+	shot.Deaths = maps.Clone(a.deaths)
+	shot.Locks = make(map[string]uint64)
+	for i, n := range a.locks {
+		shot.Locks[session.LockOutcome(i).String()] = n
+	}
+	for _, kind := range []pools.Kind{pools.Admin, pools.Lock} {
+		c := p.pair.Counts(kind)
+		shot.Slots[kind] = console.Slots{
+			Max: c.Max, Active: c.Active, Holding: c.Holding, Idle: c.Idle, Dialing: c.Dialing, Waiting: c.Waiting,
+			Promoting: c.PromotionsWaiting, WaitingSince: c.WaitingSince, Waits: a.waits[kind], Holds: a.holds[kind],
+			Refusals: maps.Clone(a.refusals[kind]),
+		}
+	}
+	for b := range p.pair.Backends() {
+		backends = append(backends, p.backend(b))
+	}
+	return shot, backends
+}
+
+// backend gives what a server connection looks like. Called with the mutex held.
+func (p *pool) backend(b *pools.Backend) console.Backend {
+	sc := b.Conn.(*serverConn)
+	return console.Backend{
+		Pid: sc.conn.Pid, Database: p.name.database, User: p.name.user, Kind: console.Kind(b.Kind()), Active: b.Holder() != nil,
+		Holding: b.Holding(), Replication: "none", Address: addressOf(sc.conn.Net.RemoteAddr()), Local: addressOf(sc.conn.Net.LocalAddr()),
+		TLS: tlsOf(sc.conn.Net), Born: b.Born(), Since: b.Since(),
+	}
+}
+
+// addressOf gives host and port of a TCP address, and "local" for a unix socket.
+func addressOf(a net.Addr) string {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.String()
+	}
+	return "local"
+}
+
+// tlsOf gives version and cipher of an encrypted connection.
+func tlsOf(conn net.Conn) string {
+	secure, ok := conn.(*tls.Conn)
+	if !ok {
+		return ""
+	}
+	state := secure.ConnectionState()
+	return tls.VersionName(state.Version) + "/" + tls.CipherSuiteName(state.CipherSuite)
+}
