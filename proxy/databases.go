@@ -16,6 +16,7 @@ func (s *Server) poolOf(who *login.Client) (*pool, error) {
 	}
 	name := poolName{who.Database, target.UserFor(who.User)}
 	if p := s.pools[name]; p != nil {
+		p.renew(who)
 		return p, nil
 	}
 	p, err := newPool(s, r, name, db, r.targetFor(who))
@@ -43,6 +44,17 @@ func (s *Server) bury(p *pool) {
 			delete(s.definitions, place)
 			d.close()
 		}
+	}
+}
+
+// renew has the pool's next connections made with what a client has just proved itself by: the password may be another one
+// than it was (pgbouncer #1432, #1504). Called with the server's mutex held.
+func (p *pool) renew(who *login.Client) {
+	was := p.terms.Load()
+	if target := was.target.Proving(who.User, proofOf(who)); target != was.target {
+		now := *was
+		now.target = target
+		p.terms.Store(&now)
 	}
 }
 

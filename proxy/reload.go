@@ -114,8 +114,8 @@ func (r *rules) clientOf(user, database string) *login.Client {
 func (s *Server) revise(events []pools.Event, p *pool, r *rules) []pools.Event {
 	db, _, _ := r.database(p.name.database)
 	old, target := p.terms.Load(), r.targetFor(r.clientOf(p.name.user, p.name.database))
-	if target.Password() == "" {
-		target = target.With(p.name.user, old.target.Password(), p.name.database) // what the client proved it with at login
+	if !target.Proves() {
+		target = target.Proving(p.name.user, old.target.Proof()) // what a client proved itself with at login
 	}
 	p.terms.Store(s.termsOf(p, r, db, target))
 	if !slices.Equal(db.Functions, old.Functions) {

@@ -56,7 +56,15 @@ func (r *rules) targetFor(who *login.Client) *backend.Target {
 	if _, named := r.Databases[who.Database]; !named {
 		target = target.In(who.Database)
 	}
-	return target.With(who.User, who.Secret.Password(), who.Database)
+	return target.With(who.User, who.Database).Proving(who.User, proofOf(who))
+}
+
+// proofOf is what a client logs in with on its servers: its password, or what else it has proved itself by.
+func proofOf(who *login.Client) backend.Proof {
+	clientKey, serverKey := who.Secret.Keys()
+	return backend.Proof{
+		Password: who.Secret.Password(), MD5: who.Secret.MD5(), ClientKey: clientKey, ServerKey: serverKey,
+	}
 }
 
 // terms are what the rules say for one pool. Immutable.

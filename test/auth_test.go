@@ -137,3 +137,34 @@ func TestPasswordsAreAskedForByEveryMethod(t *testing.T) {
 		}
 	}
 }
+
+// serverOf has the databases' URL name no user, so that each client is itself at the server.
+func serverOf(server *postgres.Server) func(*proxy.Config) {
+	return withDatabase(func(d *proxy.Database) { d.URL = fmt.Sprintf("postgres://127.0.0.1:%d?sslmode=disable", server.Port) })
+}
+
+// B 1.25.1 #1432, master #1504: what a client has proved logs in at the server, also for the second client, and after the
+// server has been away.
+func TestNoSecretIsStoredThatLogsInAtTheServer(t *testing.T) {
+	server := upstream(t)
+	verifier := verifierOf(t, server, "through_scram", "secret-1")
+	if err := server.CreateUser("through_md5", "secret-2", postgres.MD5); err != nil {
+		t.Fatal(err)
+	}
+	file := written(t, "userlist.txt", fmt.Sprintf("%q %q\n%q %q\n", "through_scram", verifier, "through_md5", md5Of("through_md5", "secret-2")))
+	r := startProxy(t, serverOf(server), authenticated(proxy.Auth{Type: proxy.MD5, File: file}))
+	drivers(t, func(t *testing.T, login func(string) error) {
+		for range 2 {
+			for user, password := range map[string]string{"through_scram": "secret-1", "through_md5": "secret-2"} {
+				if err := login(as(t, r.url, user, password)); err != nil {
+					t.Errorf("%s: %v", user, err)
+				}
+				if err := login(as(t, r.url, user, "wrong")); err == nil {
+					t.Errorf("%s: a wrong password is let in", user)
+				}
+			}
+			r.query(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE 'through%'")
+			r.awaitRow(t, "the server's processes are gone", "NOT EXISTS (SELECT FROM pg_stat_activity WHERE usename LIKE 'through%')")
+		}
+	})
+}

@@ -107,10 +107,10 @@ func (c *checker) checkDatabase(ctx context.Context, name string, d proxy.Databa
 		return
 	}
 	if !parsed.ForcesUser() {
-		c.checkReachable(ctx, name, parsed.With("postgres", "", sampleDatabase(name)))
+		c.checkReachable(ctx, name, parsed.With("postgres", sampleDatabase(name)))
 		return
 	}
-	target := parsed.With(parsed.User(), "", sampleDatabase(name))
+	target := parsed.With(parsed.User(), sampleDatabase(name))
 	fmt.Fprintf(c.out, "database %s: %s\n", name, target)
 	found, err := survey(ctx, target, d.Functions)
 	if err != nil {

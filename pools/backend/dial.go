@@ -63,6 +63,7 @@ func Dial(ctx context.Context, t *Target, probes ...*Probe) (*Conn, error) {
 // pgconn's hands.
 func (t *Target) connect(ctx context.Context, config *pgconn.Config, ask asking) (*Conn, error) {
 	config.DialFunc = t.dial
+	t.proving(config)
 	pg, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, newError(err)
@@ -100,6 +101,7 @@ func handOver(ctx context.Context, pg *pgconn.PgConn, ask asking) (*Conn, error)
 	if err := c.takeUnread(ctx, link); err != nil {
 		return nil, err
 	}
+	link.Conn = unwrapped(link.Conn)
 	if err := link.Conn.SetDeadline(time.Time{}); err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func TestDialByEveryMethodOfAuthentication(t *testing.T) {
 		}
 		t.Run(string(method), func(t *testing.T) {
 			plain := fmt.Sprintf("host=127.0.0.1 port=%d dbname=postgres", s.Port)
-			c, err := Dial(context.Background(), target(t, plain).With(name, "hunter2", ""))
+			c, err := Dial(context.Background(), target(t, plain).With(name, "").Proving(name, Proof{Password: "hunter2"}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,7 +61,7 @@ func TestDialByEveryMethodOfAuthentication(t *testing.T) {
 			if rows, _ := query(t, c, "select current_user"); !slices.Equal(rows, []string{name}) {
 				t.Errorf("logged in as %v", rows)
 			}
-			wrong := dialTargetFails(t, target(t, plain).With(name, "hunter2hunter2", ""))
+			wrong := dialTargetFails(t, target(t, plain).With(name, "").Proving(name, Proof{Password: "hunter2hunter2"}))
 			if wrong.Server == nil || wrong.Server.Code != "28P01" || !wrong.Permanent() {
 				t.Errorf("a wrong password: %v", wrong)
 			}

@@ -39,6 +39,9 @@ func (e *Error) Unwrap() error { return e.cause }
 // Permanent tells whether trying again at once is pointless: the server refused who asks or what for, and will until
 // somebody changes something. Everything else (no route, too many connections, starting up) may pass.
 func (e *Error) Permanent() bool {
+	if proof := (*proofError)(nil); errors.As(e.cause, &proof) {
+		return true // until somebody logs in who knows more
+	}
 	if e.Server == nil {
 		return false
 	}

@@ -17,6 +17,7 @@ type Line struct{ pg *pgconn.PgConn }
 func Open(ctx context.Context, t *Target) (*Line, error) {
 	config := t.config.Copy()
 	config.DialFunc = t.dial
+	t.proving(config)
 	pg, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, newError(err)

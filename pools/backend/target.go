@@ -26,7 +26,8 @@ type Target struct {
 	keepAlive    net.KeepAliveConfig
 	ownUser      bool // the URL names the user, so every client is that user
 	ownDatabase  bool
-	ownsPassword bool // the URL or the environment has a password, whoever the user is
+	ownsPassword bool  // the URL or the environment has a password, whoever the user is
+	proof        Proof // in the place of a password
 }
 
 // defaultTimeout bounds dialling and logging in to one address where the URL has no connect_timeout. A pooler has no
@@ -59,15 +60,15 @@ func ParseTarget(text string) (*Target, error) {
 	return t, nil
 }
 
-// With gives the target for one pool: the user and password apply where the URL names no user, the database where it
-// names none. An empty password leaves the one that the URL or PGPASSWORD gives.
-func (t *Target) With(user, password, database string) *Target {
+// With gives the target for one pool: the user applies where the URL names none, the database likewise. Proving adds what
+// the user logs in with.
+func (t *Target) With(user, database string) *Target {
 	effective := *t
 	effective.config = t.config.Copy()
 	c := effective.config
 	c.User = t.UserFor(user)
-	if !t.ownUser && (password != "" || !t.ownsPassword) {
-		c.Password = password
+	if !t.ownUser && !t.ownsPassword {
+		c.Password = "" // it was looked up for lockproxy's own user
 	}
 	if !t.ownDatabase {
 		c.Database = database

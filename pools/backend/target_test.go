@@ -41,7 +41,7 @@ func TestTheURLsUserAndDatabaseWinOverTheClients(t *testing.T) {
 		{"host=h password=p", "cu", "cp", "cd"},
 		{"postgres://" + account.Username + "@h", account.Username, "", "cd"},
 	} {
-		got := target(t, c.text).With("cu", "cp", "cd")
+		got := target(t, c.text).With("cu", "cd").Proving("cu", Proof{Password: "cp"})
 		if got.User() != c.user || got.config.Password != c.password || got.Database() != c.database {
 			t.Errorf("%s: got %q, %q, %q", c.text, got.User(), got.config.Password, got.Database())
 		}
@@ -50,10 +50,10 @@ func TestTheURLsUserAndDatabaseWinOverTheClients(t *testing.T) {
 
 func TestWithoutAClientsPasswordTheURLsIsUsed(t *testing.T) {
 	clearEnvironment(t)
-	if got := target(t, "host=h password=p").With("cu", "", "cd").config.Password; got != "p" {
+	if got := target(t, "host=h password=p").With("cu", "cd").config.Password; got != "p" {
 		t.Errorf("got %q", got)
 	}
-	if got := target(t, "host=h").With("cu", "", "cd").config.Password; got != "" {
+	if got := target(t, "host=h").With("cu", "cd").config.Password; got != "" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -65,10 +65,10 @@ func TestAPassfilesPasswordIsNotGivenToAnotherUser(t *testing.T) {
 	if err := os.WriteFile(passfile, []byte("*:*:*:*:hunter2\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := target(t, "postgres://h?passfile="+passfile).With("cu", "", "cd").config.Password; got != "" {
+	if got := target(t, "postgres://h?passfile="+passfile).With("cu", "cd").config.Password; got != "" {
 		t.Errorf("got %q", got)
 	}
-	if got := target(t, "postgres://u@h?passfile="+passfile).With("cu", "cp", "cd").config.Password; got != "hunter2" {
+	if got := target(t, "postgres://u@h?passfile="+passfile).With("cu", "cd").Proving("cu", Proof{Password: "cp"}).config.Password; got != "hunter2" {
 		t.Errorf("the URL's user has the passfile's password: got %q", got)
 	}
 }
@@ -79,7 +79,7 @@ func TestAServiceNamesUserAndDatabase(t *testing.T) {
 	if err := os.WriteFile(services, []byte("[s]\nhost=h\nuser=su\ndbname=sd\napplication_name=sa\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got := target(t, "postgres://?service=s&servicefile="+services).With("cu", "cp", "cd")
+	got := target(t, "postgres://?service=s&servicefile="+services).With("cu", "cd").Proving("cu", Proof{Password: "cp"})
 	if got.User() != "su" || got.Database() != "sd" || got.config.RuntimeParams["application_name"] != "sa" {
 		t.Errorf("got %q, %q, %v", got.User(), got.Database(), got.config.RuntimeParams)
 	}
@@ -92,7 +92,7 @@ func TestTheEnvironmentNamesNeitherUserNorDatabaseNorSettings(t *testing.T) {
 	} {
 		t.Setenv(name, value)
 	}
-	got := target(t, "postgres://h").With("cu", "", "cd")
+	got := target(t, "postgres://h").With("cu", "cd")
 	if got.User() != "cu" || got.Database() != "cd" || len(got.config.RuntimeParams) != 0 {
 		t.Errorf("got %q, %q, %v", got.User(), got.Database(), got.config.RuntimeParams)
 	}
@@ -107,8 +107,8 @@ func TestTheEnvironmentNamesNeitherUserNorDatabaseNorSettings(t *testing.T) {
 func TestWithLeavesTheTargetAsItIs(t *testing.T) {
 	clearEnvironment(t)
 	first := target(t, "postgres://h?application_name=a")
-	second := first.With("u1", "p1", "d1")
-	third := first.With("u2", "p2", "d2")
+	second := first.With("u1", "d1").Proving("u1", Proof{Password: "p1"})
+	third := first.With("u2", "d2").Proving("u2", Proof{Password: "p2"})
 	second.config.RuntimeParams["application_name"] = "b"
 	if third.User() != "u2" || second.User() != "u1" || third.config.RuntimeParams["application_name"] != "a" {
 		t.Errorf("targets share: %v, %v", second, third)

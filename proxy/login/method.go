@@ -51,8 +51,7 @@ func (v *visit) prove(rule *Rule) (secret Secret, final []byte, err error) {
 	case rule.Method == MD5 && v.askedByMD5(secret, known):
 		return secret, nil, v.md5(secret, known)
 	}
-	final, err = v.scram(secret, known)
-	return secret, final, err
+	return v.scram(secret, known)
 }
 
 // askedByMD5 tells by which of the two methods a user is asked that MD5 stands for: by the kind of its secret, as

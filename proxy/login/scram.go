@@ -1,7 +1,14 @@
 package login
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/binary"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgproto3/v2"
@@ -10,8 +17,11 @@ import (
 	"github.com/lockproxy/lockproxy/protocol"
 )
 
-// mechanism is the one that we offer; SCRAM-SHA-256-PLUS needs TLS.
-const mechanism = "SCRAM-SHA-256"
+// The mechanisms that we offer. The one that is bound to our certificate needs TLS.
+const (
+	mechanism      = "SCRAM-SHA-256"
+	boundMechanism = "SCRAM-SHA-256-PLUS"
+)
 
 // doubt is a refusal with a reason that the client is not told.
 type doubt struct {
@@ -22,10 +32,10 @@ type doubt struct {
 func (d *doubt) Error() string { return d.said.Error() }
 func (d *doubt) Unwrap() error { return d.said }
 
-// scram runs the exchange of RFC 5802 as the manual's "SASL Authentication" frames it. It returns the last message, not
-// yet written. A user that is unknown, or has no verifier, goes through the same steps at the same cost to the same end
-// as one with a wrong password.
-func (v *visit) scram(secret Secret, known bool) ([]byte, error) {
+// scram runs the exchange of RFC 5802 as the manual's "SASL Authentication" frames it. It returns the secret with what the
+// peer has proved itself by, and the last message, not yet written. A user that is unknown, or has no verifier, goes
+// through the same steps at the same cost to the same end as one with a wrong password.
+func (v *visit) scram(secret Secret, known bool) (Secret, []byte, error) {
 	mock := mockVerifier(v.startup.User)
 	verifier, why := secret.verifier()
 	if !known {
@@ -37,36 +47,69 @@ func (v *visit) scram(secret Secret, known bool) ([]byte, error) {
 	} else {
 		verifier = mock
 	}
-	conversation, err := newConversation(verifier)
+	x, err := v.newExchange(verifier)
 	if err != nil {
-		return nil, protocol.Fatal(protocol.InternalError, "could not start SCRAM authentication")
+		return Secret{}, nil, protocol.Fatal(protocol.InternalError, "could not start SCRAM authentication")
 	}
-	if err := v.saslFirst(conversation); err != nil {
-		return nil, err
+	if err := v.saslFirst(x); err != nil {
+		return Secret{}, nil, err
 	}
-	final, err := v.saslFinal(conversation)
+	final, err := v.saslFinal(x)
 	if err != nil {
-		return nil, err
+		return Secret{}, nil, err
 	}
-	if !real || !conversation.Valid() {
-		return nil, v.failed(SCRAM, why)
+	if !real || !x.conversation.Valid() {
+		return Secret{}, nil, v.failed(SCRAM, why)
 	}
-	return (&pgproto3.AuthenticationSASLFinal{Data: []byte(final)}).Encode(nil)
+	message, err := (&pgproto3.AuthenticationSASLFinal{Data: []byte(final)}).Encode(nil)
+	return secret.provedBy(x.clientKey(verifier.StoredKey)), message, err
 }
 
-// newConversation makes the server's side. The name in the client's first message counts for nothing, as in PostgreSQL:
-// the startup packet has said who it is.
-func newConversation(verifier *scram.StoredCredentials) (*scram.ServerConversation, error) {
+// exchange is one conversation with the messages that were proved by it.
+type exchange struct {
+	conversation        *scram.ServerConversation
+	binding             scram.ChannelBinding
+	first, answer, last string
+}
+
+// newExchange makes the server's side. The name in the client's first message counts for nothing, as in PostgreSQL: the
+// startup packet has said who it is. Over TLS it may be bound to our certificate; a client that could bind it and says that
+// we do not offer that has been deceived by somebody in between, and is refused (RFC 5802, section 6).
+func (v *visit) newExchange(verifier *scram.StoredCredentials) (*exchange, error) {
 	server, err := scram.SHA256.NewServer(func(string) (scram.StoredCredentials, error) { return *verifier, nil })
 	if err != nil {
 		return nil, err
 	}
-	return server.NewConversation(), nil
+	x := &exchange{}
+	if v.encryption != nil && v.encryption.Ours != nil {
+		// A certificate with a signature of another kind has no hash to bind to: then nothing of the kind is offered.
+		x.binding, _ = scram.NewTLSServerEndpointBinding(&tls.ConnectionState{PeerCertificates: []*x509.Certificate{v.encryption.Ours}})
+	}
+	x.conversation = server.NewConversationWithChannelBinding(x.binding)
+	return x, nil
 }
 
-// saslFirst offers the mechanism, reads the client's first message and answers with salt and nonce.
-func (v *visit) saslFirst(conversation *scram.ServerConversation) error {
-	offer, err := (&pgproto3.AuthenticationSASL{AuthMechanisms: []string{mechanism}}).Encode(nil)
+// clientKey takes the client's key out of its proof, which holds: RFC 5802, section 3, read backwards.
+func (x *exchange) clientKey(storedKey []byte) []byte {
+	bare := strings.SplitN(x.first, ",", 3)[2] // behind the GS2 header
+	end := strings.LastIndex(x.last, ",p=")
+	proof, err := base64.StdEncoding.DecodeString(x.last[end+len(",p="):])
+	if err != nil || len(proof) != sha256.Size {
+		return nil // the conversation has read it
+	}
+	mac := hmac.New(sha256.New, storedKey)
+	mac.Write([]byte(bare + "," + x.answer + "," + x.last[:end]))
+	subtle.XORBytes(proof, proof, mac.Sum(nil))
+	return proof
+}
+
+// saslFirst offers the mechanisms, reads the client's first message and answers with salt and nonce.
+func (v *visit) saslFirst(x *exchange) (err error) {
+	mechanisms := []string{mechanism}
+	if x.binding.IsSupported() {
+		mechanisms = []string{boundMechanism, mechanism}
+	}
+	offer, err := (&pgproto3.AuthenticationSASL{AuthMechanisms: mechanisms}).Encode(nil)
 	if err != nil {
 		return err
 	}
@@ -77,9 +120,12 @@ func (v *visit) saslFirst(conversation *scram.ServerConversation) error {
 	if err != nil {
 		return err
 	}
-	first, there, err := readInitialResponse(body)
+	chosen, first, there, err := readInitialResponse(body)
 	if err != nil {
 		return err
+	}
+	if !slices.Contains(mechanisms, chosen) {
+		return protocol.Fatal(protocol.ProtocolViolation, "client selected an invalid SASL authentication mechanism")
 	}
 	if !there {
 		// RFC 4422: who sent no initial response is asked for it by an empty challenge.
@@ -87,27 +133,37 @@ func (v *visit) saslFirst(conversation *scram.ServerConversation) error {
 			return err
 		}
 	}
-	answer, err := conversation.Step(first)
-	if err != nil {
+	if x.binding.IsSupported() && strings.HasPrefix(first, "y") {
+		e := protocol.Fatal(protocol.ProtocolViolation, "SCRAM channel binding negotiation error")
+		e.Detail = "The client supports SCRAM channel binding but thinks the server does not.  However, this server does support channel binding."
+		return e
+	}
+	if (chosen == boundMechanism) != strings.HasPrefix(first, "p=") {
 		return malformed()
 	}
-	if conversation.AuthzID() != "" {
+	x.first = first
+	if x.answer, err = x.conversation.Step(first); err != nil {
+		return malformed()
+	}
+	if x.conversation.AuthzID() != "" {
 		return protocol.Fatal(protocol.FeatureNotSupported, "client uses authorization identity, but it is not supported")
 	}
-	return v.writeChallenge(answer)
+	return v.writeChallenge(x.answer)
 }
 
 // saslFinal reads the client's proof. A proof that does not hold is no error here: the caller tells.
-func (v *visit) saslFinal(conversation *scram.ServerConversation) (string, error) {
-	last, err := v.readResponse()
-	if err != nil {
+func (v *visit) saslFinal(x *exchange) (answer string, err error) {
+	if x.last, err = v.readResponse(); err != nil {
 		return "", err
 	}
-	answer, err := conversation.Step(last)
-	if err != nil && answer != scram.ErrInvalidProof {
-		return "", malformed()
+	answer, err = x.conversation.Step(x.last)
+	switch {
+	case err == nil || answer == scram.ErrInvalidProof:
+		return answer, nil
+	case answer == scram.ErrChannelBindingsDontMatch && x.binding.IsSupported():
+		return "", protocol.Fatal(protocol.InvalidAuthorizationSpecification, "SCRAM channel binding check failed")
 	}
-	return answer, nil
+	return "", malformed()
 }
 
 func (v *visit) challenge(data string) (string, error) {
@@ -135,25 +191,19 @@ func (v *visit) readResponse() (string, error) {
 
 // readInitialResponse reads the body of a SASLInitialResponse: mechanism, length, data. there is false where the length
 // is -1, which means that there are no data.
-func readInitialResponse(body []byte) (data string, there bool, err error) {
+func readInitialResponse(body []byte) (chosen, data string, there bool, err error) {
 	name, rest, ok := protocol.CString(body)
-	if !ok {
-		return "", false, malformed()
-	}
-	if string(name) != mechanism {
-		return "", false, protocol.Fatal(protocol.ProtocolViolation, "client selected an invalid SASL authentication mechanism")
-	}
-	if len(rest) < 4 {
-		return "", false, malformed()
+	if !ok || len(rest) < 4 {
+		return "", "", false, malformed()
 	}
 	length, rest := int32(binary.BigEndian.Uint32(rest)), rest[4:]
 	if length == -1 && len(rest) == 0 {
-		return "", false, nil
+		return string(name), "", false, nil
 	}
 	if length < 0 || int(length) != len(rest) || !isPlain(rest) {
-		return "", false, malformed()
+		return "", "", false, malformed()
 	}
-	return string(rest), true, nil
+	return string(name), string(rest), true, nil
 }
 
 // isPlain tells whether a message of SCRAM holds no zero byte, which would end it early in a C program.

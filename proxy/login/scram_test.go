@@ -330,8 +330,8 @@ func FuzzReadInitialResponse(f *testing.F) {
 	f.Add([]byte(mechanism + "\x00\xff\xff\xff\xff"))
 	f.Add([]byte(mechanism + "\x00\x7f\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		data, there, err := readInitialResponse(body)
-		if err != nil && (there || data != "") || !there && data != "" || strings.Contains(data, "\x00") {
+		chosen, data, there, err := readInitialResponse(body)
+		if err != nil && (there || data != "" || chosen != "") || !there && data != "" || strings.Contains(data, "\x00") {
 			t.Fatalf("%q: %q, %v, %v", body, data, there, err)
 		}
 	})
@@ -341,10 +341,11 @@ func FuzzConversation(f *testing.F) {
 	f.Add("n,,n=,r=abc", "c=biws,r=abc,p=AAAA")
 	f.Add("y,,n=a=2Cb,r=,", "c=eSws,r=,p=")
 	f.Fuzz(func(t *testing.T, first, final string) {
-		conversation, err := newConversation(mockVerifier("u"))
+		x, err := new(visit).newExchange(mockVerifier("u"))
 		if err != nil {
 			t.Fatal(err)
 		}
+		conversation := x.conversation
 		if _, err := conversation.Step(first); err == nil {
 			_, _ = conversation.Step(final)
 		}

@@ -27,6 +27,8 @@ type proof struct {
 	md5      string                   // "md5..."; empty: nobody can log in by MD5
 	verifier *scram.StoredCredentials // nil: nobody can log in by SCRAM
 	why      string                   // why not, for the log
+
+	clientKey []byte // what the user has proved itself by against the verifier; nil: nothing, or its password is known
 }
 
 // ReadSecret reads a secret as PostgreSQL stores it in pg_authid.rolpassword and PgBouncer in userlist.txt: a plain
@@ -60,6 +62,33 @@ func (s Secret) verifier() (v *scram.StoredCredentials, why string) {
 		return nil, "the user has no password"
 	}
 	return s.proof.verifier, s.proof.why
+}
+
+// MD5 is the user's "md5...", for logging in on a server that asks for that; empty where it is not known.
+func (s Secret) MD5() string {
+	if s.proof == nil {
+		return ""
+	}
+	return s.proof.md5
+}
+
+// Keys are those of SCRAM-SHA-256 by which a client has proved itself, for logging in on a server that has the same
+// verifier. They are nil where the password is known.
+func (s Secret) Keys() (client, server []byte) {
+	if s.proof == nil || s.proof.clientKey == nil {
+		return nil, nil
+	}
+	return s.proof.clientKey, s.proof.verifier.ServerKey
+}
+
+// provedBy is the secret of a client that has proved itself.
+func (s Secret) provedBy(clientKey []byte) Secret {
+	if s.proof.password != "" {
+		return s
+	}
+	proof := *s.proof
+	proof.clientKey = clientKey
+	return Secret{&proof}
 }
 
 // md5 is what an MD5 answer is checked against; empty with the reason where nobody can log in by one.
