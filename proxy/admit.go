@@ -109,12 +109,37 @@ func (v *visitor) Received(p []byte) {
 	case v.next != nil:
 		v.next.Received(p)
 	case v.visit != nil:
-		if said, over := v.visit.Received(p); over {
-			v.conclude(said)
-		} else if len(said) > 0 {
-			v.link.Write(said)
-		}
+		v.heed(v.visit.Received(p))
 	}
+}
+
+// heed does what a step of the login has come to. Called with the mutex held.
+func (v *visitor) heed(said []byte, over bool) {
+	if over {
+		v.conclude(said)
+		return
+	}
+	if len(said) > 0 {
+		v.link.Write(said)
+	}
+	if errand := v.visit.Errand(); errand != nil {
+		v.link.Pause()
+		v.server.work.Go(func() {
+			errand()
+			v.ran()
+		})
+	}
+}
+
+// ran has a login go on after an errand, unless it is over.
+func (v *visitor) ran() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.visit == nil {
+		return
+	}
+	v.link.Resume()
+	v.heed(v.visit.Ran())
 }
 
 // expire ends a login that has taken too long.

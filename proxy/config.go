@@ -101,9 +101,16 @@ const (
 // Auth says how clients prove who they are.
 type Auth struct {
 	Type AuthType
-	// File is the path of a list of users and secrets in the format of PgBouncer's userlist.txt. Without one the clients of
-	// a database log in with the user and the password of its URL.
+	// File is the path of a list of users and secrets in the format of PgBouncer's userlist.txt. Without one, and without
+	// Query, the clients of a database log in with the user and the password of its URL.
 	File string
+	// Query asks a server for a user's name and secret, where File does not have it; its one parameter is the name. Like
+	// PgBouncer's auth_query.
+	Query string
+	// QueryURL is where Query is asked; empty: where the database's own URL leads to.
+	QueryURL string
+	// QueryCache is how long an answer counts, also that there is no such user.
+	QueryCache time.Duration
 	// HBAFile is the path of the file for HBA, IdentFile that of the maps of names, in the format of pg_ident.conf.
 	HBAFile, IdentFile string
 }

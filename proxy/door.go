@@ -12,18 +12,28 @@ import (
 
 // newDoor makes of the configuration what login needs: who may log in, and how it is proved. Secrets are derived here,
 // once; an error names the file and the line, or the database.
-func newDoor(config *Config, targets map[string]*backend.Target, shown *identity) (*login.Door, error) {
+func newDoor(r *rules) (*login.Door, error) {
 	door := &login.Door{}
-	if shown != nil {
-		door.Identity, door.Demand = shown.current.Load, config.TLS.Mode.demand()
+	if r.shown != nil {
+		door.Identity, door.Demand = r.shown.current.Load, r.TLS.Mode.demand()
 	}
-	if err := setRules(&config.Auth, door); err != nil {
+	if err := setRules(&r.Auth, door); err != nil {
 		return nil, err
 	}
-	if config.Auth.File == "" {
-		return door, urlSecrets(targets, door)
+	switch auth := &r.Auth; {
+	case auth.File != "":
+		if err := fileSecrets(auth.File, door); err != nil {
+			return nil, err
+		}
+	case r.inquiry != nil:
+		door.Secret = func(string, string) (login.Secret, bool) { return login.Secret{}, false }
+	default:
+		return door, urlSecrets(r.targets, door)
 	}
-	return door, fileSecrets(config.Auth.File, door)
+	if r.inquiry != nil {
+		door.Ask, door.Mock = r.inquiry.ask, r.inquiry.mock
+	}
+	return door, nil
 }
 
 // certMap is the map of names that certificates go by where no rule names one.
@@ -66,7 +76,7 @@ func fileSecrets(file string, door *login.Door) error {
 	if err != nil {
 		return err
 	}
-	door.Mock = users.Mock()
+	door.Mock = users.Mock
 	door.Secret = func(user, _ string) (login.Secret, bool) {
 		secret, known := users[user]
 		return secret, known

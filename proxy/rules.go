@@ -14,6 +14,7 @@ import (
 type rules struct {
 	Config
 	door    *login.Door
+	inquiry *inquiry                   // what the door asks for secrets; nil: nobody
 	shown   *identity                  // to clients in TLS; nil: there is none
 	targets map[string]*backend.Target // where the databases of the configuration lead to, by their names there
 }
@@ -36,7 +37,12 @@ func newRules(config Config) (*rules, error) {
 	if r.shown, err = newIdentity(config.TLS); err != nil {
 		return nil, err
 	}
-	r.door, err = newDoor(&config, r.targets, r.shown)
+	if config.Auth.Query != "" {
+		if r.inquiry, err = newInquiry(&config.Auth, config.LoginTimeout, r.targets); err != nil {
+			return nil, err
+		}
+	}
+	r.door, err = newDoor(r)
 	return r, err
 }
 

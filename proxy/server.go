@@ -285,6 +285,7 @@ func (s *Server) shutdown() {
 		p.close()
 	}
 	s.work.Wait()
+	s.rules.Load().inquiry.close()
 }
 
 // allPools gives the pools that there are, for use without the server's mutex.

@@ -29,14 +29,28 @@ func (l *loader) auth() proxy.Auth {
 	case auth.Type == proxy.HBA && auth.HBAFile == "":
 		l.problem("auth.hba_file", "is missing: auth.type = \"hba\" needs it")
 	case auth.Type == proxy.SCRAM || auth.Type == proxy.MD5:
-		if auth.File == "" {
+		if auth.File == "" && auth.Query == "" {
 			l.needPasswords()
 		}
 	}
+	l.checkQuery(&auth)
 	if auth.HBAFile != "" && auth.Type != proxy.HBA {
 		l.problem("auth.hba_file", "is not read: set auth.type = \"hba\"")
 	}
 	return auth
+}
+
+// checkQuery finds settings of auth.query that say nothing. What it leads to, the server finds out.
+func (l *loader) checkQuery(auth *proxy.Auth) {
+	if auth.QueryURL == "" {
+		return
+	}
+	if err := checkURL(auth.QueryURL); err != nil {
+		l.problem("auth.query_url", err.Error())
+	}
+	if auth.Query == "" {
+		l.problem("auth.query_url", "is not used without auth.query")
+	}
 }
 
 func (l *loader) authWithoutFile() proxy.Auth {

@@ -85,11 +85,11 @@ func TestEveryProblemIsToldWithItsPlace(t *testing.T) {
 		{"ports", minimal + "[server]\nlisten = ['localhost:65536']\n", nil, []string{
 			`c.toml:4: server.listen: "localhost:65536": the port must be a number from 0 to 65535`}},
 		{"work to come", minimal + `[server]
-			http_listen = "127.0.0.1:9187"
-			[auth]
-			query = "select 1"`, nil, []string{
-			`c.toml:4: server.http_listen: not available yet`,
-			`c.toml:6: auth.query: not available yet`}},
+			http_listen = "127.0.0.1:9187"`, nil, []string{
+			`c.toml:4: server.http_listen: not available yet`}},
+		{"an address for a query that there is not", minimal + "[auth]\nquery_url = 'postgres://h:port/app'\n", nil, []string{
+			"c.toml:4: auth.query_url: connection string: ", "c.toml:4: auth.query_url: is not used without auth.query"}},
+		{"a query makes passwords in urls needless", "[databases.app]\nurl = 'postgres://u@h/app'\n[auth]\nquery = 'x'\n", nil, nil},
 		{"TLS without its files", minimal + "[tls]\nmode = 'verify-ca'\ncert = 'c'\n", nil, []string{
 			`c.toml: tls.key: is missing, which tls.mode = "verify-ca" needs`,
 			`c.toml: tls.ca: is missing, which tls.mode = "verify-ca" needs`}},

@@ -113,7 +113,11 @@ func (v *values) authSettings() []setting {
 			choice(&v.authType, []string{"trust", "md5", "scram-sha-256", "cert", "hba"})),
 		key("file", "a list of users in the format of PgBouncer's userlist.txt; without it, each database's clients log in "+
 			"with the user and password of its url", "", text(&v.auth.File)),
-		notYet("query", ""),
+		key("query", "asks a server for the secrets of users that no file has, as PgBouncer's auth_query: it gives name and "+
+			"secret of the user $1", "", text(&v.auth.Query)),
+		key("query_url", "where auth.query is asked, a libpq URL; empty: the url of the database that the client wants", "",
+			text(&v.auth.QueryURL)),
+		key("query_cache", "how long an answer of auth.query counts", "10s", duration(&v.auth.QueryCache, 0)),
 		key("hba_file", `who proves by what that it is who it says, in the format of pg_hba.conf; for type = "hba"`, "",
 			text(&v.auth.HBAFile)),
 		key("ident_file", "whose certificate, or which user of the system, may be which user: in the format of pg_ident.conf", "",

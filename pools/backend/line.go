@@ -25,7 +25,8 @@ func Open(ctx context.Context, t *Target) (*Line, error) {
 	return &Line{pg}, nil
 }
 
-// Ask runs a probe. After an error the line is good for nothing but Close.
+// Ask runs a probe. After an error that is not the server's about the statement alone (severity ERROR) the line is good for
+// nothing but Close.
 func (l *Line) Ask(ctx context.Context, p *Probe) error {
 	if err := p.run(ctx, l.pg); err != nil {
 		return newError(err)

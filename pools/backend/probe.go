@@ -10,21 +10,19 @@ import (
 
 // Probe is a query that Dial runs before it hands the connection over, while the simple way is still open.
 type Probe struct {
-	Name string     // for the error: what it asks for
-	SQL  string     // one statement
-	Rows [][]string // its rows; NULL is ""
+	Name      string     // for the error: what it asks for
+	SQL       string     // one statement
+	Arguments []string   // of its parameters
+	Rows      [][]string // its rows; NULL is ""
 }
 
 func (p *Probe) run(ctx context.Context, pg *pgconn.PgConn) error {
-	results, err := pg.Exec(ctx, p.SQL).ReadAll()
-	if err == nil && len(results) != 1 {
-		err = errors.New("no answer")
-	}
+	rows, err := p.ask(ctx, pg)
 	if err != nil {
 		return fmt.Errorf("ask for %s: %w", p.Name, err)
 	}
 	p.Rows = nil
-	for _, row := range results[0].Rows {
+	for _, row := range rows {
 		texts := make([]string, len(row))
 		for i, value := range row {
 			texts[i] = string(value)
@@ -32,4 +30,23 @@ func (p *Probe) run(ctx context.Context, pg *pgconn.PgConn) error {
 		p.Rows = append(p.Rows, texts)
 	}
 	return nil
+}
+
+func (p *Probe) ask(ctx context.Context, pg *pgconn.PgConn) ([][][]byte, error) {
+	if len(p.Arguments) > 0 {
+		var values [][]byte
+		for _, argument := range p.Arguments {
+			values = append(values, []byte(argument))
+		}
+		result := pg.ExecParams(ctx, p.SQL, values, nil, nil, nil).Read()
+		return result.Rows, result.Err
+	}
+	results, err := pg.Exec(ctx, p.SQL).ReadAll()
+	if err == nil && len(results) != 1 {
+		err = errors.New("no answer")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return results[0].Rows, nil
 }

@@ -92,6 +92,14 @@ func (t *Target) In(database string) *Target {
 	return &other
 }
 
+// Setting gives the target with a run-time parameter of its sessions, whatever the URL says of it.
+func (t *Target) Setting(name, value string) *Target {
+	other := *t
+	other.config = t.config.Copy()
+	other.config.RuntimeParams[name] = value
+	return &other
+}
+
 // Place tells targets of the same database of the same server from others, whoever connects.
 func (t *Target) Place() string {
 	place := net.JoinHostPort(t.config.Host, strconv.Itoa(int(t.config.Port)))

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"slices"
@@ -23,7 +24,11 @@ func (v *visit) byAccount(rule *Rule) error {
 	if v.who.Account == nil {
 		return v.failed(rule.Method, "the system does not tell who is at the other end")
 	}
-	account, err := v.who.Account()
+	var account string
+	var err error
+	if over := v.post.elsewhere(func(context.Context) { account, err = v.who.Account() }); over != nil {
+		return over
+	}
 	if err != nil {
 		return v.failed(rule.Method, err.Error())
 	}
@@ -35,7 +40,7 @@ func (v *visit) believed(rule *Rule, somebody string) error {
 	user := v.startup.User
 	switch {
 	case somebody == "":
-		return v.failed(rule.Method, "the certificate contains no user name")
+		return v.failed(rule.Method, "there is no name")
 	case rule.mapName == "" && somebody == user, rule.mapName != "" && v.door.Maps.allow(rule.mapName, somebody, user):
 		return nil
 	case rule.mapName == "":

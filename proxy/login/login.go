@@ -3,6 +3,7 @@
 package login
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -21,9 +22,12 @@ type Door struct {
 	// Secret is what a user proves itself with, for the database that it names. Where it is false the user is unknown,
 	// which the client cannot tell from a wrong password. It is called from many goroutines.
 	Secret func(user, database string) (Secret, bool)
+	// Ask finds the secret of a user whom Secret does not know; nil: there is nobody to ask. It may take its time, until ctx
+	// ends. An error refuses the user, who is not told why.
+	Ask func(ctx context.Context, user, database string) (Secret, bool, error)
 	// Mock is the method by which unknown users are asked under MD5, where those that are known are asked by the kind of
-	// their secrets: MD5 or SCRAM.
-	Mock Method
+	// their secrets: MD5 or SCRAM. Nil: MD5.
+	Mock func() Method
 	// Identity is what we show of ourselves to those who ask for TLS; nil: they are told that there is none. It is
 	// called from many goroutines.
 	Identity func() *Identity

@@ -41,6 +41,11 @@ func welcome(d *Door, who Peer, conn net.Conn, timeout time.Duration) (a admissi
 		switch network := net.Error(nil); {
 		case n > 0:
 			said, over = v.Received(p[:n])
+			if errand := v.Errand(); errand != nil {
+				_, _ = conn.Write(said)
+				errand()
+				said, over = v.Ran()
+			}
 		case errors.As(err, &network) && network.Timeout():
 			said, over = v.Expire(), true
 		default:

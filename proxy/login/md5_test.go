@@ -23,7 +23,7 @@ func md5Door(t testing.TB) *Door {
 		}
 	}
 	users["modern"] = Secret{&proof{verifier: derived.proof.verifier}}
-	return &Door{Rules: Everybody(MD5, ""), Secret: users.find, Mock: users.Mock()}
+	return &Door{Rules: Everybody(MD5, ""), Secret: users.find, Mock: users.Mock}
 }
 
 func TestMD5IsAskedOfWhoeverHasNoSCRAMSecret(t *testing.T) {

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/lockproxy/lockproxy/protocol"
@@ -41,26 +42,54 @@ func (v *visit) authenticate(replication string) (Secret, error) {
 // prove has the peer prove who it is, by the rule's method. The last message of that is not written yet.
 func (v *visit) prove(rule *Rule) (secret Secret, final []byte, err error) {
 	secret, known := v.door.Secret(v.startup.User, v.startup.Database)
-	switch {
-	case rule.Method == Trust:
+	switch rule.Method {
+	case Trust:
 		return secret, nil, nil
-	case rule.Method == Cert:
+	case Cert:
 		return secret, nil, v.believed(rule, v.commonName())
-	case rule.Method == OSUser:
+	case OSUser:
 		return secret, nil, v.byAccount(rule)
-	case rule.Method == MD5 && v.askedByMD5(secret, known):
+	}
+	if !known && v.door.Ask != nil {
+		if secret, known, err = v.ask(); err != nil {
+			return Secret{}, nil, err
+		}
+	}
+	if rule.Method == MD5 && v.askedByMD5(secret, known) {
 		return secret, nil, v.md5(secret, known)
 	}
 	return v.scram(secret, known)
 }
 
+// ask has somebody asked for the user's secret. Why that fails is told to the log alone.
+func (v *visit) ask() (Secret, bool, error) {
+	user, database := v.startup.User, v.startup.Database
+	var answer struct {
+		secret Secret
+		known  bool
+		err    error
+	}
+	over := v.post.elsewhere(func(ctx context.Context) {
+		answer.secret, answer.known, answer.err = v.door.Ask(ctx, user, database)
+	})
+	switch {
+	case over != nil:
+		return Secret{}, false, over
+	case answer.err != nil:
+		said := protocol.Fatal(protocol.CannotConnect, fmt.Sprintf(`could not look up user "%s"`, user))
+		return Secret{}, false, &doubt{said, answer.err.Error()}
+	}
+	return answer.secret, answer.known, nil
+}
+
 // askedByMD5 tells by which of the two methods a user is asked that MD5 stands for: by the kind of its secret, as
 // CheckPWChallengeAuth does.
 func (v *visit) askedByMD5(secret Secret, known bool) bool {
-	if !known || secret.proof == nil || secret.proof.md5 == "" && secret.proof.verifier == nil {
-		return v.door.Mock != SCRAM
+	method, can := secret.Method()
+	if !known || !can {
+		return v.door.Mock == nil || v.door.Mock() == MD5
 	}
-	return secret.proof.md5 != ""
+	return method == MD5
 }
 
 // failed is what a peer is told that does not prove who it is, and why, which only the log learns: auth_failed of

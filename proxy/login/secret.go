@@ -48,6 +48,17 @@ func ReadSecret(user, text string) (Secret, error) {
 	return Secret{&proof{password: text, md5: md5Of(text, user), verifier: verifier}}, err
 }
 
+// Method is the one of MD5 and SCRAM by which a user with this secret is asked where MD5 will do; false: by none.
+func (s Secret) Method() (m Method, can bool) {
+	switch {
+	case s.proof == nil:
+		return "", false
+	case s.proof.md5 != "":
+		return MD5, true
+	}
+	return SCRAM, s.proof.verifier != nil
+}
+
 // Password is the user's plain password, for logging in on the server; empty where it is not known.
 func (s Secret) Password() string {
 	if s.proof == nil {

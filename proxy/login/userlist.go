@@ -31,7 +31,7 @@ func ReadUserlist(name, text string) (Userlist, error) {
 func (u Userlist) Mock() Method {
 	verifiers := 0
 	for _, secret := range u {
-		if secret.proof != nil && secret.proof.md5 == "" && secret.proof.verifier != nil {
+		if method, can := secret.Method(); can && method == SCRAM {
 			verifiers++
 		}
 	}

@@ -1,10 +1,12 @@
 package login
 
 import (
+	"context"
 	"errors"
 	"io"
 	"iter"
 	"os"
+	"slices"
 
 	"github.com/lockproxy/lockproxy/protocol"
 )
@@ -47,11 +49,30 @@ func (v *Visit) run(wait func(struct{}) bool) {
 }
 
 // Received takes what the peer has sent. It gives what the peer is to be told, and whether the login is over: then Result
-// says how. Of the bytes it keeps none.
+// says how. Of the bytes it keeps none, unless there is an errand.
 func (v *Visit) Received(p []byte) (said []byte, over bool) {
+	if v.post.away && v.post.end == nil {
+		v.post.early = append(v.post.early, p...)
+		return nil, false
+	}
 	v.post.in, v.post.out = p, nil
 	_, goes := v.step()
 	return v.post.out, !goes
+}
+
+// Errand gives what the login waits for other than bytes, once; nil: there is nothing new. It is to be run where it may
+// block; then Ran goes on. In the meantime bytes are kept, so there should come none. It ends soon when the login has.
+func (v *Visit) Errand() func() {
+	errand := v.post.errand
+	v.post.errand = nil
+	return errand
+}
+
+// Ran goes on after the errand, as Received does.
+func (v *Visit) Ran() (said []byte, over bool) {
+	early := v.post.early
+	v.post.away, v.post.early = false, nil
+	return v.Received(early)
 }
 
 // Expire ends the login because it has taken too long, and gives what the peer is to be told.
@@ -83,6 +104,25 @@ type post struct {
 	in, out []byte
 	end     error // there will be no more bytes
 	wait    func(struct{}) bool
+
+	away   bool   // it waits for an errand
+	errand func() // which nobody runs yet; nil: there is none
+	early  []byte // what came during the errand, or was unread before it
+}
+
+// elsewhere has a function run where it may block, and waits for its end. An error is that of a login that is over
+// meanwhile: the function, which hears of it by its context, may run on.
+func (p *post) elsewhere(f func(context.Context)) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	p.away, p.errand, p.early = true, func() { f(ctx) }, slices.Clone(p.in)
+	for p.away && p.end == nil {
+		p.wait(struct{}{})
+	}
+	if p.away {
+		return p.end
+	}
+	return nil
 }
 
 // Read waits until there is something.
