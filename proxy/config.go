@@ -111,6 +111,8 @@ type Auth struct {
 	QueryURL string
 	// QueryCache is how long an answer counts, also that there is no such user.
 	QueryCache time.Duration
+	// MaxFailures is how often in a minute clients of one address may fail to prove who they are; 0: there is no bound.
+	MaxFailures int
 	// HBAFile is the path of the file for HBA, IdentFile that of the maps of names, in the format of pg_ident.conf.
 	HBAFile, IdentFile string
 }

@@ -168,3 +168,31 @@ func TestNoSecretIsStoredThatLogsInAtTheServer(t *testing.T) {
 		}
 	})
 }
+
+func TestFailuresAreBoundedForEachAddress(t *testing.T) {
+	file := written(t, "userlist.txt", `"good" "secret-1"`+"\n"+`"guessed" "secret-2"`+"\n")
+	for _, method := range []proxy.AuthType{proxy.SCRAM, proxy.MD5} {
+		r := startProxy(t, authenticated(proxy.Auth{Type: method, File: file, MaxFailures: 3}))
+		refused := 0
+		drivers(t, func(t *testing.T, login func(string) error) {
+			if refused == 0 {
+				if err := login(as(t, r.url, "good", "secret-1")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 4 {
+				if err := login(as(t, r.url, "guessed", "wrong")); err == nil {
+					t.Error("a wrong password is let in")
+				}
+			}
+			err := login(as(t, r.url, "guessed", "secret-2"))
+			if err == nil || !strings.Contains(err.Error(), "too many failed logins from this address") {
+				t.Errorf("%s: %v", method, err)
+			}
+			refused++
+			if err := login(as(t, r.url, "good", "secret-1")); err != nil {
+				t.Errorf("%s: who has logged in lately: %v", method, err)
+			}
+		})
+	}
+}

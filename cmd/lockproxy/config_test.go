@@ -45,7 +45,7 @@ func TestDefaultsOfAMinimalFile(t *testing.T) {
 		p.ShutdownTimeout != 30*time.Second || p.MaxBuffer != 256<<10 || p.MaxStatement != 64<<20 || p.Instances != 1 {
 		t.Errorf("defaults of [server], got %+v", p)
 	}
-	if c.logLevel != "info" || c.logFormat != "text" || p.Auth != (proxy.Auth{Type: proxy.SCRAM}) {
+	if c.logLevel != "info" || c.logFormat != "text" || p.Auth != (proxy.Auth{Type: proxy.SCRAM, QueryCache: 10 * time.Second, MaxFailures: 20}) {
 		t.Errorf("defaults of logging and [auth], got %q %q %+v", c.logLevel, c.logFormat, p.Auth)
 	}
 	both := pools.Config{CheckoutTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, MaxLifetime: time.Hour}
@@ -107,7 +107,7 @@ func TestEverySettingArrives(t *testing.T) {
 	`, nil).proxy
 	if !slices.Equal(p.Listen, []string{"0.0.0.0:1", "/run/x"}) || p.MaxClients != 5 || p.LoginTimeout != time.Second ||
 		p.ShutdownTimeout != 0 || p.MaxBuffer != 16384 || p.MaxStatement != 1024 || p.Instances != 3 ||
-		p.Auth != (proxy.Auth{Type: proxy.SCRAM, File: "users.txt"}) {
+		p.Auth != (proxy.Auth{Type: proxy.SCRAM, File: "users.txt", QueryCache: 10 * time.Second, MaxFailures: 20}) {
 		t.Errorf("[server] and [auth], got %+v", p)
 	}
 	if p.MaxClientsPerAddress != 6 || p.MaxClientsPerUser != 7 || p.MaxPrepared != 8 ||

@@ -118,6 +118,8 @@ func (v *values) authSettings() []setting {
 		key("query_url", "where auth.query is asked, a libpq URL; empty: the url of the database that the client wants", "",
 			text(&v.auth.QueryURL)),
 		key("query_cache", "how long an answer of auth.query counts", "10s", duration(&v.auth.QueryCache, 0)),
+		key("max_failures", "failed logins in a minute, for each address; then all others from there are refused; 0: no bound",
+			int64(20), integer(&v.auth.MaxFailures, 0, math.MaxInt32)),
 		key("hba_file", `who proves by what that it is who it says, in the format of pg_hba.conf; for type = "hba"`, "",
 			text(&v.auth.HBAFile)),
 		key("ident_file", "whose certificate, or which user of the system, may be which user: in the format of pg_ident.conf", "",

@@ -251,7 +251,7 @@ func TestCertificatesAreOfferedByTLSAlone(t *testing.T) {
 hostssl all alice all scram-sha-256 clientcert=verify-full
 hostssl all signed all trust clientcert=verify-ca
 hostssl all all all cert`)
-	d.Maps = maps(t, `m /^(.*)@example\.com$ \1`)
+	d.Maps = mapsOf(t, `m /^(.*)@example\.com$ \1`)
 	named := func(name string) *x509.Certificate { return &x509.Certificate{Subject: pkix.Name{CommonName: name}} }
 	for _, c := range []struct {
 		user   string
@@ -281,7 +281,7 @@ hostssl all all all cert`)
 func TestPeersAreBelievedToBeWhoTheSystemSays(t *testing.T) {
 	d := &Door{
 		Rules: rules(t, "local plain all peer\nlocal mapped all peer map=m"), Secret: Userlist{}.find,
-		Maps: maps(t, "m root postgres\nother root alice\nm bob bob"),
+		Maps: mapsOf(t, "m root postgres\nother root alice\nm bob bob"),
 	}
 	as := func(account string) Peer { return Peer{Account: func() (string, error) { return account, nil }} }
 	for _, c := range []struct {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// maps reads a text in the format of pg_ident.conf.
-func maps(t testing.TB, text string) Maps {
+// mapsOf reads a text in the format of pg_ident.conf.
+func mapsOf(t testing.TB, text string) Maps {
 	t.Helper()
 	maps, err := ReadMaps(written(t, "pg_ident.conf", text))
 	if err != nil {
@@ -16,7 +16,7 @@ func maps(t testing.TB, text string) Maps {
 }
 
 func TestMapsAreReadAsPostgresDoes(t *testing.T) {
-	ms := maps(t, `
+	ms := mapsOf(t, `
 # MAPNAME  SYSTEM-USERNAME  PG-USERNAME
 m   "CN with blanks"      alice
 m   bob                   all

@@ -28,6 +28,8 @@ type Door struct {
 	// Mock is the method by which unknown users are asked under MD5, where those that are known are asked by the kind of
 	// their secrets: MD5 or SCRAM. Nil: MD5.
 	Mock func() Method
+	// Failures counts those who fail to prove who they are; nil: nobody does.
+	Failures *Failures
 	// Identity is what we show of ourselves to those who ask for TLS; nil: they are told that there is none. It is
 	// called from many goroutines.
 	Identity func() *Identity

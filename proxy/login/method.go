@@ -29,11 +29,14 @@ func (v *visit) authenticate(replication string) (Secret, error) {
 	case rule.clientCert != noCertificate && !v.certified():
 		return Secret{}, protocol.Fatal(protocol.InvalidAuthorizationSpecification, "connection requires a valid client certificate")
 	}
+	if err := v.admissible(rule); err != nil {
+		return Secret{}, err
+	}
 	secret, final, err := v.prove(rule)
 	if err == nil && rule.clientCert == fullCertificate && rule.Method != Cert {
 		err = v.believed(rule, v.commonName())
 	}
-	if err != nil {
+	if err = v.judged(rule, err); err != nil {
 		return Secret{}, err
 	}
 	return secret, v.write(protocol.AppendAuthenticationOK(final))
