@@ -52,6 +52,30 @@ var sameAnswers = []struct {
 		and("Z", copied("1\n"), copyOver, syncNow), and("Z", text("SELECT count(*) FROM t"))}},
 	{"B#1470: all of it in one packet", []say{
 		and("GEZZ", text("COPY t FROM STDIN"), copied("nonsense\n"), copied("2\n"), copyOver, text("SELECT count(*) FROM t"))}},
+	{"B#1023: a Sync behind a row that fails is a unit of its own", []say{
+		and("GEZZ", text("COPY t FROM STDIN"), copied("nonsense\n"), syncNow), and("Z", text("SELECT count(*) FROM t"))}},
+	{"B#1023: some of several are", []say{
+		and("GEZZZ", text("COPY t FROM STDIN"), syncNow, syncNow, copied("nonsense\n"), syncNow, copied("1\n"), syncNow), and("Z", copyOver, text("SELECT 1"))}},
+	{"B#1023: the same in a batch", []say{
+		and("GEZZ", prepare("", "COPY t FROM STDIN"), bindTo("", ""), executing(""), syncNow, copied("nonsense\n"), syncNow, copyOver, syncNow),
+		and("Z", text("SELECT count(*) FROM t"))}},
+	{"B#1025: a batch that none of them has ended goes on", []say{
+		and("GE", prepare("", "COPY t FROM STDIN"), bindTo("", ""), executing(""), syncNow, copied("nonsense\n")),
+		and("Z", prepare("skipped", "SELECT 1"), syncNow), and("Z", bindTo("", "skipped"), executing(""), syncNow)}},
+	{"B#1470: what stands behind such a Sync is another batch", []say{
+		and("GEZZZ", prepare("", "COPY t FROM STDIN"), bindTo("", ""), executing(""), copied("nonsense\n"), syncNow, prepare("", "SELECT 1"), bindTo("", ""),
+			executing(""), syncNow, prepare("a", "SELECT 2"), syncNow), and("Z", bindTo("", "a"), executing(""), syncNow)}},
+	{"B#1470: or a query", []say{
+		and("GEZZZ", text("COPY t FROM STDIN"), copied("nonsense\n"), syncNow, text("SELECT 7")), and("Z", text("SELECT 8"))}},
+	{"a row that fails at the end of the COPY, behind a Sync", []say{
+		and("Z", text("CREATE TEMP TABLE k (a int PRIMARY KEY)")),
+		and("GEZ", text("COPY k FROM STDIN"), copied("1\n1\n"), syncNow, copyOver), and("Z", text("SELECT count(*) FROM k")),
+		and("GEZ", prepare("", "COPY k FROM STDIN"), bindTo("", ""), executing(""), copied("1\n1\n"), syncNow, copyOver, syncNow), and("Z", text("SELECT count(*) FROM k"))}},
+	{"a COPY that fails twice in a transaction, with Syncs everywhere", []say{
+		and("ZGEZZ", text("BEGIN"), text("COPY t FROM STDIN"), syncNow, copied("nonsense\n"), syncNow),
+		and("ZZ", text("ROLLBACK"), text("SELECT 1"))}},
+	{"a message that no COPY takes ends the connection", []say{
+		and("G", prepare("", "COPY t FROM STDIN"), bindTo("", ""), executing(""), syncNow), and("Z", copied("1\n"), syncNow, prepare("", "SELECT 1"), syncNow)}},
 	{"CopyFail ends a COPY with the client's error", []say{
 		and("G", text("COPY t FROM STDIN")), and("Z", copied("1\n"), &pgproto3.CopyFail{Message: "changed my mind"}),
 		and("Z", text("SELECT count(*) FROM t"))}},

@@ -23,6 +23,7 @@ type serverSide struct {
 
 	known *Catalog // what was known of functions when it was granted, or when it was last found out what they left
 
+	copying copying
 	passing passing
 	rest    int // bytes still to come of an answer whose beginning is through
 
@@ -34,7 +35,6 @@ type serverSide struct {
 	begun      bool // the client's first unit is on its way
 	open       bool // messages of a batch are sent, and its Sync is not
 	flushed    bool // its answers are asked for, so that it is known whether it stands
-	copyIn     bool // the server takes COPY data
 	erred      bool // the unit at hand has had its error
 	failing    bool // the batch in flight has failed for the client
 	forgets    bool // of the messages in flight some may deallocate statements
@@ -172,6 +172,9 @@ func (s *Session) answer1(kind byte, frame []byte) (visible bool) {
 	case protocol.ErrorResponse:
 		return s.failure(frame)
 	}
+	if kind == protocol.ReadyForQuery && s.copying.expects(flight) {
+		return s.readyLate(frame)
+	}
 	if flight.len() == 0 {
 		if kind == protocol.NoticeResponse {
 			return true
@@ -204,6 +207,9 @@ func (s *Session) answer1(kind byte, frame []byte) (visible bool) {
 	case protocol.BindComplete:
 		s.expect(head, protocol.Bind)
 	case protocol.CloseComplete:
+		if head.purpose == forSyncs {
+			s.syncsKnown()
+		}
 		s.expect(head, protocol.Close)
 	case protocol.RowDescription, protocol.NoData:
 		visible = visible && !head.added.ours()
@@ -287,7 +293,7 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 		s.outOfStep("an answer out of turn")
 		return
 	}
-	s.copyIn = false
+	s.copying.ends()
 	if s.state.defines && (head.kind == protocol.Query && s.tx == 'I' || isCommit(frame)) {
 		s.o.Redefined = max(s.o.Redefined, RedefinedHere) // it may be committed already
 	}
@@ -439,8 +445,12 @@ func (s *Session) failure(frame []byte) (visible bool) {
 		return true
 	}
 	head := flight.front()
+	if head.purpose == forSyncs {
+		s.knockFails(head)
+		return false
+	}
 	s.state.unclear, s.state.maybeReset = true, true
-	s.copyIn = false
+	s.copying.fails()
 	if head.lock != 0 {
 		s.held.doubt(head.lock)
 		s.countLock(head, e.Code)
@@ -541,7 +551,7 @@ func (s *Session) skipBatch() {
 	for n < flight.len() && flight.at(n).kind != protocol.Sync {
 		n++
 	}
-	s.skip = s.skip || n == flight.len() // what is still to come of the batch is dropped
+	s.skip = s.skip || n == flight.len() || flight.at(n).purpose == forSyncs // what is still to come of the batch is dropped
 	for i := n - 1; i >= 0; i-- {
 		s.undo(flight.at(i), n)
 	}
@@ -554,41 +564,6 @@ func (s *Session) skipBatch() {
 		}
 		flight.pop()
 	}
-}
-
-// copyBegins takes CopyInResponse. Sync messages sent before it are lost: a server ignores them while it copies
-// (copyfromparse.c, CopyGetData; PITFALLS, B#1023).
-func (s *Session) copyBegins(head *request) {
-	if head.kind != protocol.Query && head.kind != protocol.Execute {
-		s.outOfStep("COPY out of turn")
-		return
-	}
-	s.copyIn = true
-	flight := &s.srv.flight
-	for i := 1; i < flight.len(); {
-		switch kind := flight.at(i).kind; {
-		case isCopyEnd(kind):
-			s.copyIn = false
-			return
-		case kind == protocol.Sync:
-			flight.remove(i)
-			s.unitsAhead--
-			s.open = true
-		default:
-			s.copyIn = false // it ends the COPY with an error, and Sync messages behind it count again
-			if flight.at(i).reply != replyNone {
-				s.failCopy()
-			}
-			return
-		}
-	}
-}
-
-// failCopy sends what fails a COPY, in place of a message that was to be answered without the server.
-func (s *Session) failCopy() {
-	at := len(s.o.scratch)
-	s.o.scratch = appendCloseStatement(s.o.scratch, nobody)
-	s.toServer(s.o.since(at))
 }
 
 // ready takes ReadyForQuery.

@@ -65,7 +65,7 @@ func (s *Session) replacesPortal() bool {
 			return true
 		case protocol.Bind:
 			portal, _, ok := protocol.BindNames(s.view[min(at+protocol.HeadSize, len(s.view)):])
-			if ok && len(portal) == 0 {
+			if ok && len(portal) == 0 && r.stmt != nil {
 				return true
 			}
 		case protocol.Describe, protocol.Execute, protocol.Close:
@@ -123,6 +123,9 @@ func (s *Session) forward() bool {
 		return false
 	}
 	r := s.ahead.front()
+	if s.copying.unsure > 0 && !s.passesUnsure(r.kind) {
+		return false
+	}
 	if s.skip && r.kind != protocol.Sync {
 		if r.kind == protocol.Terminate {
 			s.terminate()
@@ -131,10 +134,10 @@ func (s *Session) forward() bool {
 		s.take(true)
 		return true
 	}
-	if s.copies && !s.copyIn && !belongsToCopy(r.kind) && !s.copiesNot() {
+	if s.copies && !s.copying.in && !belongsToCopy(r.kind) && !s.copiesNot() {
 		return false
 	}
-	if !s.open && !s.copyIn && !needsNothing(r) && !s.mayBegin() {
+	if !s.open && !s.copying.in && !needsNothing(r) && !s.mayBegin() {
 		return false
 	}
 	if s.cancelNext && r.kind != protocol.Sync && r.kind != protocol.Terminate {
@@ -142,7 +145,7 @@ func (s *Session) forward() bool {
 		s.refuseNext(canceled())
 		return true
 	}
-	if s.open && !s.copyIn && (r.kind == protocol.Query || r.kind == protocol.FunctionCall) && !s.batchStands() {
+	if s.open && !s.copying.in && (r.kind == protocol.Query || r.kind == protocol.FunctionCall) && !s.batchStands() {
 		return false
 	}
 	if s.open && s.takesLocks(r) && !s.lockInBatch() {
@@ -171,15 +174,6 @@ func (s *Session) batchStands() bool {
 	return false
 }
 
-// copiesNot tells whether it is known that no COPY takes the next message, for its data or its error.
-func (s *Session) copiesNot() bool {
-	s.copies = false
-	for i := range s.srv.flight.len() {
-		s.copies = s.copies || s.srv.flight.at(i).has(flagCopies)
-	}
-	return !s.copies || s.batchStands()
-}
-
 // named tells whether it is known what a statement's name in the message means, here and on the server: not while an
 // earlier batch that prepares it is under way, and may fail.
 func (s *Session) named(r *request) bool {
@@ -191,7 +185,7 @@ func (s *Session) named(r *request) bool {
 	}
 	names := r.kind != protocol.Execute && (r.stmt != nil || r.has(flagUnknown))
 	if s.forgets && names && s.forgetsEarlier() {
-		return false
+		return s.open && s.batchStands()
 	}
 	st := r.stmt
 	if r.has(flagTwice) {
@@ -240,11 +234,14 @@ func (s *Session) closesEarlier() bool {
 	return false
 }
 
-// forgetsEarlier tells whether an earlier unit that is under way may deallocate statements.
+// forgetsEarlier tells whether an earlier unit that is under way may deallocate statements, or a DISCARD ALL of the same batch.
 func (s *Session) forgetsEarlier() bool {
 	forgets := false
 	for i := range s.srv.flight.len() {
 		r := s.srv.flight.at(i)
+		if r.kind == protocol.Execute && r.touches.Has(sql.TouchDiscardAll) {
+			return true
+		}
 		forgets = forgets || r.touches.Has(sql.TouchDeallocate|sql.TouchDiscardAll)
 		if forgets && r.ends() {
 			return true
@@ -330,8 +327,12 @@ func (s *Session) send() {
 		s.refuseChanged()
 		return
 	}
-	if s.copyIn && !belongsToCopy(r.kind) {
-		s.sendAsIs(false) // the COPY takes it for its error
+	if s.copying.in && !belongsToCopy(r.kind) {
+		if s.copying.syncs > 0 {
+			s.knock(r.kind)
+		} else {
+			s.sendAsIs(false) // the COPY takes it for its error
+		}
 		return
 	}
 	switch r.kind {
@@ -357,19 +358,14 @@ func (s *Session) send() {
 	case protocol.Sync:
 		s.sendSync()
 	case protocol.CopyDone, protocol.CopyFail:
-		marks := !s.copyIn && s.srv.flight.len() > 0
-		s.copyIn = false
+		marks := !s.copying.in && s.srv.flight.len() > 0
+		s.copying.in = false
 		s.sendAsIs(marks)
 	case protocol.Terminate:
 		s.terminate()
 	default: // Flush, CopyData
 		s.sendAsIs(false)
 	}
-}
-
-// belongsToCopy tells the messages that a COPY takes; any other fails it (copyfromparse.c, CopyGetData).
-func belongsToCopy(kind byte) bool {
-	return kind == protocol.CopyData || isCopyEnd(kind) || kind == protocol.Flush || kind == protocol.Sync || kind == protocol.Terminate
 }
 
 // sendAsIs sends the next message unchanged; answered tells whether the server will answer it.
@@ -382,8 +378,8 @@ func (s *Session) sendAsIs(answered bool) {
 		p = s.withDefaults(&r, p)
 	}
 	s.toServer(p)
-	if s.copyIn && r.kind != protocol.CopyData && r.kind != protocol.Flush && r.kind != protocol.Sync {
-		s.copyIn = false // the COPY takes any other message for its error (copyfromparse.c, CopyGetData)
+	if s.copying.in && r.kind != protocol.CopyData && r.kind != protocol.Flush && r.kind != protocol.Sync {
+		s.copying.in = false // the COPY takes any other message for its error (copyfromparse.c, CopyGetData)
 		return
 	}
 	if !answered {
@@ -405,7 +401,10 @@ func isCopyEnd(kind byte) bool { return kind == protocol.CopyDone || kind == pro
 func (s *Session) sendSync() {
 	s.skip, s.flushed = false, false
 	s.batch++
-	s.sendAsIs(!s.copyIn)
+	if s.copying.in {
+		s.copying.syncs++
+	}
+	s.sendAsIs(!s.copying.in)
 }
 
 // sendText sends a simple query.

@@ -36,7 +36,7 @@ func (v *script) takes(p []byte) (answers []byte) {
 func (v *script) answer(kind byte, body []byte) []byte {
 	switch {
 	case v.copying:
-		return v.copies(kind)
+		return v.copies(kind, body)
 	case v.skipping && kind != protocol.Sync:
 		return nil
 	}
@@ -86,10 +86,12 @@ func (v *script) fails(batch bool) []byte {
 }
 
 // copies takes a message in the middle of a COPY (copyfromparse.c, CopyGetData).
-func (v *script) copies(kind byte) []byte {
+func (v *script) copies(kind byte, body []byte) []byte {
 	switch kind {
 	case protocol.CopyData, protocol.Flush, protocol.Sync:
-		return nil
+		if kind != protocol.CopyData || !strings.Contains(string(body), "fail") {
+			return nil
+		}
 	}
 	v.copying = false
 	if kind != protocol.CopyDone {
@@ -182,6 +184,8 @@ func FuzzClientBytes(f *testing.F) {
 		{parse("a", "select pg_advisory_xact_lock($1)"), describe('S', "a"), flushNow, bind("", "a"), execute(""), syncMessage()},
 		{parse("", "select 1"), closing('S', ""), bind("f", ""), execute("f"), execute("f"), syncMessage(), syncMessage(), bind("", "a")},
 		{query("copy t from stdin"), copyData("x"), syncMessage(), copyDone, copyDone, query("select 2")},
+		{query("copy t from stdin"), syncMessage(), copyData("fail"), syncMessage(), query("select 2"), copyData("x"), copyDone, query("select 3")},
+		{parse("", "copy"), bind("c", ""), execute("c"), copyData("fail"), syncMessage(), parse("a", "select 1"), bind("", "a"), execute(""), syncMessage()},
 		{parse("", "copy"), bind("c", ""), execute("c"), copyData("x"), syncMessage(), message(protocol.CopyFail, "\x00"), syncMessage()},
 		{callOfLock, query("set x = 1"), query("prepare a as select 1; deallocate all"), query("discard all")},
 		{query(strings.Repeat("x", 5000)), query("select 1")}, {parse("a", strings.Repeat("x", 5000)), syncMessage()},

@@ -13,11 +13,15 @@ const cleanWithin = 5 * time.Second
 // settled does what is due between units, when the server has answered all it was sent. It tells whether it changed
 // the session's phase.
 func (s *Session) settled() bool {
-	if s.srv.flight.len() > 0 || s.open || s.copyIn || s.cancelling || s.asking || !s.begun && !s.goodbye {
+	if s.srv.flight.len() > 0 || s.open || s.copying.in || s.cancelling || s.asking || !s.begun && !s.goodbye {
 		return false
 	}
 	if s.stream > 0 && !s.streamDrop {
 		return false // the server waits for the rest of a message, were it one that it will ignore
+	}
+	if s.copying.unsure > 0 {
+		s.askSyncs(0)
+		return false
 	}
 	if s.syncError != nil {
 		s.settingsFailed()
@@ -239,10 +243,10 @@ func (s *Session) endBatch() {
 		return
 	}
 	at := len(s.o.scratch)
-	if s.copyIn {
+	if s.copying.in {
 		s.o.scratch = appendHead(s.o.scratch, protocol.CopyFail, 1)
 		s.o.scratch = append(s.o.scratch, 0)
-		s.copyIn = false
+		s.copying.in = false
 	}
 	if s.open {
 		if !s.skip {

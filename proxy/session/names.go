@@ -114,9 +114,9 @@ func (s *Session) namesFor(r *request, inBatch bool) {
 	switch {
 	case r.touches.Has(sql.TouchNames):
 		s.closeShareds(inBatch)
-		s.showNames(inBatch, true)
+		s.showNames(r, inBatch, true)
 	case r.touches.Has(sql.TouchDynamic):
-		s.showNames(inBatch, false) // what it runs may name any of them
+		s.showNames(r, inBatch, false) // what it runs may name them again
 	}
 }
 
@@ -296,13 +296,18 @@ func (s *Session) tellName(name string, st *statement, why purpose) {
 	s.describeOurs(name, p.shape, why)
 }
 
+// anything is the key of a name that stands for no statement that anybody uses.
+const anything = "anything"
+
 // tellTaken makes the server know that a name means something: to deallocate it, or to be told that it is taken, that is enough,
 // and what it means need not be possible any more.
 func (s *Session) tellTaken(name string, st *statement, why purpose) {
-	if s.srv.own.find(name) != nil {
+	if known := s.srv.own.find(name); known != nil && known.key != "" {
 		return
+	} else if known != nil {
+		s.closeOwn(name, why) // it may be there
 	}
-	s.srv.own.add(ownName{name: name})
+	s.srv.own.add(ownName{name: name, key: anything})
 	at := len(s.o.scratch)
 	s.o.scratch = appendParse(s.o.scratch, name, "\x00\x00\x00") // of nothing, which no server refuses
 	s.toServer(s.o.since(at))
@@ -360,7 +365,7 @@ func (s *Session) nameHeard(name string, text []byte) {
 	for _, op := range unit.Prepared {
 		if op.Op == sql.OpPrepare && op.Name == name {
 			st := preparedBySQL(&op, text, unit.Statements)
-			st.there = true
+			st.there, st.unseen = true, true
 			s.setName(name, st)
 			own.key = st.sharedKey(s.state.settings)
 		}
@@ -436,21 +441,45 @@ func (s *Session) closeShareds(inBatch bool) {
 	}
 }
 
-// showNames makes the names that the server knows those of the client, and no others: all of them, or those that SQL prepared.
-func (s *Session) showNames(inBatch, all bool) {
+// meantBefore gives what the names mean for the client before a message that has been looked at.
+func (s *Session) meantBefore(r *request) map[string]*statement {
+	if r.names == nil {
+		return s.statements
+	}
+	before := maps.Clone(s.statements)
+	for _, use := range slices.Backward(r.names) {
+		switch {
+		case use.op == sql.OpDeallocateAll:
+			before = maps.Clone(use.all)
+		case use.before != nil:
+			if before == nil {
+				before = make(map[string]*statement)
+			}
+			before[use.name] = use.before
+		default:
+			delete(before, use.name)
+		}
+	}
+	return before
+}
+
+// showNames makes the names that the server knows those of the client, and no others: all of them, or those that were prepared
+// where no text showed it.
+func (s *Session) showNames(r *request, inBatch, all bool) {
 	why := forNames(inBatch)
 	began := s.srv.flight.len()
+	before := s.meantBefore(r)
 	for _, name := range s.srv.own.names() {
-		if s.statements[name] == nil {
+		if before[name] == nil {
 			s.closeOwn(name, why)
 		}
 	}
 	if !inBatch && s.srv.flight.len() > began {
 		s.syncOurs(forName)
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.statements)) {
-		st := s.statements[name]
-		if !st.there || !all && st.source == "" {
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		st := before[name]
+		if !st.there || !all && !st.unseen {
 			continue
 		}
 		if inBatch {

@@ -107,6 +107,76 @@ func TestSyncSentBeforeTheCopyBeganIsNotWaitedFor(t *testing.T) {
 	c.exchange()
 }
 
+// B#1023 once more: nobody but the server knows which Sync messages a COPY has read before it failed.
+func TestSyncsOfACopyThatFailedAreAskedFor(t *testing.T) {
+	bad := failed("22P02", "invalid input syntax")
+	question := join([][]byte{syncMessage(), closing('S', nobody), syncMessage()})
+	for ignored, want := range [][]byte{join([][]byte{ready('I'), ready('I')}), ready('I'), nil} {
+		c := newConversation(t)
+		c.sends(parse("", "copy t from stdin"), bind("", ""), execute(""), syncMessage())
+		c.granted(pools.Admin)
+		c.answers(parsed, bound, copyStarts)
+		c.sends(copyData("x\n"), syncMessage())
+		c.client, c.server = nil, nil
+		c.answers(bad)
+		c.wantClient("the error comes at once", bad)
+		c.sends(parse("a", "select 1"), syncMessage())
+		c.wantServer("it is asked before anything that it might skip", question)
+		for range 2 - ignored {
+			c.answers(ready('I'))
+		}
+		c.answers(ready('I'), closed, ready('I'))
+		c.wantClient("each that was not ignored is answered", want)
+		if ignored == 2 {
+			c.wantServer("the batch has failed: its end is all that is left of it", syncMessage())
+			c.answers(ready('I'))
+			c.wantClient("which is answered", ready('I'))
+		} else {
+			c.wantAction("the backend is free meanwhile", Action{Op: Release})
+			c.again(pools.Admin)
+			c.wantServer("what follows is another batch", parseOurs("lockproxy_1", "select 1"), syncMessage())
+			c.answers(parsedOurs, ready('I'))
+			c.wantClient("and is answered", parsed, ready('I'))
+		}
+		c.wantRelease("nothing more is awaited")
+	}
+}
+
+// A message that no COPY takes, when it is not known whether the COPY has failed already.
+func TestWhatFailsACopyIsNotRunBehindOneThatHasFailed(t *testing.T) {
+	bad := failed("22P02", "invalid input syntax")
+	for _, simple := range []bool{true, false} {
+		c := newConversation(t)
+		if simple {
+			c.sends(query("copy t from stdin"))
+			c.granted(pools.Admin)
+			c.answers(copyStarts)
+		} else {
+			c.sends(parse("", "copy t from stdin"), bind("", ""), execute(""), flushNow)
+			c.granted(pools.Admin)
+			c.answers(parsed, bound, copyStarts)
+		}
+		c.sends(copyData("x\n"), syncMessage())
+		c.client, c.server = nil, nil
+		c.sends(query("select 1"))
+		c.wantServer("a message of its kind", message(protocol.Query, ""), syncMessage(), closing('S', nobody), syncMessage())
+		if c.answers(bad); simple {
+			c.answers(ready('I'))
+			c.wantClient("the COPY had failed", bad, ready('I'))
+		} else {
+			c.wantClient("the COPY had failed", bad)
+		}
+		c.answers(ready('I'), failed("08P01", "invalid message format"), ready('I'), ready('I'), closed, ready('I'))
+		c.wantClient("the Sync behind it", ready('I'))
+		c.wantAction("the backend is free meanwhile", Action{Op: Release})
+		c.again(pools.Admin)
+		c.wantServer("and the query is one", query("select 1"))
+		c.answers(row("1"), selected, ready('I'))
+		c.wantClient("that is answered", row("1"), selected, ready('I'))
+		c.wantRelease("nothing more is awaited")
+	}
+}
+
 // B#1470, B#1471: what a client still sent of a COPY that had failed left the backend active for ever.
 func TestCopyDataBehindTheCopysErrorGoesNowhere(t *testing.T) {
 	c := newConversation(t)

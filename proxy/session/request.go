@@ -40,6 +40,7 @@ const (
 	forColumns           // has what the client prepared by SQL described to us
 	forNobody            // the client's own, in a batch that has failed for it
 	forQuestion          // asks what the session holds, before its server could be given back
+	forSyncs             // finds out which Sync messages a COPY that failed has swallowed
 	forCleaning          // ends and resets what a client left behind
 )
 

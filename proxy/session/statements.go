@@ -25,6 +25,7 @@ type statement struct {
 	name   string // the client's; "" is the unnamed one
 	body   string // the Parse message's body behind the name: text, zero byte, parameter types
 	source string // of SQL's PREPARE: the whole statement; "" of a Parse message
+	unseen bool   // no text showed that PREPARE
 	unit   sql.Unit
 
 	readWith *sql.Reader // its text, for unit

@@ -65,7 +65,7 @@ func (s *Session) overdue(now time.Time, t *Timeouts) timeout {
 			began = s.srv.began
 		}
 	}
-	idle := !runs && s.phase != promoting && !s.open && !s.copyIn && !s.skip && s.ahead.len() == 0
+	idle := !runs && s.phase != promoting && !s.open && !s.copying.in && !s.skip && s.ahead.len() == 0
 	switch {
 	case (runs || s.tx != 'I') && over(t.Transaction, began):
 		return transactionTimeout

@@ -165,8 +165,8 @@ func (s *Session) batchRunsHere() bool {
 		case protocol.Sync:
 			return !bound || executed || len(s.begin) == 0 // else a portal stays that is run later
 		case protocol.Parse:
-			if r.has(flagTooLong|flagTwice) || !s.textRunsHere(r.stmt) {
-				return false
+			if r.has(flagTooLong|flagTwice) || !s.textRunsHere(r.stmt) || len(r.stmt.body) > len(r.stmt.text())+3 {
+				return false // or it has parameters of its own
 			}
 		case protocol.Bind:
 			if bound || r.stmt == nil || !r.has(flagPlain) || !s.textRunsHere(r.stmt) {
@@ -239,6 +239,7 @@ func (s *Session) answer() {
 		case protocol.Parse:
 			s.o.Parses++
 			s.prepared(&r)
+			r.stmt.shape = &shape{print: noColumns, params: "\x00\x00"}
 			s.reply(protocol.AppendParseComplete)
 		case protocol.Bind:
 			s.reply(protocol.AppendBindComplete)
