@@ -57,6 +57,7 @@ type translation struct {
 	max, min int
 	// always and overTCP are parameters of all urls, the latter of those that do not lead to a unix socket.
 	always, overTCP url.Values
+	servers         []string // The databases' urls, without user and database.
 	tables          []*importTable
 	notes           []iniNote
 	problems        problems
@@ -85,6 +86,7 @@ func translate(path string, read func(path string) ([]byte, error)) (string, err
 		}
 	}
 	t.readOthers(path, ini.entries)
+	t.authQuery(t.servers)
 	if err := t.problems.orNil(); err != nil {
 		return "", err
 	}

@@ -17,15 +17,14 @@ import (
 var databaseWords = map[string]string{
 	"host": "", "port": "", "dbname": "", "user": "", "password": "", "pool_size": "", "min_pool_size": "", "reserve_pool": "",
 	"reserve_pool_size": "", "server_lifetime": "", "query_wait_timeout": "", "pool_mode": "", "application_name": "",
-	"client_encoding": "", "datestyle": "", "timezone": "", "load_balance_hosts": "",
+	"client_encoding": "", "datestyle": "", "timezone": "", "load_balance_hosts": "", "max_db_client_connections": "",
 
 	"connect_query": "nothing is run in a new connection; ALTER ROLE or ALTER DATABASE ... SET gives settings to all of them",
-	"auth_user":     "users come from auth.file or the url alone",
-	"auth_dbname":   "users come from auth.file or the url alone",
-	"auth_query":    "users come from auth.file or the url alone",
+	"auth_user":     "auth.query is asked for all databases in the same way",
+	"auth_dbname":   "auth.query is asked for all databases in the same way",
+	"auth_query":    "auth.query is asked for all databases in the same way",
 
-	"max_db_connections":        "the pools' sizes bound the connections, each for its database and user",
-	"max_db_client_connections": "server.max_clients counts all clients together",
+	"max_db_connections": "the pools' sizes bound the connections, each for its database and user",
 }
 
 // userWords are the keys of a user's settings (parse_user in PgBouncer's loader.c), and why they have no counterpart.
@@ -34,12 +33,12 @@ var userWords = map[string]string{
 	"pool_size":                   "a pool's size is its database's",
 	"reserve_pool_size":           "a pool's size is its database's",
 	"max_user_connections":        "the pools' sizes bound the connections, each for its database and user",
-	"max_user_client_connections": "server.max_clients counts all clients together",
+	"max_user_client_connections": "",
 	"query_wait_timeout":          "the checkout timeout is the database's",
-	"query_timeout":               "ALTER ROLE ... SET statement_timeout does it",
-	"idle_transaction_timeout":    "ALTER ROLE ... SET idle_in_transaction_session_timeout does it",
-	"transaction_timeout":         "ALTER ROLE ... SET transaction_timeout does it (PostgreSQL 17)",
-	"client_idle_timeout":         "ALTER ROLE ... SET idle_session_timeout does it",
+	"query_timeout":               "",
+	"idle_transaction_timeout":    "",
+	"transaction_timeout":         "",
+	"client_idle_timeout":         "",
 }
 
 // databaseImport is one line of [databases].
@@ -58,6 +57,9 @@ func (t *translation) database(e iniEntry) {
 	d := databaseImport{t, e, t.wordsOf(e, databaseWords), toml.Key{"databases", e.key}.String()}
 	d.set(d.table, "url", d.url(), "")
 	d.poolMode()
+	if n := d.own("max_db_client_connections", "max_db_client_connections"); n > 0 {
+		d.set(d.table, "max_clients", int64(n), "max_db_client_connections")
+	}
 	d.pools()
 }
 
@@ -100,6 +102,8 @@ func (d databaseImport) url() string {
 	if d.address(&u, query) {
 		maps.Copy(query, d.overTCP)
 	}
+	server := url.URL{Scheme: u.Scheme, Host: u.Host, RawQuery: query.Encode()}
+	d.servers = append(d.servers, server.String())
 	for _, name := range []string{"application_name", "client_encoding", "datestyle", "timezone"} {
 		if value := d.words[name]; value != "" {
 			query.Set(name, value)
@@ -222,7 +226,18 @@ func (d databaseImport) own(word, setting string) int {
 }
 
 func (t *translation) user(e iniEntry) {
-	t.wordsOf(e, userWords)
+	words, table := t.wordsOf(e, userWords), toml.Key{"users", e.key}.String()
+	if value, ok := words["max_user_client_connections"]; ok {
+		if n := t.integer(e, e.key+": max_user_client_connections", value); n > 0 {
+			t.set(table, "max_clients", int64(n), "max_user_client_connections")
+		}
+	}
+	for _, timeout := range [][2]string{{"client_idle_timeout", "client_idle_timeout"}, {"query_timeout", "query_timeout"},
+		{"transaction_timeout", "transaction_timeout"}, {"idle_transaction_timeout", "idle_in_transaction_timeout"}} {
+		if value, ok := words[timeout[0]]; ok {
+			t.set(table, timeout[1], t.duration(e, e.key+": "+timeout[0], value), timeout[0])
+		}
+	}
 }
 
 // peerWords are the keys of a peer's connection string (parse_peer in PgBouncer's loader.c).

@@ -44,7 +44,19 @@ func mainKeys() []iniKey {
 		{"client_login_timeout", "60", toDuration(longestText, "server", "login_timeout")},
 		{"verbose", "0", (*translation).verbose},
 		{"auth_type", "md5", (*translation).auth},
+		{"admin_users", "", toList("console", "admin_users")},
+		{"stats_users", "", toList("console", "stats_users")},
 		{"client_tls_sslmode", "disable", (*translation).clientTLS},
+		{"max_user_client_connections", "0", toBound("server", "max_clients_per_user")},
+		{"max_prepared_statements", "200", (*translation).prepared},
+		{"client_idle_timeout", "0", toTimeout("server", "client_idle_timeout")},
+		{"query_timeout", "0", toTimeout("server", "query_timeout")},
+		{"transaction_timeout", "0", toTimeout("server", "transaction_timeout")},
+		{"idle_transaction_timeout", "0", toTimeout("server", "idle_in_transaction_timeout")},
+		{"query_wait_notify", "5", toTimeout("server", "wait_notice")},
+		{"stats_period", "60", toTimeout("server", "stats_period")},
+		{"unix_socket_mode", "0777", (*translation).socketMode},
+		{"so_reuseport", "0", (*translation).reusePort},
 		{"server_tls_sslmode", "prefer", (*translation).serverTLS},
 		{"server_connect_timeout", "15", (*translation).connectTimeout},
 		{"tcp_keepalive", "1", (*translation).keepAlive},
@@ -53,7 +65,8 @@ func mainKeys() []iniKey {
 		{"server_idle_timeout", "600", toDuration("0s", "pools.admin", "idle_timeout", "pools.lock", "idle_timeout")},
 		{"server_lifetime", "3600", toDuration("1ms", "pools.admin", "max_lifetime", "pools.lock", "max_lifetime")},
 	}
-	for _, name := range []string{"listen_port", "unix_socket_dir", "auth_file", "client_tls_cert_file", "client_tls_key_file",
+	for _, name := range []string{"listen_port", "unix_socket_dir", "auth_file", "auth_hba_file", "auth_ident_file", "auth_user", "auth_dbname",
+		"auth_query", "max_db_client_connections", "client_tls_cert_file", "client_tls_key_file",
 		"client_tls_ca_file", "server_tls_ca_file", "server_tls_cert_file", "server_tls_key_file", "pool_mode", "min_pool_size",
 		"reserve_pool_size", "tcp_keepcnt", "tcp_keepidle", "tcp_keepintvl"} {
 		keys = append(keys, iniKey{name, withOthers[name], nil})
@@ -69,21 +82,16 @@ func mainKeys() []iniKey {
 // withOthers are the defaults of settings that are translated together with others.
 var withOthers = map[string]string{
 	"listen_port": "6432", "unix_socket_dir": "/tmp", "pool_mode": "session", "min_pool_size": "0", "reserve_pool_size": "0",
-	"tcp_keepcnt": "0", "tcp_keepidle": "0", "tcp_keepintvl": "0",
+	"max_db_client_connections": "0", "tcp_keepcnt": "0", "tcp_keepidle": "0", "tcp_keepintvl": "0",
 }
 
 // withoutCounterpart says of each other setting why there is none.
 var withoutCounterpart = []struct{ names, why string }{
-	{"admin_users stats_users", "there is no console yet"},
-	{"auth_user auth_dbname auth_query", "users come from auth.file or the url alone"},
-	{"auth_hba_file auth_ident_file", "there is no hba login yet"},
 	{"auth_ldap_options", "LDAP is not supported"},
 	{"application_name_add_host", "the client's name is passed on as it is; the log has its address"},
 	{"autodb_idle_timeout pool_idle_timeout", "a pool without connections costs nothing and stays"},
 	{"cancel_wait_timeout", "a cancel request goes out at once, whether there is a connection in the pool or not"},
-	{"client_idle_timeout idle_transaction_timeout transaction_timeout query_timeout", "PostgreSQL has its own: " +
-		"idle_session_timeout, idle_in_transaction_session_timeout, transaction_timeout, statement_timeout"},
-	{"query_wait_notify login_notify_message", "clients get no notice from the pooler"},
+	{"login_notify_message", "clients get no notice when they have logged in"},
 	{"client_tls_protocols client_tls_ciphers client_tls13_ciphers client_tls_dheparams client_tls_ecdhcurve " +
 		"server_tls_protocols server_tls_ciphers server_tls13_ciphers", "TLS 1.2 and later, with the ciphers of Go's library, " +
 		"which are all secure"},
@@ -92,17 +100,13 @@ var withoutCounterpart = []struct{ names, why string }{
 	{"pidfile user", "the process stays in the foreground, as the user who starts it: systemd knows both"},
 	{"logfile syslog syslog_facility syslog_ident", "the log goes to standard error: systemd or the container keeps it"},
 	{"log_connections log_disconnections log_pooler_errors log_stats", "server.log_level says how much is logged"},
-	{"stats_period", "there are no statistics yet"},
 	{"listen_backlog tcp_defer_accept tcp_socket_buffer pkt_buf sbuf_loopcnt", "sockets are read and accepted as the load " +
 		"has it"},
-	{"so_reuseport", "one process uses as many processors as the work needs"},
 	{"disable_pqexec", "several statements in one query are read as PostgreSQL reads them"},
 	{"dns_max_ttl dns_nxdomain_ttl dns_zone_check_period resolv_conf", "a name is looked up for each new connection to a server"},
 	{"ignore_startup_parameters", "no startup parameter is refused: PostgreSQL decides"},
 	{"max_db_connections max_user_connections", "the pools' sizes bound the connections, each for its database and user"},
-	{"max_db_client_connections max_user_client_connections", "server.max_clients counts all clients together"},
 	{"max_packet_size", "server.max_statement bounds the text of a statement; rows have no bound and are not kept"},
-	{"max_prepared_statements", "prepared statements always follow the client"},
 	{"peer_id", "see [peers]"},
 	{"reserve_pool_timeout", "the reserve is part of the pool, so nobody waits for it"},
 	{"server_check_delay server_check_query", "the socket of an idle connection is watched, so that a dead one is noticed at once"},
@@ -111,7 +115,7 @@ var withoutCounterpart = []struct{ names, why string }{
 	{"server_reset_query server_reset_query_always", "what a client has changed in a connection is undone by itself, and no more"},
 	{"tcp_user_timeout", "the system's own counts"},
 	{"track_extra_parameters", "all settings follow the client"},
-	{"unix_socket_group unix_socket_mode", "the folder's own permissions say who may connect"},
+	{"unix_socket_group", "the folder's own permissions say who may connect"},
 }
 
 // no is for what has no counterpart.
@@ -263,31 +267,6 @@ func sizeFrom(name string, reserve int) string {
 	return name
 }
 
-// sslModes are those of libpq and of PgBouncer.
-var sslModes = []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
-
-// serverTLS takes TLS towards servers. With PgBouncer a certificate authority counts only where the mode verifies; with libpq
-// it makes require verify as well.
-func (t *translation) serverTLS(s iniSetting) {
-	mode := strings.ToLower(s.value)
-	if !slices.Contains(sslModes, mode) {
-		t.wrong(s.iniEntry, "server_tls_sslmode must be one of %s", strings.Join(sslModes, ", "))
-	}
-	if s.given {
-		t.overTCP.Set("sslmode", mode)
-	}
-	for key, parameter := range map[string]string{"server_tls_ca_file": "sslrootcert", "server_tls_cert_file": "sslcert",
-		"server_tls_key_file": "sslkey"} {
-		if file := t.main[key]; file.value == "" {
-			continue
-		} else if key == "server_tls_ca_file" && !strings.HasPrefix(mode, "verify-") {
-			t.note(file.iniEntry, key, "it counts with verify-ca and verify-full alone")
-		} else {
-			t.overTCP.Set(parameter, file.value)
-		}
-	}
-}
-
 // connectTimeout is a whole number of seconds in libpq; nought is no bound in PgBouncer.
 func (t *translation) connectTimeout(s iniSetting) {
 	n, err := strconv.ParseFloat(s.value, 64)
@@ -314,36 +293,70 @@ func (t *translation) keepAlive(s iniSetting) {
 	}
 }
 
-// auth takes how clients log in.
-func (t *translation) auth(s iniSetting) {
-	kind, file := strings.ToLower(s.value), t.main["auth_file"]
-	switch kind {
-	case "trust", "scram-sha-256":
-		t.set("auth", "type", kind, s.from())
-	case "md5", "plain":
-		t.set("auth", "type", "scram-sha-256", s.from())
-		t.note(s.iniEntry, s.key, "clients prove their password by SCRAM-SHA-256, which every driver of today can; a secret that "+
-			"the file has as md5... must be replaced by the password or by its SCRAM-SHA-256 secret (pg_authid.rolpassword)")
-	case "cert", "hba", "any", "ldap", "pam":
-		t.wrong(s.iniEntry, "auth_type = %s is not supported", kind)
-		return
-	default:
-		t.wrong(s.iniEntry, "auth_type must be one of trust, md5, scram-sha-256")
-		return
-	}
-	switch {
-	case file.value != "":
-		t.set("auth", "file", file.value, file.key)
-	case kind != "trust":
-		t.wrong(s.iniEntry, "there is no auth_file, so nobody could log in")
+// toBound puts an integer at a place, unless it is nought, which is no bound on both sides.
+func toBound(table, name string) becomes {
+	return func(t *translation, s iniSetting) {
+		if n := t.integer(s.iniEntry, s.key, s.value); n != 0 {
+			t.offer(s, table, name, int64(n))
+		}
 	}
 }
 
-// clientTLS takes TLS towards clients.
-func (t *translation) clientTLS(s iniSetting) {
-	switch mode := strings.ToLower(s.value); mode {
-	case "disable":
-	default:
-		t.wrong(s.iniEntry, "client_tls_sslmode = %s: TLS from clients is not available yet", mode)
+// toTimeout puts a number of seconds that the file gives at a place; our defaults are PgBouncer's.
+func toTimeout(table, name string) becomes {
+	return func(t *translation, s iniSetting) {
+		if s.given {
+			t.offer(s, table, name, t.duration(s.iniEntry, s.key, s.value))
+		}
+	}
+}
+
+// toList puts the members of a list at a place.
+func toList(table, name string) becomes {
+	return func(t *translation, s iniSetting) {
+		if all := asList(s.value); len(all) > 0 {
+			t.offer(s, table, name, all)
+		}
+	}
+}
+
+func asList(text string) []any {
+	var all []any
+	for one := range splitList(text) {
+		all = append(all, one)
+	}
+	return all
+}
+
+// offer sets what a setting becomes, if this version has the place for it.
+func (t *translation) offer(s iniSetting, table, name string, value any) {
+	settings, _ := defaults().sections().find(table)
+	if !slices.ContainsFunc(settings, func(one setting) bool { return one.name == name && !one.later }) {
+		t.note(s.iniEntry, s.key, table+"."+name+" is not there in this version")
+		return
+	}
+	t.set(table, name, value, s.from())
+}
+
+func (t *translation) prepared(s iniSetting) {
+	n := t.integer(s.iniEntry, s.key, s.value)
+	switch {
+	case n > 0 && s.given:
+		t.set("server", "max_prepared", int64(n), s.from())
+	case n == 0:
+		t.note(s.iniEntry, s.key, "prepared statements always follow the client")
+	}
+}
+
+func (t *translation) socketMode(s iniSetting) {
+	mode := t.integer(s.iniEntry, s.key, s.value)
+	if s.given {
+		t.offer(s, "server", "unix_socket_mode", fmt.Sprintf("%04o", mode))
+	}
+}
+
+func (t *translation) reusePort(s iniSetting) {
+	if t.integer(s.iniEntry, s.key, s.value) != 0 {
+		t.offer(s, "server", "reuse_port", true)
 	}
 }

@@ -68,8 +68,8 @@ func TestImportKnowsEverySettingOfPgBouncers(t *testing.T) {
 func TestImportDropsNothingInSilence(t *testing.T) {
 	const file = "[databases]\napp = host=db\n[pgbouncer]\nauth_type = trust\n"
 	without := importText(t, file)
-	values := map[string]string{"auth_type": "scram-sha-256\nauth_file = x", "client_tls_sslmode": "", "client_tls_cert_file": "",
-		"client_tls_key_file": "", "client_tls_ca_file": "", "server_tls_sslmode": "allow", "pool_mode": "transaction",
+	values := map[string]string{"auth_type": "scram-sha-256\nauth_file = x", "client_tls_sslmode": "allow", "auth_query": "",
+		"auth_dbname": "", "server_tls_sslmode": "allow", "pool_mode": "transaction",
 		"tcp_keepalive": "0", "unix_socket_dir": "/x"}
 	for _, key := range mainKeys() {
 		value, ok := values[key.name]
@@ -82,6 +82,22 @@ func TestImportDropsNothingInSilence(t *testing.T) {
 		if got := importText(t, file+key.name+" = "+value+"\n"); got == without {
 			t.Errorf("%s = %s: nothing is said of it:\n%s", key.name, value, got)
 		}
+	}
+}
+
+// Users that a server is asked for.
+func TestImportOfAnAuthQuery(t *testing.T) {
+	got := importText(t, "[databases]\na = host=db\nb = host=db dbname=c\n[pgbouncer]\nauth_type = md5\nauth_user = asker\n"+
+		"auth_dbname = secrets\nadmin_users = root, boss\nunix_socket_mode = 0770\nso_reuseport = 1\nquery_wait_notify = 0\n")
+	for _, want := range []string{"query_url", "admin_users", "unix_socket_mode", "reuse_port", "wait_notice",
+		"a.ini:6: auth_user: PgBouncer has the password of asker"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("nothing is said of %s:\n%s", want, got)
+		}
+	}
+	two := importText(t, "[databases]\na = host=db\nb = host=other\n[pgbouncer]\nauth_user = asker\n")
+	if !strings.Contains(two, "auth_user: the databases have several servers") {
+		t.Errorf("got\n%s", two)
 	}
 }
 
@@ -129,7 +145,10 @@ func TestImportTellsWhatIsWrong(t *testing.T) {
 		{good + "server_tls_sslmode = on\n", "a.ini:5: server_tls_sslmode must be one of disable"},
 		{good + "auth_type = ldap\n", "a.ini:5: auth_type = ldap is not supported"},
 		{good + "auth_type = kerberos\n", "a.ini:5: auth_type must be one of"},
-		{good + "auth_type = md5\n", "a.ini:5: there is no auth_file"},
+		{good + "auth_type = md5\n", "a.ini:5: there is neither auth_file nor auth_user"},
+		{good + "client_tls_sslmode = on\n", "a.ini:5: client_tls_sslmode must be one of"},
+		{good + "client_idle_timeout = x\n", "a.ini:5: client_idle_timeout must be a number of seconds"},
+		{good + "[users]\nu = query_timeout=x\n", "a.ini:6: u: query_timeout must be a number of seconds"},
 		{good + "tcp_keepidle = x\n", "a.ini:5: tcp_keepidle must be an integer"},
 		{good + "[servers]\nx = y\n", "a.ini:6: PgBouncer has no section [servers]"},
 		{good + "[users]\nu = pool=3\n", `a.ini:6: u: unknown setting "pool"`},
