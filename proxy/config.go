@@ -2,6 +2,8 @@
 package proxy
 
 import (
+	"net/netip"
+	"os"
 	"time"
 
 	"github.com/lockproxy/lockproxy/pools"
@@ -20,6 +22,13 @@ type Timeouts = session.Timeouts
 type Config struct {
 	// Listen holds TCP addresses (host:port) and unix socket folders (absolute paths).
 	Listen []string
+	// UnixSocketMode is the mode of the sockets in those folders.
+	UnixSocketMode os.FileMode
+	// ReusePort lets another process of the same user listen at the same TCP addresses: a new lockproxy, before this one ends.
+	ReusePort bool
+	// ProxyProtocol holds the addresses whose connections begin with a header of the PROXY protocol, version 2: load
+	// balancers, which say in it whom they speak for.
+	ProxyProtocol []netip.Prefix
 	// MaxClients bounds the clients connected at one time.
 	MaxClients int
 	// Timeouts bound how long clients may take, apart from those of Users with their own.

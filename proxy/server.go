@@ -5,14 +5,11 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -96,8 +93,9 @@ func New(config Config, log *slog.Logger) (*Server, error) {
 
 // Listen opens the listeners. A taken address is an error; so is a unix socket that another process answers at.
 func (s *Server) Listen() error {
-	for _, address := range s.rules.Load().Listen {
-		l, err := listen(address)
+	r := s.rules.Load()
+	for _, address := range r.Listen {
+		l, err := r.listen(address)
 		if err != nil {
 			s.closeListeners()
 			return err
@@ -117,29 +115,6 @@ func (s *Server) Addrs() []net.Addr {
 		list = append(list, l.Addr())
 	}
 	return list
-}
-
-// listen opens a TCP address, or a socket in a folder as PostgreSQL names it.
-func listen(address string) (net.Listener, error) {
-	if !strings.HasPrefix(address, "/") {
-		return net.Listen("tcp", address)
-	}
-	path := address
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		path = filepath.Join(path, ".s.PGSQL.6432")
-	}
-	if conn, err := net.Dial("unix", path); err == nil {
-		conn.Close()
-		return nil, fmt.Errorf("listen unix %s: another process listens there", path)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	l, err := net.Listen("unix", path)
-	if err == nil {
-		err = os.Chmod(path, 0o777) // who may connect is authentication's business, as in PostgreSQL
-	}
-	return l, err
 }
 
 // Serve accepts clients until ctx ends; then it lets transactions end until the shutdown timeout, tells the rest that

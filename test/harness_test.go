@@ -100,6 +100,7 @@ func defaults(server *postgres.Server) proxy.Config {
 	pool := pools.Config{Max: 4, CheckoutTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, MaxLifetime: time.Hour}
 	return proxy.Config{
 		Listen:          []string{"127.0.0.1:0"},
+		UnixSocketMode:  0o777,
 		MaxClients:      5000,
 		LoginTimeout:    10 * time.Second,
 		ShutdownTimeout: time.Second,

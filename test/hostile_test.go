@@ -37,7 +37,7 @@ var beforeLogin = []struct {
 	{"a password before the startup packet (CVE-2015-4054)", []byte("p\x00\x00\x00\x0asecret\x00"), "E(FATAL 08P01) (end)"},
 	{"a query before it", []byte("Q\x00\x00\x00\x0dselect 1\x00"), "E(FATAL 08P01) (end)"},
 	{"HTTP", []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "E(FATAL 08P01) (end)"},
-	{"TLS without asking", []byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), "E(FATAL 08P01) (end)"},
+	{"TLS at once, where there is none", []byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), "(end)"},
 	{"protocol 2", long(8, "\x00\x02\x00\x00"), "E(FATAL 0A000) (end)"},
 	{"no end of the parameters", long(17, version+"user\x00abc\x00"), "E(FATAL 08P01) (end)"},
 	{"a name without a value", long(14, version+"user\x00\x00"), "E(FATAL 08P01) (end)"},

@@ -2,11 +2,20 @@ package test
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
 	"net/url"
+	"os"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
 
 	"github.com/lockproxy/lockproxy/proxy"
 	"github.com/lockproxy/lockproxy/test/authority"
@@ -79,4 +88,334 @@ func TestASessionOverTLS(t *testing.T) {
 			t.Errorf("the console is told %q", spoken)
 		}
 	})
+}
+
+// clientFiles are the keywords by which a client shows a certificate.
+func (s *secured) clientFiles(t testing.TB, certificate tls.Certificate) []string {
+	t.Helper()
+	cert, key, err := authority.Files(t.TempDir(), certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{"sslcert", cert, "sslkey", key}
+}
+
+func TestModesOfTLS(t *testing.T) {
+	foreign := authority.New()
+	for _, mode := range []proxy.TLSMode{proxy.AllowTLS, proxy.RequireTLS, proxy.VerifyCA, proxy.VerifyFull} {
+		t.Run(proxy.TLSModes[mode], func(t *testing.T) {
+			s := startSecured(t, mode)
+			shows := map[string][]string{
+				"nothing": nil, "its own": s.clientFiles(t, s.Issue("postgres")), "another's": s.clientFiles(t, s.Issue("another")),
+				"an expired one": s.clientFiles(t, s.IssueUntil("postgres", time.Now().Add(-time.Minute))),
+				"a foreign one":  s.clientFiles(t, foreign.Issue("postgres")),
+			}
+			told := map[string]string{} // nothing: it is let in
+			switch mode {
+			case proxy.VerifyFull:
+				told["another's"] = `certificate authentication failed for user "postgres"`
+				fallthrough
+			case proxy.VerifyCA:
+				told["nothing"] = "connection requires a valid client certificate"
+			}
+			drivers(t, func(t *testing.T, login func(string) error) {
+				for what, files := range shows {
+					err := login(s.secureURL(t, "postgres", files...))
+					words, refused := told[what]
+					if what == "an expired one" || what == "a foreign one" {
+						refused = true
+					}
+					if (err != nil) != refused || refused && !strings.Contains(err.Error(), words) {
+						t.Errorf("a client that shows %s: %v", what, err)
+					}
+				}
+				err := login(s.secureURL(t, "postgres", "sslmode", "disable"))
+				if mode == proxy.AllowTLS {
+					if err != nil {
+						t.Errorf("clear text: %v", err)
+					}
+				} else if err == nil || !strings.Contains(err.Error(), "no pg_hba.conf entry for host \"127.0.0.1\"") {
+					t.Errorf("clear text: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// What libpq makes of sslmode is the same as with PostgreSQL.
+func TestSSLModesOfPsql(t *testing.T) {
+	s := startSecured(t, proxy.RequireTLS)
+	for _, mode := range []string{"allow", "prefer", "require", "verify-ca", "verify-full"} {
+		if out, err := psql(t, s.secureURL(t, "postgres", "sslmode", mode, "channel_binding", "disable"), "SELECT 1").CombinedOutput(); err != nil {
+			t.Errorf("%s where TLS is required: %s", mode, out)
+		}
+	}
+	for _, session := range s.server.Sessions() {
+		if session.TLS == "" {
+			t.Errorf("%s is let in without TLS", session.Address)
+		}
+	}
+}
+
+func TestSSLModesOfPsqlWhereThereIsNoTLS(t *testing.T) {
+	r := startProxy(t)
+	for mode, refused := range map[string]bool{"allow": false, "prefer": false, "require": true, "verify-ca": true, "verify-full": true} {
+		if out, err := psql(t, withParameter(t, r.url, "sslmode", mode), "SELECT 1").CombinedOutput(); (err != nil) != refused {
+			t.Errorf("%s: %s", mode, out)
+		}
+	}
+}
+
+// rawTLS is a client that begins with TLS at once, as PostgreSQL 17's do with sslnegotiation=direct.
+func (s *secured) rawTLS(t testing.TB, protocols ...string) (*tls.Conn, error) {
+	t.Helper()
+	dialer := &tls.Dialer{Config: &tls.Config{RootCAs: s.Pool(), ServerName: "localhost", NextProtos: protocols}}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	conn, err := dialer.DialContext(ctx, "tcp", s.server.Addrs()[0].String())
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn.(*tls.Conn), conn.SetDeadline(time.Now().Add(patience))
+}
+
+func startupPacket(database string) []byte {
+	body := version + "user\x00postgres\x00database\x00" + database + "\x00\x00"
+	return append(binary.BigEndian.AppendUint32(nil, uint32(4+len(body))), body...)
+}
+
+func TestDirectTLS(t *testing.T) {
+	s := startSecured(t, proxy.RequireTLS)
+	conn, err := s.rawTLS(t, "postgresql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A query right behind the startup packet, in the same record, is the session's.
+	if _, err := conn.Write(append(startupPacket(s.database), framed('Q', 13, "SELECT 7\x00")...)); err != nil {
+		t.Fatal(err)
+	}
+	var got []byte
+	for p := make([]byte, 4096); !strings.Contains(string(got), "SELECT 1\x00Z"); {
+		n, err := conn.Read(p)
+		got = append(got, p[:n]...)
+		if err != nil {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	nameless, err := s.rawTLS(t)
+	if err == nil {
+		_, _ = nameless.Write(startupPacket(s.database))
+		got, err = io.ReadAll(nameless)
+	}
+	if len(got) > 0 && err == nil && nameless != nil && strings.Contains(string(got), "R\x00") {
+		t.Errorf("without ALPN: %q", got)
+	}
+	if !s.log.has("without ALPN protocol negotiation extension") {
+		t.Error("the log does not say why")
+	}
+}
+
+// CVE-2021-23214: what is injected behind an SSLRequest is not taken for the client's.
+func TestBytesInjectedBeforeTLS(t *testing.T) {
+	s := startSecured(t, proxy.AllowTLS)
+	conn, err := net.Dial("tcp", s.server.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	request := long(8, "\x04\xd2\x16\x2f")
+	if _, err := conn.Write(append(request, startupPacket(s.database)...)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(conn)
+	if err != nil || !strings.Contains(string(got), "C08P01\x00Mreceived unencrypted data after SSL request") {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestCancelRequestsOfClientsWithTLS(t *testing.T) {
+	s := startSecured(t, proxy.RequireTLS)
+	ctx := context.Background()
+	conn := dial(t, s.secureURL(t, "postgres"))
+	for name, send := range map[string]func() error{
+		"as the driver sends it": func() error { return conn.CancelRequest(ctx) },
+		"in clear":               func() error { return s.sendCancel(t, conn.PID(), conn.SecretKey(), false) },
+		"over TLS":               func() error { return s.sendCancel(t, conn.PID(), conn.SecretKey(), true) },
+	} {
+		done := make(chan error, 1)
+		go func() {
+			_, err := conn.Exec(ctx, "SELECT pg_sleep(20)").ReadAll()
+			done <- err
+		}()
+		s.awaitRow(t, "the statement runs", "count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()")
+		if err := send(); err != nil {
+			t.Fatal(name, err)
+		}
+		if err := <-done; sqlState(err) != "57014" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// sendCancel sends a cancel request, and waits until the other side ends the connection.
+func (s *secured) sendCancel(t testing.TB, pid uint32, key []byte, encrypted bool) error {
+	t.Helper()
+	conn, err := net.Dial("tcp", s.server.Addrs()[0].String())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	if encrypted {
+		if _, err := conn.Write(long(8, "\x04\xd2\x16\x2f")); err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+			return err
+		}
+		conn = tls.Client(conn, &tls.Config{RootCAs: s.Pool(), ServerName: "localhost"})
+	}
+	body := binary.BigEndian.AppendUint32([]byte("\x04\xd2\x16\x2e"), pid)
+	if _, err := conn.Write(long(uint32(8+4+len(key)), string(body)+string(key))); err != nil {
+		return err
+	}
+	rest, err := io.ReadAll(conn)
+	if len(rest) > 0 {
+		return errors.New("it is answered")
+	}
+	return err
+}
+
+func TestTheCertificateFollowsItsFiles(t *testing.T) {
+	s := startSecured(t, proxy.RequireTLS)
+	shown := func() string {
+		conn, err := s.rawTLS(t, "postgresql")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
+	}
+	old := connect(t, s.secureURL(t, "postgres"))
+	before := shown()
+	if err := os.WriteFile(s.config.Certificate, []byte("half a certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the log tells of a file that cannot be used", func() bool { return s.log.has("the TLS certificate stays the one it was") })
+	if shown() != before {
+		t.Error("a broken file changes what clients are shown")
+	}
+	if _, _, err := authority.Files(s.folder, s.Issue("localhost")); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "another certificate is shown", func() bool { return shown() != before })
+	var one int
+	if err := old.QueryRow(context.Background(), "SELECT 1").Scan(&one); err != nil {
+		t.Errorf("a connection from before: %v", err)
+	}
+	connect(t, s.secureURL(t, "postgres"))
+}
+
+func TestLargeResultsAndCopyOverTLSWithASlowReader(t *testing.T) {
+	everyLink(t, func(t *testing.T, links func(*proxy.Config)) {
+		s := startSecured(t, proxy.RequireTLS, links, func(c *proxy.Config) { c.MaxBuffer = 64 << 10 })
+		conn := dial(t, s.secureURL(t, "postgres"))
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := conn.Exec(ctx, "CREATE TABLE t (a text)").Close(); err != nil {
+			t.Fatal(err)
+		}
+		const rows = 20_000
+		line := strings.Repeat("x", 499) + "\n"
+		if _, err := conn.CopyFrom(ctx, strings.NewReader(strings.Repeat(line, rows)), "COPY t FROM STDIN"); err != nil {
+			t.Fatal(err)
+		}
+		var took slowly
+		if _, err := conn.CopyTo(ctx, &took, "COPY t TO STDOUT"); err != nil || took != slowly(rows*len(line)) {
+			t.Errorf("%d bytes of %d come back, %v", took, rows*len(line), err)
+		}
+	})
+}
+
+// slowly counts bytes and takes its time, now and then.
+type slowly int
+
+func (n *slowly) Write(p []byte) (int, error) {
+	if *n += slowly(len(p)); *n%(1<<20) < slowly(len(p)) {
+		time.Sleep(5 * time.Millisecond)
+	}
+	return len(p), nil
+}
+
+// Half-open logins own little, and end with the login timeout.
+func TestManyHalfOpenLogins(t *testing.T) {
+	count := 10_000
+	if raceEnabled {
+		count = 2_000
+	}
+	count = min(count, descriptors(t)/2-500) // both ends are in this process
+	s := startSecured(t, proxy.AllowTLS, func(c *proxy.Config) { c.MaxClients, c.LoginTimeout = 20_000, 3*time.Second })
+	half := [][]byte{nil, {0}, long(8, "\x04\xd2\x16\x2f"), startupPacket("x")[:20], {0x16, 3, 1, 2, 0, 1}, clientHello(t)}
+	var before, then runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	conns := make([]net.Conn, count)
+	for i := range conns {
+		conn, err := net.Dial("tcp", s.server.Addrs()[0].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conns[i] = conn
+		if _, err := conn.Write(half[i%len(half)]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&then)
+	each := (int64(then.HeapInuse+then.StackInuse) - int64(before.HeapInuse+before.StackInuse)) / int64(count)
+	t.Logf("%d half-open logins: %d bytes each, those of the clients included", count, each)
+	if each > 64<<10 {
+		t.Errorf("a half-open login owns %d bytes", each)
+	}
+	connect(t, s.secureURL(t, "postgres"))
+	for i, conn := range conns {
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		if _, err := io.Copy(io.Discard, conn); isTimeout(err) {
+			t.Fatalf("login %d of kind %d does not end", i, i%len(half))
+		}
+	}
+}
+
+// descriptors is how many this process may have open.
+func descriptors(t testing.TB) int {
+	t.Helper()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	return int(min(limit.Cur, 1<<20))
+}
+
+func isTimeout(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) && network.Timeout()
+}
+
+// clientHello is the first message of a TLS handshake.
+func clientHello(t testing.TB) []byte {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	go func() {
+		_ = tls.Client(theirs, &tls.Config{ServerName: "localhost", NextProtos: []string{"postgresql"}}).Handshake()
+		theirs.Close()
+	}()
+	p := make([]byte, 4096)
+	n, err := ours.Read(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p[:n]
 }

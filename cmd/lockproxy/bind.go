@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/netip"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -107,6 +109,59 @@ func list(to *[]string, check func(string) error) bind {
 		*to = texts
 		return nil
 	}, func() string { return strings.Join(*to, ", ") }}
+}
+
+func boolean(to *bool) bind {
+	return bind{"true or false", nil, func(value any) error {
+		b, ok := value.(bool)
+		if !ok {
+			return errors.New("must be true or false")
+		}
+		*to = b
+		return nil
+	}}
+}
+
+// fileMode takes octal digits, as chmod does.
+func fileMode(to *os.FileMode) bind {
+	return bind{"octal digits", nil, func(value any) error {
+		text, _ := value.(string)
+		mode, err := strconv.ParseUint(text, 8, 32)
+		if err != nil || mode > uint64(os.ModePerm) {
+			return errors.New(`must be octal digits in quotes, such as "0770"`)
+		}
+		*to = os.FileMode(mode)
+		return nil
+	}}
+}
+
+// prefixes takes addresses of machines and of networks.
+func prefixes(to *[]netip.Prefix) bind {
+	return bind{"a list of addresses", nil, func(value any) error {
+		var texts []string
+		var found []netip.Prefix
+		err := list(&texts, func(text string) error {
+			prefix, err := parsePrefix(text)
+			found = append(found, prefix)
+			return err
+		}).set(value)
+		if err == nil {
+			*to = found
+		}
+		return err
+	}}
+}
+
+func parsePrefix(text string) (netip.Prefix, error) {
+	if address, err := netip.ParseAddr(text); err == nil {
+		address = address.Unmap().WithZone("")
+		return netip.PrefixFrom(address, address.BitLen()), nil
+	}
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return prefix, fmt.Errorf(`%q is neither an address nor a network such as "10.0.0.0/24"`, text)
+	}
+	return prefix.Masked(), nil
 }
 
 func atLeastOne(inner bind) bind {

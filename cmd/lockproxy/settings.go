@@ -85,6 +85,12 @@ func (v *values) serverSettings() []setting {
 	return append([]setting{
 		fixed(key("listen", `TCP addresses, and unix socket folders ("/run/lockproxy")`,
 			[]any{"127.0.0.1:6432"}, atLeastOne(list(&s.Listen, checkListen)))),
+		fixed(key("unix_socket_mode", "who may connect to the sockets in those folders, in octal digits", "0777",
+			fileMode(&s.UnixSocketMode))),
+		fixed(key("reuse_port", "whether another lockproxy may listen at the same TCP addresses, as while one takes over from "+
+			"another", false, boolean(&s.ReusePort))),
+		key("proxy_protocol", `load balancers, such as "10.0.0.7" or "10.0.0.0/24", whose connections begin with a header of `+
+			"the PROXY protocol, version 2, that says whom they speak for", []any{}, prefixes(&s.ProxyProtocol)),
 		notYet("http_listen", ""),
 		key("max_clients", "clients connected at one time", int64(10000), integer(&s.MaxClients, 1, math.MaxInt32)),
 		key("max_clients_per_address", "connections from one address, those that are logging in included; 0: no bound",

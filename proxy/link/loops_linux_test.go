@@ -11,6 +11,7 @@ func init() {
 	modes = append(modes,
 		mode{name: "loop/tcp", pair: tcpPair, loop: true, half: true, buffered: true},
 		mode{name: "loop/unix", pair: unixPair, loop: true, half: true, buffered: true},
+		mode{name: "secure loop/tls", pair: securePair(startInLoops), half: true, buffered: true, tls: true},
 	)
 }
 

@@ -168,12 +168,14 @@ type mode struct {
 	loop     bool // served by event loops
 	half     bool // the peer can end its sending half alone
 	buffered bool // the system keeps what is sent until it is read
+	tls      bool
 }
 
 var modes = []mode{
 	{name: "goroutine/tcp", pair: tcpPair, half: true, buffered: true},
 	{name: "goroutine/unix", pair: unixPair, half: true, buffered: true},
-	{name: "goroutine/tls", pair: tlsPair, half: true, buffered: true},
+	{name: "goroutine/tls", pair: tlsPair, half: true, buffered: true, tls: true},
+	{name: "secure goroutine/tls", pair: securePair(startStreamLink), half: true, buffered: true, tls: true},
 	{name: "goroutine/pipe", pair: pipePair},
 }
 
@@ -214,6 +216,9 @@ func (m mode) start(t *testing.T, set func(w *witness)) *rig {
 
 func (m mode) serve(t testing.TB, conn net.Conn, owner Owner) Link {
 	t.Helper()
+	if s, ok := conn.(*securedConn); ok {
+		return s.start(t, owner)
+	}
 	if m.loop {
 		return startInLoops(t, conn, owner)
 	}

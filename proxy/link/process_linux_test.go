@@ -18,7 +18,7 @@ import (
 // of this one (cpu-ns/op) is the relay's alone. Clients come by TCP or unix socket and servers are there likewise.
 func BenchmarkProcess(b *testing.B) {
 	for _, m := range modes {
-		if m.name != "goroutine/pipe" && m.name != "goroutine/tls" {
+		if m.name != "goroutine/pipe" && !m.tls {
 			for _, clients := range []int{1, 16} {
 				b.Run(fmt.Sprintf("%s/%d", m.name, clients), func(b *testing.B) { relayForAProcess(b, m, clients) })
 			}

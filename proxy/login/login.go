@@ -33,6 +33,8 @@ type Door struct {
 	// Identity is what we show of ourselves to those who ask for TLS; nil: they are told that there is none. It is
 	// called from many goroutines.
 	Identity func() *Identity
+	// Proxies are whose connections begin with a header of the PROXY protocol, which says whom they speak for.
+	Proxies []netip.Prefix
 	// Demand is what is asked of connections that come by TCP.
 	Demand Demand
 }
@@ -84,6 +86,9 @@ type visit struct {
 
 // admit is the login, step by step: manual, "Message Flow", "Start-up".
 func (v *visit) admit() (*Client, *Cancel, error) {
+	if err := v.introduce(); err != nil {
+		return nil, nil, err
+	}
 	if err := v.readStartup(); err != nil {
 		return nil, nil, err
 	}
@@ -177,7 +182,7 @@ func (v *visit) refusal(err error) error {
 	var network net.Error
 	switch {
 	case errors.As(err, &r.Said):
-	case errors.As(err, new(*handshakeError)):
+	case errors.As(err, new(*unspoken)):
 		return err
 	case errors.As(err, &network) && network.Timeout() && v.heard:
 		r.Said = protocol.Fatal(protocol.QueryCanceled, "canceling authentication due to timeout")
@@ -190,5 +195,14 @@ func (v *visit) refusal(err error) error {
 	}
 	return r
 }
+
+// unspoken is an error of which the peer is told nothing: it does not speak PostgreSQL's protocol yet.
+type unspoken struct {
+	speaks string // what it speaks, or should
+	err    error
+}
+
+func (e *unspoken) Error() string { return e.speaks + ": " + e.err.Error() }
+func (e *unspoken) Unwrap() error { return e.err }
 
 func left(err error) error { return fmt.Errorf("%w: %w", ErrLeft, err) }

@@ -73,13 +73,13 @@ func (v *visit) encryptAtOnce() error {
 	}
 	v.heard = true
 	if !v.offersTLS() {
-		return &handshakeError{errors.New("there is none here")}
+		return &unspoken{handshake, errors.New("there is none here")}
 	}
 	if err := v.encrypt(); err != nil {
 		return err
 	}
 	if v.encryption.State.NegotiatedProtocol != Protocol {
-		return &handshakeError{errors.New("received direct SSL connection request without ALPN protocol negotiation extension")}
+		return &unspoken{handshake, errors.New("received direct SSL connection request without ALPN protocol negotiation extension")}
 	}
 	return nil
 }
@@ -117,7 +117,7 @@ func (v *visit) encrypt() error {
 		if v.post.end != nil {
 			err = left(err)
 		}
-		return &handshakeError{err}
+		return &unspoken{handshake, err}
 	}
 	v.encryption = &Encryption{State: t.ConnectionState(), Ours: identity.Certificate, connection: t}
 	if chains := v.encryption.State.VerifiedChains; len(chains) > 0 {
@@ -132,11 +132,8 @@ type mute struct{ io.Reader }
 
 func (mute) Write(p []byte) (int, error) { return len(p), nil }
 
-// handshakeError is TLS that did not come about. Whoever is at the other end knows from TLS itself.
-type handshakeError struct{ err error }
-
-func (e *handshakeError) Error() string { return fmt.Sprintf("TLS: %v", e.err) }
-func (e *handshakeError) Unwrap() error { return e.err }
+// handshake is what an unspoken error of TLS is called.
+const handshake = "TLS"
 
 // hangUp tells a peer that speaks TLS that this was all.
 func (v *visit) hangUp() {

@@ -1,0 +1,181 @@
+package test
+
+import (
+	"context"
+	"encoding/binary"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/lockproxy/lockproxy/proxy"
+)
+
+// at gives the proxy's URL at another of its addresses.
+func (r *rig) at(t testing.TB, address net.Addr) string {
+	t.Helper()
+	if address.Network() == "unix" {
+		folder, name := filepath.Split(address.String())
+		return "postgres://postgres@/" + r.database + "?sslmode=disable&host=" + url.QueryEscape(folder) +
+			"&port=" + strings.TrimPrefix(filepath.Ext(name), ".")
+	}
+	u, err := url.Parse(r.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host = address.String()
+	return u.String()
+}
+
+func TestSeveralListeners(t *testing.T) {
+	everyLink(t, func(t *testing.T, links func(*proxy.Config)) {
+		folder := t.TempDir()
+		r := startProxy(t, links, func(c *proxy.Config) {
+			c.Listen = []string{"127.0.0.1:0", "[::1]:0", folder}
+			c.UnixSocketMode = 0o750
+		})
+		addresses := r.server.Addrs()
+		for _, address := range addresses {
+			conn := dial(t, r.at(t, address))
+			if _, err := conn.Exec(context.Background(), "SELECT 1").ReadAll(); err != nil {
+				t.Errorf("%s: %v", address, err)
+			}
+		}
+		var seen []string
+		for _, s := range r.server.Sessions() {
+			if host, _, err := net.SplitHostPort(s.Address); err == nil {
+				seen = append(seen, host)
+			} else {
+				seen = append(seen, s.Address)
+			}
+		}
+		for _, want := range []string{"127.0.0.1", "::1", "local"} {
+			if !strings.Contains(strings.Join(seen, " "), want) {
+				t.Errorf("nobody has come from %s: %v", want, seen)
+			}
+		}
+		info, err := os.Stat(addresses[2].String())
+		if err != nil || info.Mode().Perm() != 0o750 {
+			t.Errorf("the socket's mode is %v, %v", info.Mode(), err)
+		}
+		r.stop()
+		if _, err := os.Stat(addresses[2].String()); err == nil {
+			t.Error("the socket's file stays behind")
+		}
+	})
+}
+
+func TestPeerOnAUnixSocket(t *testing.T) {
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	everyLink(t, func(t *testing.T, links func(*proxy.Config)) {
+		hba := written(t, "pg_hba.conf", "local all all peer map=m\n")
+		maps := written(t, "pg_ident.conf", "m "+me.Username+" postgres\n")
+		r := startProxy(t, links, func(c *proxy.Config) {
+			c.Listen = []string{t.TempDir()}
+			c.Auth = proxy.Auth{Type: proxy.HBA, HBAFile: hba, IdentFile: maps, File: written(t, "userlist.txt", `"postgres" ""`)}
+		})
+		in := r.at(t, r.server.Addrs()[0])
+		if _, err := dial(t, in).Exec(context.Background(), "SELECT 1").ReadAll(); err != nil {
+			t.Errorf("the user whose process it is: %v", err)
+		}
+		_, err := pgconn.Connect(context.Background(), as(t, in, "another", ""))
+		if sqlState(err) != "28000" {
+			t.Errorf("another user: %v", err)
+		}
+	})
+}
+
+func TestAnAddressIsListenedAtTwiceOnlyWhereThatIsWanted(t *testing.T) {
+	first := startProxy(t, func(c *proxy.Config) { c.ReusePort = true })
+	address := first.server.Addrs()[0].String()
+	second := startProxy(t, func(c *proxy.Config) { c.ReusePort, c.Listen = true, []string{address} })
+	first.stop()
+	if _, err := dial(t, second.url).Exec(context.Background(), "SELECT 1").ReadAll(); err != nil {
+		t.Errorf("the second goes on where the first has ended: %v", err)
+	}
+	config := defaults(upstream(t))
+	config.Listen = []string{address}
+	third, err := proxy.New(config, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := third.Listen(); err == nil {
+		t.Error("an address that is taken is listened at")
+	}
+}
+
+// header is that of the PROXY protocol, version 2, for a client at an IPv4 address.
+func header(client netip.AddrPort) []byte {
+	p := append([]byte("\r\n\r\n\x00\r\nQUIT\n"), 0x21, 0x11, 0, 12)
+	p = append(p, client.Addr().AsSlice()...)
+	p = append(p, 192, 0, 2, 1)
+	p = binary.BigEndian.AppendUint16(p, client.Port())
+	return binary.BigEndian.AppendUint16(p, 5432)
+}
+
+// through connects as a load balancer does for a client.
+func through(t testing.TB, url string, client netip.AddrPort) (*pgconn.PgConn, error) {
+	t.Helper()
+	config, err := pgconn.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err == nil {
+			_, err = conn.Write(header(client))
+		}
+		return conn, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err == nil {
+		t.Cleanup(func() { closeConn(conn.Close) })
+	}
+	return conn, err
+}
+
+func TestProxyProtocol(t *testing.T) {
+	client := netip.MustParseAddrPort("203.0.113.7:54321")
+	listed := func(prefix string) func(*proxy.Config) {
+		return func(c *proxy.Config) { c.ProxyProtocol = []netip.Prefix{netip.MustParsePrefix(prefix)} }
+	}
+	everyLink(t, func(t *testing.T, links func(*proxy.Config)) {
+		s := startSecured(t, proxy.AllowTLS, links, listed("127.0.0.0/8"))
+		for _, url := range []string{s.url, s.secureURL(t, "postgres")} {
+			conn, err := through(t, url, client)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.Exec(context.Background(), "SELECT 1").ReadAll(); err != nil {
+				t.Error(err)
+			}
+		}
+		for _, one := range s.server.Sessions() {
+			if one.Address != client.String() {
+				t.Errorf("the console is told of %s", one.Address)
+			}
+		}
+		if _, err := pgconn.Connect(context.Background(), s.url); err == nil {
+			t.Error("a client without a header is let in")
+		}
+		if !s.log.has("PROXY protocol: there is no header of version 2", "127.0.0.1") {
+			t.Error("the log does not say why")
+		}
+	})
+	r := startProxy(t, listed("10.0.0.0/8"))
+	if _, err := through(t, r.url, client); err == nil {
+		t.Error("a header from elsewhere is believed")
+	}
+}
