@@ -17,7 +17,7 @@ import (
 
 // memoryOfIdle measures what the memory of a new process grows by with clients that have each made one query and wait.
 func memoryOfIdle(ctx context.Context, s *side) (result sample, err error) {
-	fresh, err := s.start(ctx, s.pooler, false)
+	fresh, err := s.start(ctx, s.pooler, row{})
 	if err != nil {
 		return sample{}, err
 	}

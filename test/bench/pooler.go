@@ -26,6 +26,8 @@ type configuration struct {
 	port, upstream int // on 127.0.0.1
 	authentication string
 	users          string // the path of a list of users, which both read in the same format
+	certificate    string // and of a certificate for TLS, and its key; empty: none
+	key            string
 }
 
 // poolSize is the number of server connections; maxClients is more than any row has.
@@ -82,6 +84,10 @@ func (s *stage) lockproxy(ctx context.Context, name, path string) (pooler, error
 }
 
 func lockproxyConfiguration(c configuration) string {
+	secured := ""
+	if c.certificate != "" {
+		secured = fmt.Sprintf("\n[tls]\nmode = \"require\"\ncert = %q\nkey = %q\n", c.certificate, c.key)
+	}
 	return fmt.Sprintf(`[server]
 listen      = ["127.0.0.1:%d"]
 max_clients = %d
@@ -98,12 +104,16 @@ max = %d
 
 [pools.lock]
 max = %[6]d
-`, c.port, maxClients, c.authentication, c.users, c.upstream, poolSize)
+`, c.port, maxClients, c.authentication, c.users, c.upstream, poolSize) + secured
 }
 
 // pgbouncerConfiguration turns off the log lines about each connection: lockproxy writes none, and they would be PgBouncer's
 // disadvantage.
 func pgbouncerConfiguration(c configuration) string {
+	secured := ""
+	if c.certificate != "" {
+		secured = fmt.Sprintf("client_tls_sslmode = require\nclient_tls_cert_file = %s\nclient_tls_key_file = %s\n", c.certificate, c.key)
+	}
 	return fmt.Sprintf(`[databases]
 * = host=127.0.0.1 port=%d
 
@@ -119,7 +129,7 @@ default_pool_size = %d
 max_prepared_statements = 200
 log_connections = 0
 log_disconnections = 0
-`, c.upstream, c.port, maxClients, c.authentication, c.users, poolSize)
+`, c.upstream, c.port, maxClients, c.authentication, c.users, poolSize) + secured
 }
 
 // output runs a program and gives what it prints.

@@ -72,14 +72,14 @@ func (s *stage) measureRow(ctx context.Context, r row) (o *outcome, err error) {
 
 // sides starts what a row compares.
 func (s *stage) sides(ctx context.Context, r row) (subject, base *side, err error) {
-	if subject, err = s.start(ctx, s.subject, r.scram); err != nil {
+	if subject, err = s.start(ctx, s.subject, r); err != nil {
 		return nil, nil, err
 	}
 	if r.crowd == 0 {
-		base, err = s.start(ctx, s.peer, r.scram)
+		base, err = s.start(ctx, s.peer, r)
 		return subject, base, err
 	}
-	if base, err = s.start(ctx, s.subject, r.scram); err != nil {
+	if base, err = s.start(ctx, s.subject, r); err != nil {
 		return subject, nil, err
 	}
 	base.name += " alone"

@@ -13,6 +13,7 @@ type row struct {
 	figures []figure
 
 	scram  bool // clients log in by SCRAM, else by trust
+	tls    bool // they speak TLS
 	steady bool // others' work does not change it, so a third of the rounds will do
 	crowd  int  // idle clients that lockproxy has meanwhile: then it is compared with itself without them
 }
@@ -48,6 +49,8 @@ func rows() []row {
 		{name: "100 rows of 8 kB", run: stream(readRows), figures: []figure{throughput(1.5)}},
 		{name: "COPY out, 50 MB", run: stream(copyOut), figures: []figure{throughput(1.5)}},
 		{name: "COPY in, 50 MB", run: stream(copyIn), figures: []figure{throughput(1.5)}},
+		{name: "-S over TLS, 16 clients", tls: true, run: pgbench{clients: 16, arguments: []string{"-S"}}.run,
+			figures: []figure{cpu(1.10), tps(1)}},
 		connects("trust", false), connects("SCRAM", true),
 		{name: "5,000 idle clients", run: memoryOfIdle, steady: true, figures: []figure{memory(2.0)}},
 		{name: "16 clients, 10,000 idle", run: pgbench{clients: 16, arguments: []string{"-S"}}.run, crowd: crowdClients,

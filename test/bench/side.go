@@ -22,6 +22,7 @@ type side struct {
 	*stage
 	pooler pooler
 	name   string // the pooler's, or what else tells it from the other side
+	tls    bool   // clients speak TLS
 	port   int    // on 127.0.0.1
 	pid    int
 
@@ -34,7 +35,7 @@ type side struct {
 const startTimeout = 30 * time.Second
 
 // start starts a pooler and returns when it has answered a query.
-func (s *stage) start(ctx context.Context, p pooler, scram bool) (*side, error) {
+func (s *stage) start(ctx context.Context, p pooler, r row) (*side, error) {
 	folder, err := os.MkdirTemp(s.folder, "pooler-")
 	if err != nil {
 		return nil, err
@@ -47,15 +48,18 @@ func (s *stage) start(ctx context.Context, p pooler, scram bool) (*side, error) 
 		return nil, err
 	}
 	c := configuration{port: port, upstream: s.server.Port, authentication: "trust", users: filepath.Join(folder, "users")}
-	if scram {
+	if r.scram {
 		c.authentication = "scram-sha-256"
+	}
+	if r.tls {
+		c.certificate, c.key = s.certificate, s.key
 	}
 	file := filepath.Join(folder, "configuration")
 	if err := errors.Join(os.WriteFile(c.users, fmt.Appendf(nil, "%q %q\n", user, s.secret), 0o644),
 		os.WriteFile(file, []byte(p.configure(c)), 0o644)); err != nil {
 		return nil, err
 	}
-	one := &side{stage: s, pooler: p, name: p.name, port: port, log: filepath.Join(folder, "log")}
+	one := &side{stage: s, pooler: p, name: p.name, port: port, tls: r.tls, log: filepath.Join(folder, "log")}
 	exited, err := one.launch(p.path, append(p.arguments[:len(p.arguments):len(p.arguments)], file))
 	if err != nil {
 		return nil, err
@@ -139,11 +143,18 @@ func (s *side) close() error {
 }
 
 func (s *side) url() string {
-	return fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/%s?sslmode=disable", user, password, s.port, database)
+	return fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/%s?sslmode=%s", user, password, s.port, database, s.sslMode())
+}
+
+func (s *side) sslMode() string {
+	if s.tls {
+		return "require"
+	}
+	return "disable"
 }
 
 // environment is libpq's.
 func (s *side) environment() []string {
 	return []string{"PGHOST=127.0.0.1", "PGPORT=" + strconv.Itoa(s.port), "PGUSER=" + user, "PGPASSWORD=" + password,
-		"PGDATABASE=" + database, "PGSSLMODE=disable"}
+		"PGDATABASE=" + database, "PGSSLMODE=" + s.sslMode()}
 }

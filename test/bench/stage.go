@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/lockproxy/lockproxy/test/authority"
 	"github.com/lockproxy/lockproxy/test/postgres"
 )
 
@@ -22,6 +23,8 @@ type stage struct {
 
 	secret  string              // the user's password as PostgreSQL keeps it
 	account *syscall.Credential // whom poolers run as; nil: our own user
+
+	certificate, key string // the paths of a certificate for 127.0.0.1 and its key
 }
 
 // The database, and the user and the password for it.
@@ -67,7 +70,18 @@ func newStage(ctx context.Context, o *options) (s *stage, err error) {
 	if s.account, err = owner(s.server.SocketDir); err != nil {
 		return s, err
 	}
+	if err := s.certify(); err != nil {
+		return s, err
+	}
 	return s, s.fill(ctx)
+}
+
+// certify makes a certificate that poolers may read.
+func (s *stage) certify() (err error) {
+	if s.certificate, s.key, err = authority.Files(s.folder, authority.New().Issue("pooler")); err != nil {
+		return err
+	}
+	return errors.Join(os.Chmod(s.certificate, 0o644), os.Chmod(s.key, 0o644))
 }
 
 // fill makes the user and the database.
