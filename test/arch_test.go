@@ -35,7 +35,7 @@ var arrows = map[string][]string{
 	"test/authority":    {},
 	"test/differential": {"proxy", "pools", "protocol", "test/postgres"},
 	"test/bench":        {"test/postgres", "test/authority"},
-	"test/compat":       {"proxy", "pools", "test/postgres", "test/differential"},
+	"test/compat":       {"proxy", "pools", "test/postgres", "test/authority", "test/differential"},
 
 	"test/compat/drivers/go/pgx": {},
 	"test/compat/drivers/go/pq":  {},

@@ -18,8 +18,8 @@ import (
 	"github.com/lockproxy/lockproxy/proxy"
 )
 
-// at gives the proxy's URL at another of its addresses.
-func (r *rig) at(t testing.TB, address net.Addr) string {
+// urlAt gives the proxy's URL at another of its addresses.
+func (r *rig) urlAt(t testing.TB, address net.Addr) string {
 	t.Helper()
 	if address.Network() == "unix" {
 		folder, name := filepath.Split(address.String())
@@ -43,7 +43,7 @@ func TestSeveralListeners(t *testing.T) {
 		})
 		addresses := r.server.Addrs()
 		for _, address := range addresses {
-			conn := dial(t, r.at(t, address))
+			conn := dial(t, r.urlAt(t, address))
 			if _, err := conn.Exec(context.Background(), "SELECT 1").ReadAll(); err != nil {
 				t.Errorf("%s: %v", address, err)
 			}
@@ -84,7 +84,7 @@ func TestPeerOnAUnixSocket(t *testing.T) {
 			c.Listen = []string{t.TempDir()}
 			c.Auth = proxy.Auth{Type: proxy.HBA, HBAFile: hba, IdentFile: maps, File: written(t, "userlist.txt", `"postgres" ""`)}
 		})
-		in := r.at(t, r.server.Addrs()[0])
+		in := r.urlAt(t, r.server.Addrs()[0])
 		if _, err := dial(t, in).Exec(context.Background(), "SELECT 1").ReadAll(); err != nil {
 			t.Errorf("the user whose process it is: %v", err)
 		}

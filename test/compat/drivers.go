@@ -20,6 +20,7 @@ type driver struct {
 	// program is run in the folder of the drivers' scripts; @ stands for the suite's cache.
 	program []string
 	env     []string
+	tls     bool
 }
 
 // driverTime is more than a script takes: a check that hangs has a shorter bound of its own.
@@ -56,12 +57,16 @@ func driverSuites() []suite {
 	for _, mode := range []string{"simple", "extended", "prepared", "cursor"} {
 		drivers = append(drivers, java(mode))
 	}
+	for _, one := range []driver{java("extended"), drivers[1], drivers[4], drivers[7]} {
+		one.name, one.tls = one.name+" over TLS", true
+		drivers = append(drivers, one)
+	}
 	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
 		drivers = append(drivers, driver{name: "pgx " + mode, prepare: buildGo("pgx"), program: []string{"@/pgx", mode}})
 	}
 	var all []suite
 	for _, d := range drivers {
-		all = append(all, suite{name: d.name, needs: d.needs, settings: twoPhase, run: d.run})
+		all = append(all, suite{name: d.name, needs: d.needs, settings: twoPhase, tls: d.tls, run: d.run})
 	}
 	return all
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/proxy"
+	"github.com/lockproxy/lockproxy/test/authority"
 	"github.com/lockproxy/lockproxy/test/postgres"
 )
 
@@ -28,7 +29,8 @@ type stage struct {
 	dir      string // an empty folder, removed with the stage
 	cache    string // a folder of this suite's that stays: what was fetched and built
 	log      *os.File
-	kills    bool // as in suite
+	kills    bool   // as in suite
+	ca       string // the path of who has signed lockproxy's certificate; empty: there is no TLS
 
 	proxy *proxy.Server
 	stop  []func() error // in reverse order
@@ -97,8 +99,12 @@ func (s *stage) startProxy(one *suite) error {
 		return pools.Config{Max: max, CheckoutTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, MaxLifetime: time.Hour}
 	}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	secured, err := s.certify(one)
+	if err != nil {
+		return err
+	}
 	p, err := proxy.New(proxy.Config{
-		Listen: []string{"127.0.0.1:0", s.dir}, MaxClients: 500, LoginTimeout: 15 * time.Second, ShutdownTimeout: time.Second,
+		Listen: []string{"127.0.0.1:0", s.dir}, UnixSocketMode: 0o777, TLS: secured, MaxClients: 500, LoginTimeout: 15 * time.Second, ShutdownTimeout: time.Second,
 		MaxBuffer: 256 << 10, MaxStatement: 64 << 20, MaxPrepared: 200, Instances: 1, Auth: proxy.Auth{Type: proxy.Trust},
 		Databases: map[string]proxy.Database{proxy.AnyDatabase: {
 			URL: "postgres://127.0.0.1:" + strconv.Itoa(s.server.Port) + "/?sslmode=disable", SessionMode: one.session,
@@ -120,6 +126,20 @@ func (s *stage) startProxy(one *suite) error {
 		return <-done
 	})
 	return nil
+}
+
+// certify makes a certificate for lockproxy, where the suite's programs speak TLS.
+func (s *stage) certify(one *suite) (c proxy.TLS, err error) {
+	if !one.tls || one.direct {
+		return c, nil
+	}
+	c.Mode = proxy.RequireTLS
+	a := authority.New()
+	if c.Certificate, c.Key, err = authority.Files(s.dir, a.Issue("lockproxy")); err != nil {
+		return c, err
+	}
+	s.ca, err = a.File(s.dir)
+	return c, err
 }
 
 // makeNoise has four clients run transactions on the suite's database all the while, each with settings of its own, so
@@ -178,7 +198,11 @@ func (s *stage) disturbs(err error) bool {
 
 // url is the suite's database through lockproxy, as the superuser, ready for more parameters.
 func (s *stage) url() string {
-	return fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s?sslmode=disable", postgres.Superuser, s.port, s.database)
+	text := fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s?sslmode=", postgres.Superuser, s.port, s.database)
+	if s.ca == "" {
+		return text + "disable"
+	}
+	return text + "verify-full&sslrootcert=" + s.ca
 }
 
 // direct is the same without lockproxy.
@@ -186,10 +210,14 @@ func (s *stage) direct() string { return s.server.URL(s.database) }
 
 // environment is libpq's, and DATABASE_URL.
 func (s *stage) environment() []string {
-	return []string{
+	all := []string{
 		"PGHOST=127.0.0.1", "PGPORT=" + strconv.Itoa(s.port), "PGUSER=" + postgres.Superuser, "PGDATABASE=" + s.database,
 		"PGSSLMODE=disable", "DATABASE_URL=" + s.url(),
 	}
+	if s.ca != "" {
+		all = append(all, "PGSSLMODE=verify-full", "PGSSLROOTCERT="+s.ca)
+	}
+	return all
 }
 
 // pins tells how many transactions ran, and which share of them on a pinned backend, by reason.

@@ -22,6 +22,7 @@ type suite struct {
 	settings    map[string]string // more lines of postgresql.conf
 	kills       bool              // it ends server processes by number: what they serve by then may be a noise client
 
+	tls    bool // its programs speak TLS with lockproxy, of which they verify the certificate
 	direct bool // its programs connect to the server itself, to see whether a failure is lockproxy's
 
 	// run runs the suite on a stage of its own and tells how it went. Every error is a red line.

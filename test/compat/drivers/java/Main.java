@@ -69,7 +69,10 @@ public final class Main {
         URI address = URI.create(System.getenv("DATABASE_URL"));
         Properties properties = new Properties();
         properties.setProperty("user", address.getUserInfo());
-        properties.setProperty("sslmode", "disable");
+        properties.setProperty("sslmode", System.getenv("PGSSLMODE"));
+        if (System.getenv("PGSSLROOTCERT") != null) {
+            properties.setProperty("sslrootcert", System.getenv("PGSSLROOTCERT"));
+        }
         switch (mode) {
             case "simple" -> properties.setProperty("preferQueryMode", "simple");
             case "extended" -> properties.setProperty("preferQueryMode", "extended");
