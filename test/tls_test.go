@@ -19,6 +19,7 @@ import (
 
 	"github.com/lockproxy/lockproxy/proxy"
 	"github.com/lockproxy/lockproxy/test/authority"
+	"github.com/lockproxy/lockproxy/test/postgres"
 )
 
 // secured is a proxy that speaks TLS, and who has signed its certificate.
@@ -86,6 +87,48 @@ func TestASessionOverTLS(t *testing.T) {
 		}
 		if spoken := s.server.Sessions()[0].TLS; !strings.HasPrefix(spoken, "TLSv1.3/TLS_AES_128_GCM_SHA256/ECDH=") {
 			t.Errorf("the console is told %q", spoken)
+		}
+	})
+}
+
+// Server connections with TLS have goroutines, whatever the clients' have.
+func TestSessionsBeforeAServerWithTLS(t *testing.T) {
+	a := authority.New()
+	server := postgres.Start(t)
+	folder := t.TempDir()
+	certificate, key, err := authority.Files(folder, a.Issue("server"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := a.File(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.EnableTLS(certificate, key, ca); err != nil {
+		t.Fatal(err)
+	}
+	everyLink(t, func(t *testing.T, links func(*proxy.Config)) {
+		r := startProxyBefore(t, server, links, withDatabase(func(d *proxy.Database) {
+			d.URL = strings.Replace(d.URL, "sslmode=disable", "sslmode=verify-full&sslrootcert="+ca, 1)
+		}))
+		conn := dial(t, r.url)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		results, err := conn.Exec(ctx, "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid(); SELECT repeat('x', 20000000)").ReadAll()
+		if err != nil || string(results[0].Rows[0][0]) != "t" || len(results[1].Rows[0][0]) != 20_000_000 {
+			t.Fatal(results, err)
+		}
+		done := make(chan error, 1)
+		go func() {
+			_, err := conn.Exec(ctx, "SELECT pg_sleep(20)").ReadAll()
+			done <- err
+		}()
+		r.awaitRow(t, "the statement runs", "count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()")
+		if err := conn.CancelRequest(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; sqlState(err) != "57014" {
+			t.Errorf("a cancel request that goes to the server over TLS: %v", err)
 		}
 	})
 }

@@ -57,7 +57,7 @@ func driverSuites() []suite {
 	for _, mode := range []string{"simple", "extended", "prepared", "cursor"} {
 		drivers = append(drivers, java(mode))
 	}
-	for _, one := range []driver{java("extended"), drivers[1], drivers[4], drivers[7]} {
+	for _, one := range []driver{java("extended"), drivers[1], drivers[4]} {
 		one.name, one.tls = one.name+" over TLS", true
 		drivers = append(drivers, one)
 	}
