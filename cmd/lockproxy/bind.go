@@ -119,7 +119,7 @@ func boolean(to *bool) bind {
 		}
 		*to = b
 		return nil
-	}}
+	}, func() string { return strconv.FormatBool(*to) }}
 }
 
 // fileMode takes octal digits, as chmod does.
@@ -132,7 +132,7 @@ func fileMode(to *os.FileMode) bind {
 		}
 		*to = os.FileMode(mode)
 		return nil
-	}}
+	}, func() string { return fmt.Sprintf("%04o", *to) }}
 }
 
 // prefixes takes addresses of machines and of networks.
@@ -149,6 +149,12 @@ func prefixes(to *[]netip.Prefix) bind {
 			*to = found
 		}
 		return err
+	}, func() string {
+		var texts []string
+		for _, prefix := range *to {
+			texts = append(texts, prefix.String())
+		}
+		return strings.Join(texts, ", ")
 	}}
 }
 
