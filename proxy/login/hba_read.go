@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -125,7 +126,7 @@ func readOrigins(fields []field) (o origins, rest []field, err error) {
 	case keyword.is("samenet"):
 		return origins{sameNet: true}, rest, nil
 	}
-	text, _, slash := strings.Cut(w.text, "/")
+	text, length, slash := strings.Cut(w.text, "/")
 	address, err := netip.ParseAddr(text)
 	switch {
 	case err != nil && !slash:
@@ -133,10 +134,11 @@ func readOrigins(fields []field) (o origins, rest []field, err error) {
 	case err != nil || address.Zone() != "":
 		return o, nil, fmt.Errorf("invalid IP address %q", text)
 	case slash:
-		if o.prefix, err = netip.ParsePrefix(w.text); err != nil {
-			err = fmt.Errorf("invalid CIDR mask in address %q", w.text)
+		bits, err := strconv.ParseUint(length, 10, 8)
+		if o.prefix = netip.PrefixFrom(address, int(bits)); err != nil || !o.prefix.IsValid() {
+			return o, nil, fmt.Errorf("invalid CIDR mask in address %q", w.text)
 		}
-		return o, rest, err
+		return o, rest, nil
 	case len(rest) == 0:
 		return o, nil, fmt.Errorf("end of line before netmask specification: write %s/%d for this address alone", text, address.BitLen())
 	}
