@@ -54,6 +54,9 @@ func setRules(auth *Auth, door *login.Door) (err error) {
 		mapName := ""
 		if auth.IdentFile != "" {
 			mapName = certMap
+			if !door.Maps.Has(mapName) {
+				return fmt.Errorf("%s: there is no map %q, by which certificates are to go", auth.IdentFile, mapName)
+			}
 		}
 		door.Rules = login.Everybody(login.Cert, mapName)
 	case MD5:

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/lockproxy/lockproxy/proxy"
 	"github.com/lockproxy/lockproxy/test/postgres"
 )
@@ -194,5 +196,35 @@ func TestFailuresAreBoundedForEachAddress(t *testing.T) {
 				t.Errorf("%s: who has logged in lately: %v", method, err)
 			}
 		})
+	}
+}
+
+// B 1.17 NEWS: which databases there are, and what their servers say, was told before login. B#90, #568, #723, #773, #302:
+// unknown databases and users crashed it.
+func TestDatabasesAreNotToldBeforeALogin(t *testing.T) {
+	known := func(c *proxy.Config) {
+		db := c.Databases[proxy.AnyDatabase]
+		down := db
+		down.URL = "postgres://good:secret-1@127.0.0.1:1/down?sslmode=disable"
+		c.Databases = map[string]proxy.Database{"known": db, "down": down}
+	}
+	file := written(t, "userlist.txt", `"good" "secret-1"`+"\n")
+	for _, auth := range []proxy.Auth{
+		{Type: proxy.SCRAM, File: file}, {Type: proxy.MD5, File: file},
+		{Type: proxy.SCRAM, Query: authQuery, QueryURL: upstream(t).URL("postgres")}, {Type: proxy.SCRAM},
+	} {
+		r := startProxy(t, authenticated(auth), known)
+		for _, database := range []string{"known", "down", "unknown", "lockproxy", "pgbouncer", "replication"} {
+			for _, user := range []string{"good", "nobody"} {
+				config, err := pgconn.ParseConfig(as(t, r.url, user, "wrong"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				config.Database = database
+				if _, err := pgconn.ConnectConfig(t.Context(), config); sqlState(err) != "28P01" {
+					t.Errorf("%s of %s: %v", user, database, err)
+				}
+			}
+		}
 	}
 }

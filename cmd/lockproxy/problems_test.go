@@ -101,6 +101,8 @@ func TestEveryProblemIsToldWithItsPlace(t *testing.T) {
 		{"no url", "\n[databases.app]\n", nil, []string{"c.toml: databases.app.url: is missing"}},
 		{"url that cannot be read, unquoted", "[databases.app]\nurl = 'postgres://app:secret@h:port/app'\n", nil, []string{
 			"c.toml:2: databases.app.url: connection string: "}},
+		{"certificates without TLS", minimal + "[auth]\ntype = 'cert'\n", nil, []string{
+			`c.toml:4: auth.type: "cert" needs TLS that looks at certificates: set tls.mode and tls.ca`}},
 		{"rules without a file", minimal + "[auth]\ntype = 'hba'\n", nil, []string{"c.toml: auth.hba_file: is missing"}},
 		{"a file of rules that nobody reads", minimal + "[auth]\nhba_file = 'x'\n", nil, []string{
 			`c.toml:4: auth.hba_file: is not read: set auth.type = "hba"`}},
