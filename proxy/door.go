@@ -87,9 +87,6 @@ func fileSecrets(file string, door *login.Door) error {
 	return nil
 }
 
-// consoles are the names under which clients reach the console, unless a database has them.
-var consoles = []string{"lockproxy", "pgbouncer"}
-
 // urlSecrets has the clients of each database log in with the user and the password of its URL. Those of the console log
 // in with those of any.
 func urlSecrets(targets map[string]*backend.Target, door *login.Door) error {
@@ -112,7 +109,7 @@ func urlSecrets(targets map[string]*backend.Target, door *login.Door) error {
 	}
 	door.Secret = func(user, database string) (login.Secret, bool) {
 		its, ok := byDatabase[database]
-		if !ok && slices.Contains(consoles, database) {
+		if !ok && slices.Contains(consoleNames, database) {
 			its, ok = byUser[user]
 		} else if !ok {
 			its, ok = byDatabase[AnyDatabase]
