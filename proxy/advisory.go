@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lockproxy/lockproxy/pools/backend"
+	"github.com/lockproxy/lockproxy/proxy/session"
 )
 
 // findLocks gives the advisory locks of a database, those that somebody waits for first. The database's own view is the
@@ -18,24 +19,9 @@ WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.database OPERATOR(pg_ca
 WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
 ORDER BY pg_catalog.bool_and(l.granted) OVER (PARTITION BY l.classid, l.objid, l.objsubid), l.granted DESC LIMIT 10000`
 
-// lockKey is an advisory lock's key as pg_locks shows it. SubID is 1 for a bigint, whose upper half is the class, and 2
-// for two integers (manual, "pg_locks").
-type lockKey struct {
-	class, object uint32
-	sub           uint16
-}
-
-// String gives the key as the lock functions take it.
-func (k lockKey) String() string {
-	if k.sub == 2 {
-		return strconv.Itoa(int(int32(k.class))) + ", " + strconv.Itoa(int(int32(k.object)))
-	}
-	return strconv.FormatInt(int64(uint64(k.class)<<32|uint64(k.object)), 10)
-}
-
 // lockRow is one advisory lock that a server session holds or waits for.
 type lockRow struct {
-	key     lockKey
+	key     session.LockKey
 	shared  bool
 	granted bool
 	pid     uint32 // of the server process; 0: a prepared transaction's
@@ -50,7 +36,7 @@ func newLockRow(row []string) lockRow {
 		return n
 	}
 	l := lockRow{
-		key:    lockKey{uint32(number(0)), uint32(number(1)), uint16(number(2))},
+		key:    session.LockKey{Class: uint32(number(0)), Object: uint32(number(1)), Sub: uint16(number(2))},
 		shared: row[3] == "t", granted: row[4] == "t", pid: uint32(number(5)),
 		user: row[6], application: row[7], address: row[8], query: row[10],
 	}

@@ -43,6 +43,7 @@ type lockHolder struct {
 	statement string
 
 	ofSession, ofTransaction bool // it may hold locks of that level
+	names                    []session.LockName
 }
 
 // maxShown is how many bytes of a statement are shown.
@@ -69,6 +70,7 @@ func (c *client) lockHolder() (h lockHolder, ok bool) {
 	}
 	h = lockHolder{about: c.about, pool: c.pool, pid: c.server.conn.Pid, statement: c.session.LastStatement(maxShown)}
 	h.ofSession, h.ofTransaction = c.session.LocksOf()
+	h.names = c.session.LockNames()
 	c.pool.mu.Lock()
 	h.since = c.server.slot.Since()
 	c.pool.mu.Unlock()
@@ -77,13 +79,10 @@ func (c *client) lockHolder() (h lockHolder, ok bool) {
 
 // level names the level of a lock of the holder's; "" where it may be of either.
 func (h *lockHolder) level() string {
-	switch {
-	case h.ofSession && !h.ofTransaction:
-		return "session"
-	case h.ofTransaction && !h.ofSession:
-		return "transaction"
+	if h.ofSession == h.ofTransaction {
+		return ""
 	}
-	return ""
+	return levelOf(h.ofTransaction)
 }
 
 // lockInfos puts together what a server says of its sessions' locks and what is known of those that are clients'.
@@ -92,10 +91,15 @@ func lockInfos(rows []lockRow, holders []lockHolder) []LockInfo {
 	for i := range holders {
 		byPid[holders[i].pid] = &holders[i]
 	}
-	waiting := make(map[lockKey]int)
+	waiting := make(map[session.LockKey]int)
+	unnamed := make(map[uint32]int)
 	for i := range rows {
-		if !rows[i].granted {
-			waiting[rows[i].key]++
+		r := &rows[i]
+		if !r.granted {
+			waiting[r.key]++
+		}
+		if h := byPid[r.pid]; h != nil && h.name(r) == nil {
+			unnamed[r.pid]++
 		}
 	}
 	infos := make([]LockInfo, 0, len(rows))
@@ -103,7 +107,7 @@ func lockInfos(rows []lockRow, holders []lockHolder) []LockInfo {
 		r := &rows[i]
 		info := r.info(holders[0].about.database)
 		if h := byPid[r.pid]; h != nil {
-			h.describe(&info)
+			h.describe(&info, r, unnamed[r.pid] == 1)
 		}
 		if info.Waiters = waiting[r.key]; !r.granted {
 			info.Waiters--
@@ -116,7 +120,7 @@ func lockInfos(rows []lockRow, holders []lockHolder) []LockInfo {
 // info gives a lock with what the server tells of its session.
 func (r *lockRow) info(database string) LockInfo {
 	i := LockInfo{
-		Key: r.key.String(), ClassID: r.key.class, ObjID: r.key.object, ObjSubID: r.key.sub,
+		Key: r.key.String(), ClassID: r.key.Class, ObjID: r.key.Object, ObjSubID: r.key.Sub,
 		Mode: "exclusive", State: "held", BackendPid: r.pid,
 		Address: r.address, ApplicationName: r.application, Database: database, User: r.user,
 		Statement: session.ShowStatement(r.query, maxShown),
@@ -130,9 +134,56 @@ func (r *lockRow) info(database string) LockInfo {
 	return i
 }
 
-// describe adds what is known of a lock as a client's.
-func (h *lockHolder) describe(i *LockInfo) {
+// describe adds what is known of a lock as a client's. Alone tells that it is the only one of the client's whose key no
+// name stands for.
+func (h *lockHolder) describe(i *LockInfo, r *lockRow, alone bool) {
 	a := h.about
 	i.Client, i.Address, i.ApplicationName, i.Database, i.User = a.Pid, addressText(a.peer), a.application, a.database, a.user
 	i.Level, i.Since, i.Statement = h.level(), h.since, h.statement
+	n := h.name(r)
+	if n == nil && alone {
+		n = h.otherName()
+	}
+	if n == nil {
+		return
+	}
+	if i.Words = n.Words; n.Known {
+		i.Level = levelOf(n.Transaction)
+	}
+	if i.Since = n.Asked; r.granted && !n.Got.IsZero() {
+		i.Since = n.Got
+	}
+}
+
+func levelOf(transaction bool) string {
+	if transaction {
+		return "transaction"
+	}
+	return "session"
+}
+
+// name finds the client's own name for a lock, by its key; nil: it has none, or one whose key only the server knows. The
+// same key may be locked for the session and for the transaction: then it is the session's that lasts.
+func (h *lockHolder) name(r *lockRow) (found *session.LockName) {
+	for i := range h.names {
+		if n := &h.names[i]; n.Known && n.Key == r.key && (found == nil || found.Transaction) {
+			found = n
+		}
+	}
+	return found
+}
+
+// otherName gives the one name of the client's whose key only the server knows; nil: there is none, or there are several.
+func (h *lockHolder) otherName() (found *session.LockName) {
+	for i := range h.names {
+		n := &h.names[i]
+		if n.Known {
+			continue
+		}
+		if found != nil && found.Words != n.Words {
+			return nil
+		}
+		found = n
+	}
+	return found
 }

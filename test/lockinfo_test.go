@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -108,5 +109,87 @@ func TestLocksOutsideOfTheProxyAreShown(t *testing.T) {
 	runs(t, other, "SELECT pg_advisory_unlock_all()")
 	if err := over(); err != nil {
 		t.Error(err)
+	}
+}
+
+// named are the ways in which applications make keys of names, and what they are called then.
+var named = []struct {
+	sql   string
+	args  []any
+	words string
+	level string
+	mode  string
+}{
+	{"SELECT pg_advisory_lock(hashtextextended($1, 0))", []any{"invoice:42"}, "invoice:42", "session", "exclusive"},
+	{"SELECT pg_advisory_lock(hashtextextended('a name longer than twelve bytes', 7))", nil, "a name longer than twelve bytes", "session", "exclusive"},
+	{"SELECT pg_advisory_lock_shared(hashtext('it''s'))", nil, "it's", "session", "shared"},
+	{"SELECT pg_advisory_lock(hashtext($1::text)::bigint)", []any{"äöü"}, "äöü", "session", "exclusive"},
+	{"SELECT pg_try_advisory_lock(hashtext($1), $2)", []any{"jobs", 42}, "jobs, 42", "session", "exclusive"},
+	{"SELECT pg_try_advisory_lock_shared($1, $2)", []any{-1, 2}, "-1, 2", "session", "shared"},
+	{"SELECT pg_advisory_lock($1)", []any{int64(-1234567890123)}, "-1234567890123", "session", "exclusive"},
+	{"SELECT pg_advisory_lock(-9223372036854775808)", nil, "-9223372036854775808", "session", "exclusive"},
+	{"SELECT pg_advisory_lock('4711')", nil, "4711", "session", "exclusive"},
+	{"SELECT pg_advisory_lock(CAST(hashtext(E'a\\tb') AS bigint))", nil, "a b", "session", "exclusive"},
+	{"BEGIN; SELECT 1; SELECT pg_advisory_xact_lock(hashtextextended('x', -5))", nil, "x", "transaction", "exclusive"},
+	{"BEGIN; SELECT pg_try_advisory_xact_lock_shared(7, hashtext('y'))", nil, "7, y", "transaction", "shared"},
+	{"BEGIN; SELECT pg_advisory_xact_lock_shared(3) FROM generate_series(1, 2)", nil, "3", "transaction", "shared"},
+	{"DO $$ BEGIN PERFORM pg_advisory_lock(hashtext('done')); END $$", nil, "done", "session", "exclusive"},
+	{"WITH l AS (SELECT pg_try_advisory_lock(5, 6) AS got) SELECT got FROM l", nil, "5, 6", "session", "exclusive"},
+	{"SELECT pg_advisory_lock(('x' || substr(md5($1), 1, 16))::bit(64)::bigint)", []any{"tenant 7"},
+		"('x' || substr(md5(tenant 7), 1, 16))::bit(64)::bigint", "session", "exclusive"},
+	{"SELECT acquire($1, 5)", []any{"by a function"}, "acquire(by a function, 5)", "", "exclusive"},
+	{"SELECT pg_advisory_lock(id) FROM (SELECT 99 AS id) t", nil, "id", "session", "exclusive"},
+}
+
+// TestKeysAreNamedInTheApplicationsWords: each in text and in binary, in one statement and in three messages.
+func TestKeysAreNamedInTheApplicationsWords(t *testing.T) {
+	r := startProxy(t)
+	r.query(t, `CREATE FUNCTION acquire(name text, n int) RETURNS void LANGUAGE sql AS $$ SELECT pg_advisory_lock(hashtext(name), n) $$`)
+	one := r.as(t, "one")
+	for _, c := range named {
+		for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeExec, pgx.QueryExecModeDescribeExec} {
+			if simple := mode == pgx.QueryExecModeSimpleProtocol; len(c.args) == 0 && !simple || strings.Contains(c.words, "md5") && simple {
+				continue
+			}
+			start := time.Now()
+			runs(t, one, c.sql, append([]any{mode}, c.args...)...)
+			got := r.lockOf(t, "one")
+			if got.Words != c.words || got.Level != c.level && c.level != "" || got.Mode != c.mode || got.State != "held" ||
+				got.Since.Before(start) || got.Since.After(time.Now()) {
+				t.Errorf("%s (%v): %+v", c.sql, mode, got)
+			}
+			runs(t, one, "ROLLBACK", pgx.QueryExecModeSimpleProtocol)
+			runs(t, one, "SELECT pg_advisory_unlock_all()", pgx.QueryExecModeSimpleProtocol)
+		}
+	}
+}
+
+// TestKeysOfNamesAreWhatTheServerMakesOfThem: SHOW LOCKS finds names by the key that lockproxy computes.
+func TestKeysOfNamesAreWhatTheServerMakesOfThem(t *testing.T) {
+	r := startProxy(t)
+	one := r.as(t, "one")
+	var names []string
+	for size := range 40 {
+		name := make([]byte, size)
+		for i := range name {
+			name[i] = byte('a' + (i*7+size)%26)
+		}
+		names = append(names, string(name))
+	}
+	for i, name := range names {
+		if i%2 == 0 {
+			runs(t, one, "SELECT pg_advisory_lock(hashtextextended($1, $2))", name, int64(i)<<33-int64(i))
+		} else {
+			runs(t, one, "SELECT pg_advisory_lock(hashtext($1))", name)
+		}
+	}
+	var got []string
+	for _, info := range r.lockInfos(t) {
+		got = append(got, info.Words)
+	}
+	slices.Sort(names)
+	slices.Sort(got)
+	if !slices.Equal(got, names) {
+		t.Errorf("the locks are %q", got)
 	}
 }

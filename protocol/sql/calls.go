@@ -1,6 +1,9 @@
 package sql
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // candidate looks at the last token, a name of the length and first byte of one that matters.
 func (s *scan) candidate() {
@@ -41,7 +44,7 @@ func (s *scan) candidate() {
 	if len(schema) == 0 || string(schema) == "pg_catalog" {
 		switch {
 		case own != 0:
-			s.call(own, name)
+			s.call(own, lockNames[string(name)])
 			return
 		case config:
 			s.openSetting()
@@ -63,7 +66,7 @@ func (s *scan) callUser(schema, name []byte) {
 		}
 	}
 	if locks {
-		s.call(Unknown, name)
+		s.call(Unknown, list[0].Name)
 	}
 }
 
@@ -188,11 +191,14 @@ func (s *scan) columnsOfQuery() bool {
 }
 
 // call notes a call of a lock function.
-func (s *scan) call(e Effect, name []byte) {
+func (s *scan) call(e Effect, name string) {
 	s.effects |= e
 	s.unit.Calls++
-	if s.trace != nil {
-		*s.trace = append(*s.trace, tracedCall{string(name), e})
+	if s.calls != nil && len(*s.calls) < maxLockCalls {
+		*s.calls = append(*s.calls, LockCall{
+			Function: name, Effect: e, Shared: strings.HasSuffix(name, "_shared"),
+			Statement: s.unit.Statements - 1, arguments: s.source[s.peek().end:],
+		})
 	}
 	if s.unit.Calls == 1 {
 		s.push(frame{from: s.peek().end})

@@ -78,7 +78,8 @@ func (s *scan) do() {
 // scanBody looks into the body of a DO block. Lock functions in what it quotes again are not looked for.
 func (s *scan) scanBody(t token) {
 	inside, offset := s.content(t)
-	b := scan{reader: s.reader, live: true, body: true, trace: s.trace}
+	b := scan{reader: s.reader, live: true, body: true, calls: s.calls}
+	b.unit.Statements = s.unit.Statements
 	b.lexer.begin(inside, s.dialect)
 	b.inside(maxQuoted)
 	s.effects |= b.effects

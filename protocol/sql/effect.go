@@ -30,6 +30,15 @@ var lockFunctions = map[string]Effect{
 	"pg_try_advisory_xact_lock_shared": XactTry,
 }
 
+// lockNames holds the names once, for those who keep one.
+var lockNames = func() map[string]string {
+	names := make(map[string]string, len(lockFunctions))
+	for name := range lockFunctions {
+		names[name] = name
+	}
+	return names
+}()
+
 // touchingFunctions are functions of PostgreSQL's own and of its extensions that change the server session.
 var touchingFunctions = map[string]Touch{
 	"setseed":          TouchSeed,

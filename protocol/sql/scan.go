@@ -13,8 +13,8 @@ type scan struct {
 	effects Effect
 	touches Touch // of the statement
 	frames  [4]frame
-	open    int           // frames in use
-	trace   *[]tracedCall // what calls were found, for tests
+	open    int         // frames in use
+	calls   *[]LockCall // the calls that are found; nil: nobody asks
 }
 
 // frame is a call whose arguments are being read.
@@ -23,11 +23,6 @@ type frame struct {
 	setting bool  // set_config; else a lock function
 	name    token // of set_config: the literal that names the setting
 	from    int32 // of a lock function: where its arguments begin
-}
-
-type tracedCall struct {
-	name   string
-	effect Effect
 }
 
 // statement reads a statement with its semicolon; false at the end of the text.

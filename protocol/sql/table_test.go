@@ -152,15 +152,15 @@ func (v *resolver) setup(t *testing.T, list []json.RawMessage) {
 }
 
 func tracedRead(r *Reader, text []byte, d Dialect) (Unit, []string) {
-	var trace []tracedCall
-	s := scan{reader: r, trace: &trace}
+	var trace []LockCall
+	s := scan{reader: r, calls: &trace}
 	s.lexer.begin(text, d)
 	for s.statement() {
 	}
 	s.finish()
 	var calls []string
 	for _, c := range trace {
-		calls = append(calls, c.name)
+		calls = append(calls, c.Function)
 	}
 	return s.unit, calls
 }

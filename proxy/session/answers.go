@@ -303,6 +303,7 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 	if head.lock != 0 {
 		s.held.ran(head.lock, head.counts())
 		s.countLock(head, "")
+		s.gotLocks()
 	}
 	if head.touches.Has(sql.TouchDiscardAll) && bytes.HasPrefix(frame[protocol.HeadSize:], []byte("DISCARD ALL")) {
 		s.srv.settings = nil
@@ -650,6 +651,7 @@ func (s *Session) transactionOver() {
 	s.definesNoMore()
 	s.state.agreed = s.state.told
 	s.held.xact = false
+	s.transactionNamesOver()
 }
 
 // outOfStep gives up a server whose answers do not fit what it was sent: nobody may have it any more.

@@ -411,7 +411,11 @@ func (s *Session) sendSync() {
 func (s *Session) sendText() {
 	r := s.ahead.front()
 	s.begins(r)
-	s.srv.recent.add(queryText(s.view[:min(r.size, len(s.view))]))
+	text := queryText(s.view[:min(r.size, len(s.view))])
+	s.srv.recent.add(text)
+	if namesLocks(r.lock) {
+		s.nameLocks(text, s.state.dialect, nil)
+	}
 	s.sequencesFor(r, false)
 	s.namesFor(r, false)
 	s.srv.unnamed.of = nil
@@ -625,6 +629,9 @@ func (s *Session) sendBind() {
 		values = s.bindWithServerPids(values)
 	}
 	s.toServer(values)
+	if namesLocks(r.lock) {
+		s.nameLocks([]byte(st.text()), st.dialect, valuesOf(values))
+	}
 	s.pushed(r)
 }
 

@@ -26,6 +26,8 @@ type Output struct {
 	rings   spares[[]request] // of queues that are empty
 	rooms   spares[*room]     // for what little a client has sent and its session waits with
 	spent   []*room           // that the output may still point to
+
+	lockNames spares[*lockNames]
 }
 
 // spares is memory that nobody uses, for who needs some next: a client that waits for nothing owns none, and to make it for each

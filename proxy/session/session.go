@@ -63,6 +63,8 @@ type Session struct {
 	held    locks
 	state   serverState
 	bounded bounded
+
+	lockNames *lockNames // nil: it asked for none on the server that it has
 }
 
 // phase is where the session stands towards the pools.
@@ -388,6 +390,7 @@ func (s *Session) letGo() {
 	}
 	s.definesNoMore()
 	s.inTime()
+	s.forgetLocks()
 	s.srv = nil
 	s.serverSide = serverSide{}
 	if s.ahead.len() == 0 {
