@@ -5,10 +5,10 @@ import "time"
 // Event is one thing for the caller to do or to pass on, of Op's kind. Only the fields that Op names are set.
 type Event struct {
 	Op      Op
-	Waiter  *Waiter       // Granted, Refused, Promoted, PromotionRefused
+	Waiter  *Waiter       // Granted, Refused, Promoted, PromotionRefused, StillWaiting
 	Backend *Backend      // Granted, Promoted, PromotionRefused, CloseWanted
 	Dial    *Dial         // DialWanted
-	Refusal *Refusal      // Refused, PromotionRefused
+	Refusal *Refusal      // Refused, PromotionRefused; StillWaiting: what it waits for
 	Reason  CloseReason   // CloseWanted
 	Waited  time.Duration // Granted, Promoted: from the request to this event
 }
@@ -31,11 +31,13 @@ const (
 	// CloseWanted asks to close Backend, for Reason. It has left the pools; no call about it may follow
 	// but Remove, which then does nothing.
 	CloseWanted
+	// StillWaiting says that Waiter has waited for its pool's Notice. It ends nothing.
+	StillWaiting
 )
 
 // String names the operation as traces and logs show it.
 func (o Op) String() string {
-	return name(int(o), "none", "granted", "refused", "promoted", "promotion refused", "dial wanted", "close wanted")
+	return name(int(o), "none", "granted", "refused", "promoted", "promotion refused", "dial wanted", "close wanted", "still waiting")
 }
 
 // CloseReason says why the pools want a backend closed.

@@ -3,7 +3,8 @@ package pools
 import "time"
 
 // Tick does what is due by the time: it refuses those who waited for their pool's CheckoutTimeout, closes
-// idle backends that IdleTimeout or MaxLifetime ends, tries again to dial, and opens what MinIdle asks for.
+// idle backends that IdleTimeout or MaxLifetime ends, tries again to dial, opens what MinIdle asks for, and says who still
+// waits.
 // A waiter's time counts from its Checkout or Promote.
 func (p *Pair) Tick(now time.Time) {
 	now = p.enter(now)
@@ -15,6 +16,7 @@ func (p *Pair) Tick(now time.Time) {
 		p.expireIdle(now, pl)
 	}
 	p.settle(now)
+	p.noticeQueues(now)
 }
 
 // Next returns when Tick is due next: never late, and early only when what was due has meanwhile been
@@ -31,6 +33,7 @@ func (p *Pair) Next() time.Time {
 			next = earlier(next, pl.idle.back().since.Add(pl.IdleTimeout))
 		}
 	}
+	next = earlier(next, p.noticeDue())
 	if p.failures > 0 && !p.closed && p.dialing() == 0 && p.dialer() != nil {
 		next = earlier(next, p.retryAt)
 	}

@@ -34,7 +34,8 @@ type Pair struct {
 	withheld   bool         // no checkout is served; all else goes on
 	paused     bool         // nor is anything dialled, and what is released is closed
 	closed     bool
-	vacant     bool // MinIdle counts for nothing until somebody asks for a backend
+	vacant     bool      // MinIdle counts for nothing until somebody asks for a backend
+	noticeAt   time.Time // when the queues are gone through for those to be told that they still wait; zero: nobody is
 	events     []Event
 }
 
@@ -62,6 +63,7 @@ type Waiter struct {
 	seq     uint64        // its arrival's number
 	since   time.Time     // waits since
 	backend *Backend      // that it holds
+	noticed bool          // it was told that it still waits
 }
 
 // NewPair returns a pair without backends. Tick fills it up to MinIdle.

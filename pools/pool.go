@@ -30,6 +30,8 @@ type Config struct {
 	// MaxWaiting bounds how many may wait for others to release; those that a free slot or a dial under
 	// way will serve are not counted. 0: no bound.
 	MaxWaiting int
+	// Notice is after how long in the queue a StillWaiting event says so, once; 0: never.
+	Notice time.Duration
 }
 
 // Counts is what one pool looks like at one moment. Max is its limit, the others are lengths of lists.

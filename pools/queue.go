@@ -10,6 +10,11 @@ func (p *Pair) enqueue(now time.Time, w *Waiter, queue *list[Waiter]) {
 	p.seq++
 	w.seq, w.since = p.seq, now
 	queue.pushBack(&w.place, w)
+	pl := &p.pools[Lock]
+	if queue == &p.pools[Admin].waiting {
+		pl = &p.pools[Admin]
+	}
+	p.expectNotice(w, pl)
 }
 
 // waits reports whether w is in one of the pair's queues.

@@ -16,6 +16,7 @@ type Refusal struct {
 	Holding   int           // of those: by sessions that hold advisory locks
 	Waiting   int           // sessions that still wait for the pool, this one not counted
 	Waited    time.Duration // from the request to the refusal
+	Place     int           // in the queue, from 1 (Waits)
 	Err       error         // DialFailed: the server's own error
 	// Withheld says that no checkout was served, whatever was idle (Withhold).
 	Withheld bool
@@ -44,11 +45,13 @@ const (
 	PromotionBusy
 	// Closed: the pair was closed.
 	Closed
+	// Waits: nothing was refused, the session still waits (StillWaiting).
+	Waits
 )
 
 // String names the cause as metrics and logs show it.
 func (c Cause) String() string {
-	return name(int(c), "none", "timeout", "queue full", "dial failed", "promotion busy", "closed")
+	return name(int(c), "none", "timeout", "queue full", "dial failed", "promotion busy", "closed", "still waits")
 }
 
 // Error is one sentence that names the pool and what it looked like.
@@ -64,6 +67,9 @@ func (r *Refusal) Error() string {
 		return fmt.Sprintf("the transaction could not move to the lock pool while %s an admin backend: %s", sessions(r.AdminWaiting), r.state())
 	case Closed:
 		return fmt.Sprintf("the %s pool is shut down", r.Kind)
+	case Waits:
+		return fmt.Sprintf("still waiting for a backend of the %s pool after %v, as number %d in the queue: %s",
+			r.Kind, r.Waited.Round(time.Millisecond), r.Place, r.state())
 	}
 	return fmt.Sprintf("the %s pool refused a backend", r.Kind)
 }
@@ -94,10 +100,11 @@ func (r *Refusal) Unwrap() error { return r.Err }
 
 // state describes the pool in words.
 func (r *Refusal) state() string {
-	if r.Paused && r.Cause == Timeout && !r.Promotion {
+	late := (r.Cause == Timeout || r.Cause == Waits) && !r.Promotion
+	if r.Paused && late {
 		return "the database is paused"
 	}
-	if r.Withheld && r.Cause == Timeout && !r.Promotion {
+	if r.Withheld && late {
 		return "its backends are withheld until it is known what has changed in the database"
 	}
 	return fmt.Sprintf("%d of %d are checked out, %d of them by sessions that hold advisory locks, and %s it",

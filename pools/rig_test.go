@@ -56,6 +56,8 @@ func (r *rig) set(settings []string) {
 			cfg.CheckoutTimeout = r.duration(value)
 		case "idle_timeout":
 			cfg.IdleTimeout = r.duration(value)
+		case "notice":
+			cfg.Notice = r.duration(value)
 		case "max_lifetime":
 			cfg.MaxLifetime = r.duration(value)
 		default:
@@ -196,6 +198,8 @@ func (r *rig) describe(e Event) string {
 		return fmt.Sprintf("refused %v %s%s", e.Waiter.Owner, e.Refusal.Cause, waited(e.Refusal.Waited))
 	case PromotionRefused:
 		return fmt.Sprintf("promotion refused %v %s %s%s", e.Waiter.Owner, r.nameOf(e.Backend), e.Refusal.Cause, waited(e.Refusal.Waited))
+	case StillWaiting:
+		return fmt.Sprintf("still waiting %v as number %d, %d others%s", e.Waiter.Owner, e.Refusal.Place, e.Refusal.Waiting, waited(e.Refusal.Waited))
 	case DialWanted:
 		r.dialNo++
 		name := "d" + strconv.Itoa(r.dialNo)

@@ -244,6 +244,9 @@ func (c *client) note(a *session.Action) {
 	case session.CancelServer:
 		c.proxy.work.Add(1)
 		go c.cancelServer(c.server)
+	case session.Explain:
+		c.pool.server.work.Add(1)
+		go c.explain(a.Number, a.On)
 	case session.CloseClient:
 		if a.Text != "" {
 			c.logger().Info("a client is closed", "reason", a.Reason.String(), "detail", a.Text)
@@ -317,12 +320,15 @@ func (c *client) letGo(events []pools.Event, now time.Time, how func(*pools.Pair
 	})
 }
 
-// hear takes the pools' answer, within a batch or nil.
-func (c *client) hear(b *link.Batch, e *pools.Event) []pools.Event {
+// hear takes the pools' answer, within a batch or nil. Why is what to tell the client, where it is told anything.
+func (c *client) hear(b *link.Batch, e *pools.Event, why *protocol.Error) []pools.Event {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.batch = b
 	defer func() { c.batch = nil }()
+	if e.Op == pools.StillWaiting {
+		return c.stepLocked(nil, func(s *session.Session, o *session.Output, now time.Time) { s.Notice(o, now, why.Message, why.Detail) })
+	}
 	if c.late {
 		return c.hearLate(e)
 	}
@@ -331,7 +337,7 @@ func (c *client) hear(b *link.Batch, e *pools.Event) []pools.Event {
 		return c.granted(e.Backend)
 	case pools.Refused:
 		c.logRefusal(e.Refusal)
-		return c.stepLocked(nil, func(s *session.Session, o *session.Output, now time.Time) { s.Refused(o, now, c.refusal(e.Refusal)) })
+		return c.stepLocked(nil, func(s *session.Session, o *session.Output, now time.Time) { s.Refused(o, now, why) })
 	case pools.Promoted:
 		if c.server == nil || c.server.slot != e.Backend {
 			return nil
@@ -340,7 +346,7 @@ func (c *client) hear(b *link.Batch, e *pools.Event) []pools.Event {
 	default:
 		c.logRefusal(e.Refusal)
 		return c.stepLocked(nil, func(s *session.Session, o *session.Output, now time.Time) {
-			s.PromotionRefused(o, now, c.refusal(e.Refusal))
+			s.PromotionRefused(o, now, why)
 		})
 	}
 }

@@ -41,6 +41,9 @@ type Config struct {
 	LoginTimeout time.Duration
 	// ShutdownTimeout is how long sessions may go on with their transactions after the server was told to end.
 	ShutdownTimeout time.Duration
+	// WaitNotice is how long a client waits for a backend, or for an advisory lock, until a notice tells it for what; 0: it
+	// is never told.
+	WaitNotice time.Duration
 	// MaxBuffer bounds, in bytes, what is kept for one socket that does not take it.
 	MaxBuffer int
 	// MaxStatement bounds, in bytes, the text of one statement.

@@ -44,6 +44,8 @@ type lockHolder struct {
 
 	ofSession, ofTransaction bool // it may hold locks of that level
 	names                    []session.LockName
+	waited                   *session.LockKey // the server said that it waits for that; nil: it did not
+	state                    string           // as SessionInfo has it
 }
 
 // maxShown is how many bytes of a statement are shown.
@@ -70,7 +72,8 @@ func (c *client) lockHolder() (h lockHolder, ok bool) {
 	}
 	h = lockHolder{about: c.about, pool: c.pool, pid: c.server.conn.Pid, statement: c.session.LastStatement(maxShown)}
 	h.ofSession, h.ofTransaction = c.session.LocksOf()
-	h.names = c.session.LockNames()
+	h.names, h.waited = c.session.LockNames(), c.session.WaitsFor()
+	h.state = stateName(c.session.Status())
 	c.pool.mu.Lock()
 	h.since = c.server.slot.Since()
 	c.pool.mu.Unlock()

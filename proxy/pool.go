@@ -109,8 +109,11 @@ func (p *pool) tick() {
 func (s *Server) deliver(b *link.Batch, events []pools.Event) {
 	for i := 0; i < len(events); i++ {
 		switch e := &events[i]; e.Op {
-		case pools.Granted, pools.Refused, pools.Promoted, pools.PromotionRefused:
-			events = append(events, e.Waiter.Owner.(*client).hear(b, e)...)
+		case pools.Granted, pools.Promoted:
+			events = append(events, e.Waiter.Owner.(*client).hear(b, e, nil)...)
+		case pools.Refused, pools.PromotionRefused, pools.StillWaiting:
+			c := e.Waiter.Owner.(*client)
+			events = append(events, c.hear(b, e, c.pool.refusal(e.Refusal))...)
 		case pools.DialWanted:
 			s.work.Add(1)
 			go e.Dial.Owner.(*pool).dial(e.Dial)

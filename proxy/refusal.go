@@ -1,10 +1,13 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
-	"time"
+	"slices"
+	"strings"
 
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/pools/backend"
@@ -12,8 +15,8 @@ import (
 )
 
 // refusal puts into PostgreSQL's words why the pools gave no server: the server's own error if it has one, else 53300
-// with the pool's numbers, who holds it longest, and what to change.
-func (c *client) refusal(r *pools.Refusal) *protocol.Error {
+// with the pool's numbers, who fills it, and what to change. Called without any mutex.
+func (p *pool) refusal(r *pools.Refusal) *protocol.Error {
 	var server *backend.Error
 	if errors.As(r.Err, &server) {
 		return fromServer(server)
@@ -26,18 +29,56 @@ func (c *client) refusal(r *pools.Refusal) *protocol.Error {
 		e.Code = protocol.AdminShutdown
 	}
 	if holder, ok := r.Holder.(*about); ok && holder != nil {
-		e.Detail = fmt.Sprintf("Held longest, for %v, by %s.", time.Since(r.HolderSince).Round(time.Millisecond), holder)
+		e.Detail = fmt.Sprintf("Held longest, for %s, by %s", since(r.HolderSince), holder)
+		e.Detail += p.server.doing(holder) + p.users(r.Kind)
 	}
 	return e
 }
 
+// doing says what a client does, and did last.
+func (s *Server) doing(a *about) string {
+	s.mu.Lock()
+	c, ok := s.clients[a.Pid].(*client)
+	s.mu.Unlock()
+	if !ok {
+		return "."
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return ", which is " + stateName(c.session.Status()) + "." + lastStatement(c.session.LastStatement(maxShown))
+}
+
+// maxUsers is how many applications are named that have a pool's backends.
+const maxUsers = 3
+
+// users says which applications have the backends of a pool, if there are several.
+func (p *pool) users(kind pools.Kind) string {
+	numbers := make(map[string]int)
+	p.mu.Lock()
+	for b := range p.pair.Backends() {
+		if w := b.Holder(); w != nil && b.Kind() == kind {
+			if a, ok := w.Label.(*about); ok {
+				numbers[a.application]++
+			}
+		}
+	}
+	p.mu.Unlock()
+	if len(numbers) < 2 {
+		return ""
+	}
+	names := slices.SortedFunc(maps.Keys(numbers), func(a, b string) int {
+		return cmp.Or(cmp.Compare(numbers[b], numbers[a]), cmp.Compare(a, b))
+	})
+	var text []string
+	for _, name := range names[:min(len(names), maxUsers)] {
+		text = append(text, fmt.Sprintf("%d with %s", numbers[name], applicationText(name)))
+	}
+	return "\nOf its backends " + strings.Join(text, ", ") + "."
+}
+
 // String names a client as others are told about it.
 func (a *about) String() string {
-	name := "application " + a.application
-	if a.application == "" {
-		name = "an application without a name"
-	}
-	return fmt.Sprintf("%s at %s (user %s, process %d)", name, addressText(a.peer), a.user, a.Pid)
+	return fmt.Sprintf("%s at %s (user %s, process %d)", applicationText(a.application), addressText(a.peer), a.user, a.Pid)
 }
 
 func (c *client) logRefusal(r *pools.Refusal) {

@@ -53,6 +53,7 @@ func (r *rules) database(name string) (Database, *backend.Target, bool) {
 		name = AnyDatabase
 		db, ok = r.Databases[name]
 	}
+	db.Admin.Notice, db.Lock.Notice = r.WaitNotice, r.WaitNotice
 	return db, r.targets[name], ok
 }
 
@@ -90,5 +91,6 @@ func (s *Server) termsOf(p *pool, r *rules, db Database, target *backend.Target)
 		Catalog: p.catalog.Load, Schema: s.schemaOf(target.Database()), LockTimeout: db.LockTimeout, IdleTimeout: db.IdleTransactionTimeout,
 		MaxStatement: r.MaxStatement, MaxPrepared: r.MaxPrepared, MaxBuffer: r.MaxBuffer, SessionMode: db.SessionMode,
 		SequencesRead: func() bool { return p.readsSeq.Load() || p.catalog.Load().Sequences() }, Pids: pids{s}, Linger: lingerFor,
+		Explains: true, WaitNotice: r.WaitNotice,
 	}}
 }

@@ -21,7 +21,7 @@ func wantRefusal(t testing.TB, e *appError, message, detail, hint string) {
 
 func TestFullPoolRefusesAfterItsTimeoutAndTheSessionLivesOn(t *testing.T) {
 	const timeout = 300 * time.Millisecond
-	held := `^Held longest, for \d.*s, by application holder at 127\.0\.0\.1:\d+ \(user postgres, process \d+\)\.$`
+	held := `^Held longest, for \d.*s, by application holder at 127\.0\.0\.1:\d+ \(user postgres, process \d+\), which is idle in transaction\. Its last statement: `
 	for _, c := range []struct {
 		name, hold, ask  string
 		message, hint    string

@@ -112,8 +112,8 @@ func TestLocksOutsideOfTheProxyAreShown(t *testing.T) {
 	}
 }
 
-// named are the ways in which applications make keys of names, and what they are called then.
-var named = []struct {
+// keysNamed are the ways in which applications make keys of names, and what they are called then.
+var keysNamed = []struct {
 	sql   string
 	args  []any
 	words string
@@ -146,7 +146,7 @@ func TestKeysAreNamedInTheApplicationsWords(t *testing.T) {
 	r := startProxy(t)
 	r.query(t, `CREATE FUNCTION acquire(name text, n int) RETURNS void LANGUAGE sql AS $$ SELECT pg_advisory_lock(hashtext(name), n) $$`)
 	one := r.as(t, "one")
-	for _, c := range named {
+	for _, c := range keysNamed {
 		for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeExec, pgx.QueryExecModeDescribeExec} {
 			if simple := mode == pgx.QueryExecModeSimpleProtocol; len(c.args) == 0 && !simple || strings.Contains(c.words, "md5") && simple {
 				continue

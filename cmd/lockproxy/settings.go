@@ -99,6 +99,8 @@ func (v *values) serverSettings() []setting {
 			int64(0), integer(&s.MaxClientsPerUser, 0, math.MaxInt32)),
 		key("login_timeout", "from accept to the end of authentication", "15s", duration(&s.LoginTimeout, moment)),
 		key("shutdown_timeout", "how long transactions may go on after SIGTERM", "30s", duration(&s.ShutdownTimeout, 0)),
+		key("wait_notice", `how long a client waits for a connection or an advisory lock until a NOTICE says for what; "0s": `+
+			"it never does", "5s", duration(&s.WaitNotice, 0)),
 		key("max_buffer", "bytes kept for one socket that does not take them",
 			int64(256<<10), integer(&s.MaxBuffer, 16<<10, 1<<30)),
 		key("max_statement", "bytes of one statement's text", int64(64<<20), integer(&s.MaxStatement, 1<<10, 1<<30)),

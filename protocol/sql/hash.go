@@ -26,7 +26,7 @@ func hashTextExtended(text []byte, seed int64) int64 {
 	if len(text) > 8 {
 		copy(last[9:], text[8:])
 	}
-	a, b, c = finished(a+binary.LittleEndian.Uint32(last[:]), b+binary.LittleEndian.Uint32(last[4:]), c+binary.LittleEndian.Uint32(last[8:]))
+	_, b, c = finished(a+binary.LittleEndian.Uint32(last[:]), b+binary.LittleEndian.Uint32(last[4:]), c+binary.LittleEndian.Uint32(last[8:]))
 	return int64(uint64(b)<<32 | uint64(c))
 }
 

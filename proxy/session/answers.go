@@ -65,15 +65,24 @@ const maxAnswer = 1 << 20
 func (s *Session) ServerBytes(o *Output, now time.Time, p []byte) {
 	s.step(o, now)
 	defer s.finish()
-	if s.srv == nil {
-		return
+	if s.srv != nil {
+		s.fromServer(s.streamServer(p))
 	}
+}
+
+// fromServer takes what the server sent, behind what is kept of it.
+func (s *Session) fromServer(p []byte) {
 	srv := s.srv
-	p = s.streamServer(p)
 	kept := srv.partial
 	if len(kept) > 0 {
 		kept = append(kept, p...)
 		p = kept
+	}
+	if s.keptBack() {
+		if srv.partial = kept; len(kept) > maxAnswer {
+			s.giveUpExplaining()
+		}
+		return
 	}
 	rest := s.answers(p)
 	if s.srv != srv {
@@ -120,6 +129,9 @@ func (s *Session) answers(p []byte) (rest []byte) {
 				break
 			}
 			s.rest = missing
+		}
+		if kind == protocol.ErrorResponse && end == at+size && s.keepsBack(p[at:end]) {
+			break
 		}
 		visible := s.answer1(kind, p[at:end])
 		if s.srv == nil {
@@ -303,7 +315,8 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 	if head.lock != 0 {
 		s.held.ran(head.lock, head.counts())
 		s.countLock(head, "")
-		s.gotLocks()
+		s.gotLocks(head)
+		s.lockOver()
 	}
 	if head.touches.Has(sql.TouchDiscardAll) && bytes.HasPrefix(frame[protocol.HeadSize:], []byte("DISCARD ALL")) {
 		s.srv.settings = nil
@@ -530,7 +543,7 @@ func (s *Session) unreplaced(head *request, code string, frame []byte) bool {
 		s.o.scratch = renamed(s.o.scratch, frame, head.stmt.name)
 		s.toClient(s.o.since(at))
 	default:
-		return true
+		return !s.explained(frame)
 	}
 	return false
 }
@@ -580,6 +593,7 @@ func (s *Session) ready(frame []byte) (visible bool) {
 		defer s.o.units.keep(head.unit, maxUnits)
 	}
 	s.unitsAhead--
+	s.lockOver()
 	status := frame[protocol.HeadSize]
 	s.srvStatus = status
 	s.resets = s.resets && flight.len() > 0

@@ -414,7 +414,7 @@ func (s *Session) sendText() {
 	text := queryText(s.view[:min(r.size, len(s.view))])
 	s.srv.recent.add(text)
 	if namesLocks(r.lock) {
-		s.nameLocks(text, s.state.dialect, nil)
+		s.nameLocks(r.lock, text, s.state.dialect, nil)
 	}
 	s.sequencesFor(r, false)
 	s.namesFor(r, false)
@@ -630,7 +630,7 @@ func (s *Session) sendBind() {
 	}
 	s.toServer(values)
 	if namesLocks(r.lock) {
-		s.nameLocks([]byte(st.text()), st.dialect, valuesOf(values))
+		s.nameLocks(r.lock, []byte(st.text()), st.dialect, valuesOf(values))
 	}
 	s.pushed(r)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/lockproxy/lockproxy/protocol"
 	"github.com/lockproxy/lockproxy/protocol/sql"
 )
 
@@ -17,6 +18,8 @@ type LockName struct {
 	Key         LockKey
 	Known       bool // Key is the one that the words stand for; else only the server knows it
 	Transaction bool // it was asked for the transaction, not for the session
+	Shared      bool
+	Tried       bool // it was asked for if nobody has it
 	Asked       time.Time
 	Got         time.Time // zero: not yet, or not at all
 }
@@ -27,7 +30,9 @@ type lockNames struct {
 	list  []lockName
 	next  int            // the one to be written over, once there are maxLockNames
 	new   lockName       // the one at hand
+	texts int            // how many there were
 	calls []sql.LockCall // of the text at hand
+	wait  lockWait
 }
 
 type lockName struct {
@@ -35,6 +40,10 @@ type lockName struct {
 	known       bool
 	transaction bool
 	released    bool // once at least
+	shared      bool
+	tried       bool
+	text        int   // which text asked for it, in the order in which they were sent
+	statement   uint8 // which of its statements
 	size        uint8
 	words       [64]byte
 	asked, got  time.Time
@@ -47,8 +56,9 @@ const (
 	encodingSetting = "client_encoding"
 )
 
-// nameLocks notes how a text that is on its way names the locks that it takes. Values are those of its parameters, or nil.
-func (s *Session) nameLocks(text []byte, d sql.Dialect, values sql.Values) {
+// nameLocks notes how a text that is on its way, and does that to locks, names them. Values are those of its parameters, or
+// nil.
+func (s *Session) nameLocks(effects sql.Effect, text []byte, d sql.Dialect, values sql.Values) {
 	n := s.lockNames
 	if n == nil {
 		if n, _ = s.o.lockNames.take(); n == nil {
@@ -56,10 +66,12 @@ func (s *Session) nameLocks(text []byte, d sql.Dialect, values sql.Values) {
 		}
 		s.lockNames = n
 	}
+	n.texts++
 	s.known.reader.LockCalls(&n.calls, text, d)
 	for i := range n.calls {
 		call, one := &n.calls[i], &n.new
-		*one = lockName{asked: s.now, transaction: call.Effect&(sql.XactAcquire|sql.XactTry) != 0}
+		*one = lockName{asked: s.now, text: n.texts, transaction: call.Effect&(sql.XactAcquire|sql.XactTry) != 0,
+			shared: call.Shared, tried: call.Effect&(sql.SessionTry|sql.XactTry) != 0, statement: uint8(min(call.Statement, 255))}
 		var words []byte
 		words, one.key, one.known = call.AppendName(one.words[:0], d, values)
 		one.size = uint8(len(words))
@@ -71,7 +83,9 @@ func (s *Session) nameLocks(text []byte, d sql.Dialect, values sql.Values) {
 		}
 	}
 	clear(n.calls) // they hold parts of the text
-	n.calls = n.calls[:0]
+	if n.calls = n.calls[:0]; effects&acquires != 0 {
+		s.lockSent()
+	}
 }
 
 // sameToServer tells whether a text is to the server what it is to the client, byte by byte: it hashes its own.
@@ -110,17 +124,34 @@ func (n *lockNames) released(one *lockName, all bool) {
 	}
 }
 
-// gotLocks notes that a statement which takes locks came to its end: what was asked for it has, unless it only tried.
-func (s *Session) gotLocks() {
-	if s.lockNames == nil {
+// gotLocks notes that the next statement of a message's text came to its end: what it asked for it has, unless it only
+// tried.
+func (s *Session) gotLocks(r *request) {
+	n := s.lockNames
+	if n == nil {
 		return
 	}
-	for i := range s.lockNames.list {
-		if one := &s.lockNames.list[i]; one.got.IsZero() {
+	first := n.waiting()
+	for i := range n.list {
+		if one := &n.list[i]; one.got.IsZero() && one.text == first && one.in(r) {
 			one.got = s.now
 		}
 	}
 }
+
+// waiting gives the first text of which locks were asked for that it has not got.
+func (n *lockNames) waiting() int {
+	first := n.texts
+	for i := range n.list {
+		if one := &n.list[i]; one.got.IsZero() {
+			first = min(first, one.text)
+		}
+	}
+	return first
+}
+
+// in tells whether the statement of a message that is at hand is the one that asked for it.
+func (n *lockName) in(r *request) bool { return r.kind != protocol.Query || int(n.statement) == r.done }
 
 // transactionNamesOver forgets the locks of a transaction that is over.
 func (s *Session) transactionNamesOver() {
@@ -134,7 +165,8 @@ func (s *Session) transactionNamesOver() {
 func (s *Session) forgetLocks() {
 	if n := s.lockNames; n != nil {
 		s.lockNames = nil
-		if n.list, n.next = n.list[:0], 0; cap(n.list) <= keptLockNames {
+		n.list, n.next, n.wait = n.list[:0], 0, lockWait{}
+		if cap(n.list) <= keptLockNames {
 			s.o.lockNames.keep(n, maxNamers)
 		}
 	}
@@ -152,7 +184,7 @@ func (s *Session) LockNames() (names []LockName) {
 			words = sql.Cut(words+"...", len(one.words)) // some of it may be missing
 		}
 		names = append(names, LockName{
-			Words: words, Key: one.key, Known: one.known, Transaction: one.transaction, Asked: one.asked, Got: one.got,
+			Words: words, Key: one.key, Known: one.known, Transaction: one.transaction, Shared: one.shared, Tried: one.tried, Asked: one.asked, Got: one.got,
 		})
 	}
 	return names

@@ -13,6 +13,9 @@ func (s *Session) ServerLost(o *Output, now time.Time) {
 	if s.srv == nil {
 		return
 	}
+	if s.giveUpExplaining(); s.srv == nil {
+		return
+	}
 	s.lost(s.lastWords())
 }
 

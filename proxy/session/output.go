@@ -110,10 +110,11 @@ const maxScratch = 64 << 10
 type Action struct {
 	Op     Op
 	Kind   pools.Kind // of Checkout
-	On     bool       // of Hold: it holds advisory locks now
+	On     bool       // of Hold: it holds advisory locks now; of Explain: it failed to get one
 	Reason Reason
 	Text   string // for the log: of Pinned what pins, of Remove and CloseClient what happened
 
+	Number         int    // of Explain
 	Database, Role string // of Vacate and Redefault; "": any
 }
 
@@ -135,6 +136,7 @@ const (
 	ReadsSequences               // the client asked for what nextval left in its session, in an earlier transaction
 	Notifies                     // the client sends a notification
 	Vacate                       // a statement is on its way that waits until nobody else is connected to Database
+	Explain                      // what lock the session waits for, or waited for, and who has it; answered by Explained
 	Redefault                    // a statement is on its way that changes the settings that sessions of Role in Database begin with
 )
 
@@ -213,8 +215,12 @@ func (s *Session) tellComplete(tag string) {
 
 // Deadline gives the time at which Tick is due; zero: never.
 func (s *Session) Deadline() time.Time {
-	if until := s.linger.until; s.deadline.IsZero() || !until.IsZero() && until.Before(s.deadline) {
-		return until
+	due := s.deadline
+	if until := s.linger.until; !until.IsZero() && (due.IsZero() || until.Before(due)) {
+		due = until
 	}
-	return s.deadline
+	if n := s.lockNames; n != nil && !n.wait.ask.IsZero() && (due.IsZero() || n.wait.ask.Before(due)) {
+		due = n.wait.ask
+	}
+	return due
 }

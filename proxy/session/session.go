@@ -22,7 +22,12 @@ type Config struct {
 	MaxPrepared  int             // statements kept prepared on a server; beyond it the one used longest ago is closed
 	SessionMode  bool            // one server for the client's life
 
-	Pids   Pids          // nil: nobody knows
+	Pids Pids // nil: nobody knows
+	// Explains tells that somebody answers Explain. WaitNotice is how long a client waits for a lock until it is told for
+	// what; 0: it never is.
+	Explains   bool
+	WaitNotice time.Duration
+
 	Linger time.Duration // how long a server is kept for a client that may ask what nextval left; 0: not at all
 
 	// SequencesRead tells whether clients of this database ask for what nextval left in their sessions; nil: none does.
@@ -65,6 +70,7 @@ type Session struct {
 	bounded bounded
 
 	lockNames *lockNames // nil: it asked for none on the server that it has
+	explains  int        // how often an explanation was asked for
 }
 
 // phase is where the session stands towards the pools.
@@ -287,6 +293,7 @@ func (s *Session) Tick(o *Output, now time.Time) {
 	if !now.Before(s.linger.until) {
 		s.linger.until = time.Time{} // what waited for it is released
 	}
+	s.askAbout()
 	if s.deadline.IsZero() || now.Before(s.deadline) {
 		return
 	}
