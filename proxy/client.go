@@ -34,6 +34,7 @@ type client struct {
 
 	asked       time.Duration // when it sent something last, since the server was made
 	pinnedSince time.Time     // when its session was pinned to the server that it has; zero: it was not
+	pinnedBy    string        // the statement that did it, shortened
 	wants       pools.Kind    // the pool that was asked last
 
 	late   bool // an answer of the pools that nobody waits for is under way
@@ -254,7 +255,7 @@ func (c *client) note(a *session.Action) {
 		c.closeLink(a.Reason == session.ReasonNone)
 	case session.Pinned:
 		if c.pinnedSince.IsZero() {
-			c.pinnedSince = time.Now()
+			c.pinnedSince, c.pinnedBy = time.Now(), c.session.LastStatement(maxShown)
 		}
 		c.logger().Debug("a session is pinned to its backend", "reason", a.Text)
 	case session.Welcomed:
@@ -308,7 +309,7 @@ func (c *client) letGo(events []pools.Event, now time.Time, how func(*pools.Pair
 	sc := c.server
 	c.resumeServer()
 	c.flow.serverFull = false
-	c.server, c.pinnedSince = nil, time.Time{}
+	c.server, c.pinnedSince, c.pinnedBy = nil, time.Time{}, ""
 	c.serving.Store(0)
 	sc.holder.Store(nil)
 	return c.pool.do(events, func(p *pools.Pair) {

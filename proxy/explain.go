@@ -72,7 +72,7 @@ func explanation(self *lockHolder, rows []lockRow, holders []lockHolder) *sessio
 			continue
 		}
 		e.Lock = self.lockText(w)
-		e.Holder = "It is held " + holder.text(holders)
+		e.Holder = "It is held " + holderText(holder, holders)
 		if others > 0 {
 			e.Holder += fmt.Sprintf(", and by %d more", others)
 		}
@@ -123,8 +123,8 @@ func (h *lockHolder) lockText(r *lockRow) string {
 	return fmt.Sprintf("advisory lock %q (key %s)", n.Words, r.key)
 }
 
-// text says who holds a lock, how long, and what it does.
-func (i *LockInfo) text(holders []lockHolder) string {
+// holderText says who holds a lock, how long, and what it does.
+func holderText(i *LockInfo, holders []lockHolder) string {
 	if i.BackendPid == 0 {
 		return "by a prepared transaction"
 	}

@@ -39,7 +39,7 @@ func (c *client) info() SessionInfo {
 	i.Pooled, i.Asked, i.Prepared = c.pool.name.user, c.proxy.begun.Add(c.asked), c.session.Prepared()
 	tx, busy := c.session.Status()
 	if i.Pinned = c.session.Pins(); len(i.Pinned) > 0 {
-		i.PinnedSince = c.pinnedSince
+		i.PinnedSince, i.PinnedBy = c.pinnedSince, c.pinnedBy
 	}
 	if c.server != nil {
 		i.BackendPid = c.server.conn.Pid

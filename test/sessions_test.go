@@ -43,7 +43,7 @@ func TestSessionsAreShownAsTheyAre(t *testing.T) {
 	before := time.Now()
 	s.asks("Z", text("CREATE TEMP TABLE x ()"))
 	await(t, "it is idle", func() bool { got = r.info(t, s); return got.State == "idle" })
-	if got.BackendPid == 0 || !slices.Equal(got.Pinned, []string{"temporary table"}) ||
+	if got.BackendPid == 0 || !slices.Equal(got.Pinned, []string{"temporary table"}) || got.PinnedBy != "CREATE TEMP TABLE x ()" ||
 		got.PinnedSince.Before(before) || got.PinnedSince.After(time.Now()) {
 		t.Errorf("with a temporary table: %+v", got)
 	}

@@ -116,6 +116,7 @@ type SessionInfo struct {
 
 	Pinned      []string  // why it keeps its server beyond a transaction; none: it does not
 	PinnedSince time.Time // zero: it is not pinned
+	PinnedBy    string    // the statement that pinned it first, shortened, without values
 
 	WaitingSince time.Time // for a server; zero: it does not wait
 	WaitsFor     string    // "admin" or "lock": the pool; "promotion"; "" where it does not wait
