@@ -130,7 +130,7 @@ func holderText(i *LockInfo, holders []lockHolder) string {
 	}
 	text := ""
 	if !i.Since.IsZero() {
-		text = "for " + since(i.Since) + " "
+		text = "for " + elapsed(i.Since) + " "
 	}
 	for j := range holders {
 		if h := &holders[j]; h.pid == i.BackendPid {
@@ -149,7 +149,7 @@ func lastStatement(text string) string {
 	return " Its last statement: " + text
 }
 
-func since(t time.Time) string { return time.Since(t).Round(time.Millisecond).String() }
+func elapsed(t time.Time) string { return time.Since(t).Round(time.Millisecond).String() }
 
 func applicationText(name string) string {
 	if name == "" {

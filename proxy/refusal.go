@@ -29,7 +29,7 @@ func (p *pool) refusal(r *pools.Refusal) *protocol.Error {
 		e.Code = protocol.AdminShutdown
 	}
 	if holder, ok := r.Holder.(*about); ok && holder != nil {
-		e.Detail = fmt.Sprintf("Held longest, for %s, by %s", since(r.HolderSince), holder)
+		e.Detail = fmt.Sprintf("Held longest, for %s, by %s", elapsed(r.HolderSince), holder)
 		e.Detail += p.server.doing(holder) + p.users(r.Kind)
 	}
 	return e

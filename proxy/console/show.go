@@ -191,6 +191,7 @@ var showPins = of(func(s *Snapshot) []SessionInfo { return pinned(s.Sessions) },
 	field[SessionInfo]{"addr", text, func(i SessionInfo) any { return i.Address }},
 	field[SessionInfo]{"reason", text, func(i SessionInfo) any { return strings.Join(i.Pinned, ", ") }},
 	field[SessionInfo]{"since", text, func(i SessionInfo) any { return moment(i.PinnedSince) }},
+	field[SessionInfo]{"statement", text, func(i SessionInfo) any { return optional(i.PinnedBy) }},
 	field[SessionInfo]{"state", text, func(i SessionInfo) any { return i.State }},
 	field[SessionInfo]{"backend_pid", int4, func(i SessionInfo) any { return int64(i.BackendPid) }},
 )
