@@ -37,6 +37,9 @@ type Server struct {
 	backends sync.Map // of *serverConn, by the process id of the server's
 	counters counters
 
+	http      net.Listener // for metrics; nil: none
+	readiness readiness
+
 	mu          sync.Mutex
 	listeners   []net.Listener          // open until Serve has taken them over
 	stops       []func()                // end accepting
@@ -105,7 +108,7 @@ func (s *Server) Listen() error {
 	if len(s.listeners) == 0 {
 		return errors.New("server.listen names no address")
 	}
-	return nil
+	return s.listenHTTP()
 }
 
 // Addrs gives the addresses that Listen opened, with the ports that port 0 became.
@@ -127,6 +130,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	for _, l := range s.listeners {
 		s.receive(l)
 	}
+	defer s.serveHTTP()()
 	s.work.Go(s.keepTime)
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()

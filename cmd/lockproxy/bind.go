@@ -65,6 +65,19 @@ func duration(to *time.Duration, low time.Duration) bind {
 	}, func() string { return to.String() }}
 }
 
+// httpAddress takes host:port, or nothing.
+func httpAddress(to *string) bind {
+	inner := text(to)
+	return bind{"host:port, or nothing", nil, func(value any) error {
+		if address, ok := value.(string); ok && address != "" {
+			if err := checkListen(address); err != nil || strings.HasPrefix(address, "/") {
+				return fmt.Errorf("%q is not host:port", address)
+			}
+		}
+		return inner.set(value)
+	}, inner.get}
+}
+
 func text(to *string) bind {
 	return bind{"a text", nil, func(value any) error {
 		s, ok := value.(string)

@@ -37,21 +37,11 @@ func described() sections {
 			shown = append(shown, section{exampleDatabase, own.meaning, own.settings})
 		case s.name == "users":
 			shown = append(shown, section{exampleUser, userMeaning, userSettings(new(proxy.User))})
-		case working(s.settings):
+		case len(s.settings) > 0:
 			shown = append(shown, s)
 		}
 	}
 	return shown
-}
-
-// working reports whether any of the settings works already.
-func working(settings []setting) bool {
-	for _, s := range settings {
-		if !s.later {
-			return true
-		}
-	}
-	return false
 }
 
 // Widths of the example file, in characters.
@@ -77,9 +67,7 @@ func exampleFile() string {
 		fmt.Fprintf(&out, "[%s]\n", s.name)
 		width := nameWidth(s.settings)
 		for _, one := range s.settings {
-			if !one.later {
-				one.writeLine(&out, width, variableOf(s.name+"."+one.name))
-			}
+			one.writeLine(&out, width, variableOf(s.name+"."+one.name))
 		}
 	}
 	return out.String()
@@ -88,7 +76,7 @@ func exampleFile() string {
 func nameWidth(settings []setting) int {
 	width := 0
 	for _, s := range settings {
-		if len(s.name) < longName && !s.later {
+		if len(s.name) < longName {
 			width = max(width, len(s.name))
 		}
 	}

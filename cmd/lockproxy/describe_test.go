@@ -56,7 +56,7 @@ func TestSettingsCommandPrintsTheProjectsFile(t *testing.T) {
 func TestSettingsHaveAMeaningEach(t *testing.T) {
 	for _, section := range described() {
 		for _, s := range section.settings {
-			if !s.later && (s.meaning == "" || strings.HasSuffix(s.meaning, ".") || s.bind.takes == "") {
+			if s.meaning == "" || strings.HasSuffix(s.meaning, ".") || s.bind.takes == "" {
 				t.Errorf("%s.%s: the meaning is a text without a full stop, and what it takes is told; got %q, %q",
 					section.name, s.name, s.meaning, s.bind.takes)
 			}
@@ -88,9 +88,7 @@ func settingsPage() string {
 			fmt.Fprintf(&out, "\n%s\n", section.meaning)
 		}
 		for _, s := range section.settings {
-			if !s.later {
-				s.writeEntry(&out, section.name)
-			}
+			s.writeEntry(&out, section.name)
 		}
 	}
 	return out.String()

@@ -331,7 +331,7 @@ func asList(text string) []any {
 // offer sets what a setting becomes, if this version has the place for it.
 func (t *translation) offer(s iniSetting, table, name string, value any) {
 	settings, _ := defaults().sections().find(table)
-	if !slices.ContainsFunc(settings, func(one setting) bool { return one.name == name && !one.later }) {
+	if !slices.ContainsFunc(settings, func(one setting) bool { return one.name == name }) {
 		t.note(s.iniEntry, s.key, table+"."+name+" is not there in this version")
 		return
 	}

@@ -84,9 +84,9 @@ func TestEveryProblemIsToldWithItsPlace(t *testing.T) {
 			`c.toml:4: server.listen: "localhost" is neither host:port nor the absolute path of a folder`}},
 		{"ports", minimal + "[server]\nlisten = ['localhost:65536']\n", nil, []string{
 			`c.toml:4: server.listen: "localhost:65536": the port must be a number from 0 to 65535`}},
-		{"work to come", minimal + `[server]
-			http_listen = "127.0.0.1:9187"`, nil, []string{
-			`c.toml:4: server.http_listen: not available yet`}},
+		{"an address for HTTP that is a folder", minimal + `[server]
+			http_listen = "/run"`, nil, []string{
+			`c.toml:4: server.http_listen: "/run" is not host:port`}},
 		{"an address for a query that there is not", minimal + "[auth]\nquery_url = 'postgres://h:port/app'\n", nil, []string{
 			"c.toml:4: auth.query_url: connection string: ", "c.toml:4: auth.query_url: is not used without auth.query"}},
 		{"a query makes passwords in urls needless", "[databases.app]\nurl = 'postgres://u@h/app'\n[auth]\nquery = 'x'\n", nil, nil},
@@ -95,7 +95,7 @@ func TestEveryProblemIsToldWithItsPlace(t *testing.T) {
 			`c.toml: tls.ca: is missing, which tls.mode = "verify-ca" needs`}},
 		{"an unknown mode of TLS", minimal + "[tls]\nmode = 'prefer'\n", nil, []string{
 			`c.toml:4: tls.mode: must be one of "disable", "allow", "require", "verify-ca", "verify-full"`}},
-		{"work to come at its default", minimal + "[tls]\nmode = 'disable'\ncert = ''\n[server]\nhttp_listen = ''\n", nil, nil},
+		{"what is off by default, and said to be off", minimal + "[tls]\nmode = 'disable'\ncert = ''\n[server]\nhttp_listen = ''\n", nil, nil},
 		{"no database", "[server]\ninstances = 1\n", nil, []string{
 			"c.toml: databases: there is none: add [databases.NAME] with a url, or set LOCKPROXY_UPSTREAM"}},
 		{"no url", "\n[databases.app]\n", nil, []string{"c.toml: databases.app.url: is missing"}},

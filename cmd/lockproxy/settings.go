@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"math"
 	"slices"
 	"time"
@@ -19,7 +18,6 @@ type setting struct {
 	bind     bind
 	example  string // What stands for the default where there is none.
 	restart  bool   // A running server keeps the value that it began with.
-	later    bool   // Known, but only its default is taken until it works.
 }
 
 func key(name, meaning string, fallback any, bind bind) setting {
@@ -35,17 +33,6 @@ func needed(name, meaning, example string, bind bind) setting {
 func fixed(s setting) setting {
 	s.restart = true
 	return s
-}
-
-// notYet is a key of work to come.
-func notYet(name, fallback string) setting {
-	refuse := func(value any) error {
-		if value != fallback {
-			return errors.New("not available yet")
-		}
-		return nil
-	}
-	return setting{name: name, fallback: fallback, bind: bind{set: refuse, get: func() string { return fallback }}, later: true}
 }
 
 // limits are the settings of one pool; the lock pool alone has those below pools.Config.
@@ -91,7 +78,9 @@ func (v *values) serverSettings() []setting {
 			"another", false, boolean(&s.ReusePort))),
 		key("proxy_protocol", `load balancers, such as "10.0.0.7" or "10.0.0.0/24", whose connections begin with a header of `+
 			"the PROXY protocol, version 2, that says whom they speak for", []any{}, prefixes(&s.ProxyProtocol)),
-		notYet("http_listen", ""),
+		fixed(key("http_listen", `"127.0.0.1:9187": an address for /metrics, /healthz, /readyz and a page that shows the pools`, "",
+			httpAddress(&s.HTTPListen))),
+		fixed(key("pgbouncer_metrics", "whether /metrics has those of pgbouncer_exporter as well", false, boolean(&s.PgBouncerMetrics))),
 		key("max_clients", "clients connected at one time", int64(10000), integer(&s.MaxClients, 1, math.MaxInt32)),
 		key("max_clients_per_address", "connections from one address, those that are logging in included; 0: no bound",
 			int64(0), integer(&s.MaxClientsPerAddress, 0, math.MaxInt32)),
