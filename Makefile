@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build release run test lint versions sim differential compat bench fuzz clean
+.PHONY: help build release run test lint versions sim differential compat bench chaos fuzz clean
 
 SEEDS     ?= 10000
 FUZZTIME  ?= 10s
@@ -58,6 +58,10 @@ compat: ## run drivers, their suites, PostgreSQL's, migration tools and job queu
 bench: ## compare speed and memory with PgBouncer's (QUICK=1: in three minutes, ONLY=name: some rows)
 	@test/install.sh postgres
 	@go run ./test/bench $(if $(QUICK),-quick) -only '$(ONLY)'
+
+chaos: ## run applications for five minutes while everything around lockproxy fails (LENGTH=5m)
+	@test/install.sh postgres
+	@go run ./test/chaos -for $(LENGTH)
 
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@for package in $$(go list ./...); do \
