@@ -20,7 +20,10 @@ func (s *socket) outcome(address string) string {
 }
 
 // verdict reads up to ReadyForQuery, which is "in", or to the end, and then tells the last error: severity, code, message.
-func (s *socket) verdict() string {
+func (s *socket) verdict() string { return s.verdictOf(protocol.ReadyForQuery) }
+
+// verdictOf is verdict, which ends with a message of the given kind too.
+func (s *socket) verdictOf(last byte) string {
 	said := "closed without a word"
 	for {
 		kind, body, failed := s.message()
@@ -31,7 +34,9 @@ func (s *socket) verdict() string {
 			return failed
 		case kind == protocol.ErrorResponse:
 			e := protocol.ReadError(body)
-			said = e.Severity + " " + e.Code + " " + e.Message
+			if said = e.Severity + " " + e.Code + " " + e.Message; last == kind {
+				return said
+			}
 		case kind == protocol.ReadyForQuery:
 			return "in"
 		}
