@@ -18,8 +18,6 @@ const (
 
 // Dial is one attempt to open a server connection, from DialWanted until Dialed or DialFailed.
 type Dial struct {
-	Owner any // the caller's; never looked into
-
 	place      place[Dial]
 	kind       Kind
 	generation uint64
@@ -51,6 +49,7 @@ func (p *Pair) Dialed(now time.Time, d *Dial, conn any) *Backend {
 func (p *Pair) DialFailed(now time.Time, d *Dial, err error, permanent bool) {
 	now = p.enter(now)
 	p.endDial(d)
+	p.budget.giveBack(d.kind)
 	// A dial begun before a Drain says nothing about the server after it.
 	if d.generation == p.generation {
 		p.vacant = p.vacant || permanent // only somebody who asks can find out when that is over
@@ -109,6 +108,7 @@ func (p *Pair) dialNext(now time.Time) bool {
 	}
 	d := &Dial{kind: pl.kind, generation: p.generation, round: p.failures}
 	pl.dials.pushBack(&d.place, d)
+	p.budget.take(pl.kind)
 	p.emit(Event{Op: DialWanted, Dial: d})
 	return true
 }
@@ -131,12 +131,12 @@ func (p *Pair) dialer() *pool {
 	first := uint64(math.MaxUint64)
 	for i := range p.pools {
 		pl := &p.pools[i]
-		if !p.wantsDial(pl) {
-			continue
-		}
 		seq := uint64(math.MaxUint64)
 		if w := pl.uncovered(); w != nil {
 			seq = w.seq
+		}
+		if !p.wantsDial(pl) || !p.budget.allows(pl, seq) {
+			continue
 		}
 		if next == nil || seq < first {
 			next, first = pl, seq
@@ -152,6 +152,11 @@ func (p *Pair) wantsDial(pl *pool) bool {
 		need += max(0, pl.MinIdle-pl.idle.n)
 	}
 	return need > pl.dials.n && pl.free() > 0
+}
+
+// wantsAnyDial is wantsDial of either pool.
+func (p *Pair) wantsAnyDial() bool {
+	return p.wantsDial(&p.pools[Admin]) || p.wantsDial(&p.pools[Lock])
 }
 
 // dialing is how many dials of the pair are under way.

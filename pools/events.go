@@ -5,6 +5,7 @@ import "time"
 // Event is one thing for the caller to do or to pass on, of Op's kind. Only the fields that Op names are set.
 type Event struct {
 	Op      Op
+	Pair    *Pair         // whose event it is: where pairs share a Budget, a call of one may cause events of another
 	Waiter  *Waiter       // Granted, Refused, Promoted, PromotionRefused, StillWaiting
 	Backend *Backend      // Granted, Promoted, PromotionRefused, CloseWanted
 	Dial    *Dial         // DialWanted
@@ -54,20 +55,23 @@ const (
 	Drained
 	// ShutDown: the pair was closed.
 	ShutDown
+	// Yielded: the server's Budget is used up, and another pair needs the backend more.
+	Yielded
 )
 
 // String names the reason as traces and logs show it.
 func (r CloseReason) String() string {
-	return name(int(r), "none", "idle timeout", "max lifetime", "pool shrank", "drained", "shutdown")
+	return name(int(r), "none", "idle timeout", "max lifetime", "pool shrank", "drained", "shutdown", "yielded to another pool")
 }
 
-// Events returns what is to be done since the last call. The slice holds until the next call of any
+// Events returns what is to be done since the last call, by all pairs of the Budget. The slice holds until the next call of any
 // method: who delivers events after unlocking copies them first.
 func (p *Pair) Events() []Event {
-	out := p.events
-	p.events = p.events[:0]
-	if cap(p.events) > keptEvents {
-		p.events = nil // A burst's buffer would keep its clients' records alive for ever.
+	b := p.budget
+	out := b.events
+	b.events = b.events[:0]
+	if cap(b.events) > keptEvents {
+		b.events = nil // A burst's buffer would keep its clients' records alive for ever.
 	}
 	return out
 }
@@ -75,7 +79,10 @@ func (p *Pair) Events() []Event {
 // keptEvents is how many events' room a pair keeps between calls of Events.
 const keptEvents = 16
 
-func (p *Pair) emit(e Event) { p.events = append(p.events, e) }
+func (p *Pair) emit(e Event) {
+	e.Pair = p
+	p.budget.events = append(p.budget.events, e)
+}
 
 // name returns names[i], or "unknown" when there is no such name.
 func name(i int, names ...string) string {

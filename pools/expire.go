@@ -34,7 +34,7 @@ func (p *Pair) Next() time.Time {
 		}
 	}
 	next = earlier(next, p.noticeDue())
-	if p.failures > 0 && !p.closed && p.dialing() == 0 && p.dialer() != nil {
+	if p.failures > 0 && !p.closed && p.dialing() == 0 && p.now.Before(p.retryAt) && p.wantsAnyDial() {
 		next = earlier(next, p.retryAt)
 	}
 	return next

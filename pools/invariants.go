@@ -16,10 +16,16 @@ func (p *Pair) Invariants() error {
 	if n := p.dialing(); n > maxDials {
 		return fmt.Errorf("%d dials under way, at most %d allowed", n, maxDials)
 	}
-	if pl := p.dialer(); pl != nil && p.mayDial(p.now) && !p.now.IsZero() { // A new pair dials at its first Tick.
+	if pl := p.dialer(); pl != nil && p.mayDial(p.now) && p.dialsAtOnce(pl) {
 		return fmt.Errorf("%s pool: a dial is needed and possible, but not under way", pl.kind)
 	}
 	return nil
+}
+
+// dialsAtOnce tells whether what the pool needs must be under way. A new pair dials at its first Tick, and MinIdle is kept
+// at the pair's own calls, not when another one makes room in the Budget.
+func (p *Pair) dialsAtOnce(pl *pool) bool {
+	return !p.now.IsZero() && (!p.budget.bounded() || pl.uncovered() != nil)
 }
 
 func (p *Pair) checkPool(pl *pool) error {
@@ -109,9 +115,35 @@ func (p *Pair) checkPromotions() error {
 	case p.promoting.n == 0:
 	case p.adminStarves():
 		return fmt.Errorf("%d wait while somebody waits for an admin slot", p.promoting.n)
-	case lock.idle.n > 0 || lock.free() > 0 || lock.dials.n > lock.waiting.n:
+	case lock.idle.n > 0 || lock.free() > 0 && p.budget.has(Lock) || lock.dials.n > lock.waiting.n:
 		return fmt.Errorf("%d wait beside %d idle backends, %d free slots and %d dials for %d waiters",
 			p.promoting.n, lock.idle.n, lock.free(), lock.dials.n, lock.waiting.n)
+	}
+	return nil
+}
+
+// Invariants returns the first rule that the budget and those of its pairs that are given break, or nil. They are all of
+// its pairs.
+func (b *Budget) Invariants(pairs ...*Pair) error {
+	for _, k := range []Kind{Admin, Lock} {
+		n, waits := b.leaving[k], 0
+		for _, p := range pairs {
+			n += p.pools[k].live() + p.pools[k].dials.n
+			waits += p.pools[k].lacks()
+		}
+		switch {
+		case n != b.used[k]:
+			return fmt.Errorf("%s share: %d are used, %d are counted", k, n, b.used[k])
+		case n > b.shares[k]:
+			return fmt.Errorf("%s share: %d of %d are used", k, n, b.shares[k])
+		case waits > 0 && b.has(k):
+			return fmt.Errorf("%s share: %d wait beside %d of %d that are used", k, waits, n, b.shares[k])
+		case b.lacking(k) > 0 && b.longestIdle(k, b.firstClaim(k, nil)) != nil:
+			return fmt.Errorf("%s share: %d wait beside an idle backend of another pair", k, b.lacking(k))
+		}
+	}
+	if b.promoters.n > 0 && b.lacking(Admin) > 0 {
+		return fmt.Errorf("promotions wait while somebody waits for the admin share")
 	}
 	return nil
 }

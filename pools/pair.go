@@ -22,11 +22,14 @@ type Pair struct {
 	// Patient has checkouts wait for their whole CheckoutTimeout while no server can be reached: another is about to take
 	// over. Set before the first call.
 	Patient bool
+	// Owner is the caller's; never looked into. Set before the first call.
+	Owner any
 
+	budget     *Budget
+	promoter   place[Pair] // in the budget's list of those in which promotions wait
 	pools      [2]pool
 	promoting  list[Waiter] // promotions that wait for a lock slot, first come first
-	now        time.Time    // the latest time seen
-	seq        uint64       // the last arrival's number, over both pools and the promotions
+	now        time.Time    // of its last call
 	generation uint64       // raised by Drain
 	failures   int          // failed rounds of dialling since the last success; 0: dial freely
 	retryAt    time.Time    // when failures > 0: no dial before
@@ -36,7 +39,6 @@ type Pair struct {
 	closed     bool
 	vacant     bool      // MinIdle counts for nothing until somebody asks for a backend
 	noticeAt   time.Time // when the queues are gone through for those to be told that they still wait; zero: nobody is
-	events     []Event
 }
 
 // Backend is one server connection's place in the pools, from Dialed until Remove or CloseWanted.
@@ -50,6 +52,7 @@ type Backend struct {
 	since      time.Time // idle, or active in this pool, since
 	born       time.Time
 	generation uint64
+	leaving    bool // its budget counts it until Remove says that it is gone
 }
 
 // Waiter is a session's place in the pools: a part of the caller's session record, used again for each
@@ -66,13 +69,8 @@ type Waiter struct {
 	noticed bool          // it was told that it still waits
 }
 
-// NewPair returns a pair without backends. Tick fills it up to MinIdle.
-func NewPair(admin, lock Config) *Pair {
-	p := &Pair{}
-	p.pools[Admin] = pool{kind: Admin, Config: admin}
-	p.pools[Lock] = pool{kind: Lock, Config: lock}
-	return p
-}
+// NewPair returns a pair without backends that shares its server with no other. Tick fills it up to MinIdle.
+func NewPair(admin, lock Config) *Pair { return new(Budget).NewPair(admin, lock) }
 
 // Checkout asks for a backend of pool k. The answer is a Granted or Refused event: in this call when an
 // idle backend is there and nobody waits, or the queue is full; else later. It panics if w already waits
@@ -139,20 +137,23 @@ func (p *Pair) Release(now time.Time, b *Backend) {
 
 // Remove takes b out of the pools because it died or its user must close it: its slot is free. A promotion
 // of b that waits ends without an event. A backend that already left the pools is left alone, since the
-// caller may see it die while CloseWanted is under way.
+// caller may see it die while CloseWanted is under way; but if its pair has a Budget, this is what says that it is gone.
 func (p *Pair) Remove(now time.Time, b *Backend) {
 	now = p.enter(now)
 	pl := &p.pools[b.kind]
 	switch b.place.in {
 	case nil:
+		p.budget.gone(b)
 	case &pl.idle:
 		pl.idle.remove(&b.place)
+		p.budget.giveBack(b.kind)
 	default:
 		p.mustBeActive("Remove", b)
 		if w := b.holder; w.place.in != nil {
 			w.place.in.remove(&w.place)
 		}
 		p.takeBack(b)
+		p.budget.giveBack(b.kind)
 	}
 	p.settle(now)
 }
@@ -233,9 +234,10 @@ func (w *Waiter) Waiting() (since time.Time, ok bool) {
 // enter begins a call. Callers read the clock before they take their mutex, so that times may come in the
 // wrong order by a little; queues rely on the right one.
 func (p *Pair) enter(now time.Time) time.Time {
-	if now.After(p.now) {
-		p.now = now
+	if now.After(p.budget.now) {
+		p.budget.now = now
 	}
+	p.now = p.budget.now
 	return p.now
 }
 
@@ -264,7 +266,7 @@ func (p *Pair) takeBack(b *Backend) {
 func (p *Pair) rest(now time.Time, b *Backend) {
 	pl := &p.pools[b.kind]
 	if reason := p.unfit(now, pl, b); reason != 0 {
-		p.emit(Event{Op: CloseWanted, Backend: b, Reason: reason})
+		p.expel(b, reason)
 		return
 	}
 	b.since = now
@@ -283,6 +285,8 @@ func (p *Pair) unfit(now time.Time, pl *pool, b *Backend) CloseReason {
 		return Shrunk
 	case pl.tooOld(now, b):
 		return LifetimeExpired
+	case p.budget.wants(now, pl, b):
+		return Yielded
 	}
 	return 0
 }
@@ -290,6 +294,12 @@ func (p *Pair) unfit(now time.Time, pl *pool, b *Backend) CloseReason {
 // closeIdle closes an idle backend of pl.
 func (p *Pair) closeIdle(pl *pool, b *Backend, reason CloseReason) {
 	pl.idle.remove(&b.place)
+	p.expel(b, reason)
+}
+
+// expel wants b closed, which is in no list.
+func (p *Pair) expel(b *Backend, reason CloseReason) {
+	p.budget.leaves(b)
 	p.emit(Event{Op: CloseWanted, Backend: b, Reason: reason})
 }
 

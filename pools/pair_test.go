@@ -270,7 +270,7 @@ func TestABurstOfEventsLeavesNoBufferBehind(t *testing.T) {
 	if n := len(r.p.Events()); n != 10*keptEvents {
 		t.Errorf("%d refusals", n)
 	}
-	if c := cap(r.p.events); c > keptEvents {
+	if c := cap(r.p.budget.events); c > keptEvents {
 		t.Errorf("room for %d events is kept, and with it the records of clients that are gone", c)
 	}
 }

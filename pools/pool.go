@@ -74,6 +74,9 @@ func (p *Pair) Counts(k Kind) Counts {
 type pool struct {
 	Config
 	kind    Kind
+	pair    *Pair
+	claim   place[pool]   // in the budget's list of those that want a backend and must wait for its leave
+	spare   place[pool]   // in the budget's list of those with idle backends
 	idle    list[Backend] // the most recently used first: those not needed grow old at the back
 	active  list[Backend] // the longest held first
 	holding list[Backend] // those of active whose session holds advisory locks

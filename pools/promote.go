@@ -36,7 +36,7 @@ func (p *Pair) canPromote(now time.Time) bool {
 		return false
 	case lock.idle.n > 0, lock.dials.n > lock.waiting.n:
 		return true
-	case lock.free() <= 0:
+	case lock.free() <= 0 || !p.budget.allows(lock, p.promoting.front().seq):
 		return false
 	}
 	// A slot without a backend serves a checkout only by a dial; if none may begin, the slot would be idle.
@@ -50,7 +50,7 @@ func (p *Pair) canPromote(now time.Time) bool {
 func (p *Pair) promoteFirst(now time.Time) {
 	w := p.promoting.front()
 	p.promoting.remove(&w.place)
-	full := p.pools[Lock].free() <= 0
+	full := p.pools[Lock].free() <= 0 || !p.budget.has(Lock)
 	p.moveToLock(now, w.backend)
 	if full {
 		p.giveToAdmin(now)
@@ -67,9 +67,13 @@ func (p *Pair) moveToLock(now time.Time, b *Backend) {
 		lock.holding.pushBack(&b.held, b)
 	}
 	b.kind, b.since = Lock, now
+	p.budget.giveBack(Admin)
+	p.budget.take(Lock)
 }
 
 func (p *Pair) giveToAdmin(now time.Time) {
+	p.budget.giveBack(Lock)
+	p.budget.take(Admin)
 	admin, lock := &p.pools[Admin], &p.pools[Lock]
 	if b := lock.idle.front(); b != nil {
 		lock.idle.remove(&b.place)
@@ -90,7 +94,7 @@ func (p *Pair) adminStarves() bool {
 	admin := &p.pools[Admin]
 	served := admin.idle.n + admin.dials.n // where checkouts are withheld some are idle
 	if p.failures == 0 {
-		served += max(0, admin.free())
+		served += p.budget.slots(admin)
 	}
 	return admin.waiting.n > served
 }

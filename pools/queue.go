@@ -7,8 +7,8 @@ func (p *Pair) enqueue(now time.Time, w *Waiter, queue *list[Waiter]) {
 	if w.place.in != nil {
 		panic("pools: a waiter that already waits asked again")
 	}
-	p.seq++
-	w.seq, w.since = p.seq, now
+	p.budget.seq++
+	w.seq, w.since = p.budget.seq, now
 	queue.pushBack(&w.place, w)
 	pl := &p.pools[Lock]
 	if queue == &p.pools[Admin].waiting {
@@ -36,6 +36,7 @@ func (p *Pair) settle(now time.Time) {
 	if p.promoting.n > 0 && p.adminStarves() {
 		p.refuseAll(now, &p.promoting, PromotionBusy, nil)
 	}
+	p.budget.settle(now, p)
 }
 
 // decide takes the next decision, and reports whether there was one to take.
@@ -68,7 +69,7 @@ func (p *Pair) refuseExcess(now time.Time, w *Waiter, pl *pool) {
 
 // contenders is how many in pl's queue can be served only when somebody else releases.
 func (p *Pair) contenders(pl *pool) int {
-	n := max(0, pl.waiting.n-pl.idle.n-pl.dials.n-max(0, pl.free()))
+	n := max(0, pl.waiting.n-pl.idle.n-pl.dials.n-p.budget.slots(pl))
 	if pl.kind == Lock {
 		n += p.promoting.n
 	}

@@ -18,6 +18,8 @@ type Refusal struct {
 	Waited    time.Duration // from the request to the refusal
 	Place     int           // in the queue, from 1 (Waits)
 	Err       error         // DialFailed: the server's own error
+	// Share is how many backends of its kind the server's Budget has, where that is used up; 0: it is not.
+	Share int
 	// Withheld says that no checkout was served, whatever was idle (Withhold).
 	Withheld bool
 	// Paused says that the server was let go of (Pause).
@@ -84,6 +86,9 @@ func (r *Refusal) Hint() string {
 	case r.Paused && r.Cause == Timeout && !r.Promotion:
 		return "An operator has to RESUME it."
 	}
+	if r.Share > 0 && (r.Cause == Timeout || r.Cause == PromotionBusy) {
+		return "Keep transactions shorter, or raise server.max_backends."
+	}
 	switch r.Cause {
 	case Timeout:
 		return "Keep transactions shorter, " + raise + ", or wait longer with pools." + r.Kind.String() + ".checkout_timeout."
@@ -107,8 +112,12 @@ func (r *Refusal) state() string {
 	if r.Withheld && late {
 		return "its backends are withheld until it is known what has changed in the database"
 	}
-	return fmt.Sprintf("%d of %d are checked out, %d of them by sessions that hold advisory locks, and %s it",
+	state := fmt.Sprintf("%d of %d are checked out, %d of them by sessions that hold advisory locks, and %s it",
 		r.Active, r.Max, r.Holding, sessions(r.Waiting))
+	if r.Share > 0 {
+		state += fmt.Sprintf("; server.max_backends leaves the server's %s pools %d backends, and all are in use", r.Kind, r.Share)
+	}
+	return state
 }
 
 func sessions(n int) string {
@@ -150,6 +159,9 @@ func (p *Pair) refusal(pl *pool, cause Cause) *Refusal {
 	}
 	if pl.kind == Lock {
 		r.Waiting += p.promoting.n
+	}
+	if p.budget.bounded() && pl.free() > 0 && !p.budget.has(pl.kind) {
+		r.Share = p.budget.shares[pl.kind]
 	}
 	if b := pl.active.front(); b != nil {
 		r.Holder, r.HolderSince = b.holder.Label, b.since

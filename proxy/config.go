@@ -31,6 +31,8 @@ type Config struct {
 	ProxyProtocol []netip.Prefix
 	// MaxClients bounds the clients connected at one time.
 	MaxClients int
+	// MaxBackends bounds the backends of all pools of one PostgreSQL server.
+	MaxBackends Shares
 	// Timeouts bound how long clients may take, apart from those of Users with their own.
 	Timeouts Timeouts
 	// MaxClientsPerAddress bounds the connections from one address, those that are logging in included; 0: no bound.

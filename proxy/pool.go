@@ -28,7 +28,7 @@ type pool struct {
 
 	outside outside
 
-	mu       sync.Mutex // guards the rest; nothing is called under it that takes another
+	mu       *sync.Mutex // guards the rest; nothing is called under it that takes another
 	pair     *pools.Pair
 	ledger   ledger
 	timer    *time.Timer
@@ -48,9 +48,11 @@ const maxWelcomes = 256
 func newPool(s *Server, r *rules, name poolName, db Database, target *backend.Target) (*pool, error) {
 	p := &pool{
 		server: s, name: name,
-		pair: pools.NewPair(db.Admin, db.Lock), welcomes: make(map[string]*session.Settings),
-		done: make(chan struct{}), ledger: newLedger(),
+		welcomes: make(map[string]*session.Settings), done: make(chan struct{}), ledger: newLedger(),
 	}
+	common := s.commonsOf(r, target)
+	p.mu, p.pair = &common.mu, common.NewPair(db.Admin, db.Lock)
+	p.pair.Owner = p
 	p.pair.Patient = target.SeveralServers()
 	p.terms.Store(s.termsOf(p, r, db, target))
 	p.timer = time.AfterFunc(time.Hour, p.tick)
@@ -84,11 +86,8 @@ func (p *pool) collect(into []pools.Event) []pools.Event {
 	before := len(into)
 	into = append(into, p.pair.Events()...)
 	for i := before; i < len(into); i++ {
-		if d := into[i].Dial; d != nil {
-			d.Owner = p
-		}
+		into[i].Pair.Owner.(*pool).ledger.note(into[i : i+1]) // under the same mutex, whosever it is
 	}
-	p.ledger.note(into[before:])
 	next := p.pair.Next()
 	if !next.IsZero() && !p.closed && (p.due.IsZero() || next.Before(p.due)) {
 		p.due = next
@@ -116,7 +115,7 @@ func (s *Server) deliver(b *link.Batch, events []pools.Event) {
 			events = append(events, c.hear(b, e, c.pool.refusal(e.Refusal))...)
 		case pools.DialWanted:
 			s.work.Add(1)
-			go e.Dial.Owner.(*pool).dial(e.Dial)
+			go e.Pair.Owner.(*pool).dial(e.Dial)
 		case pools.CloseWanted:
 			sc := e.Backend.Conn.(*serverConn)
 			name := sc.pool.name

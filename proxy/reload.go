@@ -21,8 +21,10 @@ type Configuration interface {
 
 // lasting gives the settings that a running server cannot change, by their names in the file.
 func lasting(c *Config) map[string]any {
-	return map[string]any{"server.listen": &c.Listen, "server.http_listen": &c.HTTPListen, "server.pgbouncer_metrics": &c.PgBouncerMetrics,
-		"links": &c.Links}
+	return map[string]any{
+		"server.listen": &c.Listen, "server.max_backends": &c.MaxBackends,
+		"server.http_listen": &c.HTTPListen, "server.pgbouncer_metrics": &c.PgBouncerMetrics, "links": &c.Links,
+	}
 }
 
 // Reload has the server go by another configuration. What cannot change without a restart stays as it is, and is named. After

@@ -49,6 +49,7 @@ type Server struct {
 	schemas     map[string]*schema      // by the servers' names of databases
 	definitions map[string]*definitions // by the server's database
 	asking      list.List               // of *visitor: those that are logging in, in the order in which they came
+	shared      []*commons              // of PostgreSQL servers, where MaxBackends bounds their backends
 	heads       headcount               // how many there are of whom
 	tidy        tidy
 	older       time.Time // when the averages of the statistics begin

@@ -39,6 +39,20 @@ func integer(to *int, low, high int64) bind {
 	}, func() string { return strconv.Itoa(*to) }}
 }
 
+// backends takes 0, or enough for a share of each kind of pool.
+func backends(to *int) bind {
+	number := integer(to, 0, maxBackends)
+	set := number.set
+	number.takes = fmt.Sprintf("0, or an integer from 2 to %d", maxBackends)
+	number.set = func(value any) error {
+		if value == int64(1) {
+			return errors.New("must be at least 2, one for the admin pools and one for the lock pools")
+		}
+		return set(value)
+	}
+	return number
+}
+
 // longest bounds all durations: PostgreSQL's own timeouts are 32-bit milliseconds (guc_tables.c).
 const longest = math.MaxInt32 * time.Millisecond
 

@@ -184,6 +184,10 @@ func (c *checker) checkDemand(d *demand) {
 	if d.sum <= available {
 		return
 	}
+	if shares := c.config.proxy.MaxBackends; shares != (proxy.Shares{}) {
+		c.checkBackends(d, available, shares.Admin+shares.Lock)
+		return
+	}
 	what := fmt.Sprintf("the pools may open %d connections for each user, but the server has %d (max_connections %d, "+
 		"%d of them reserved): lower pools.admin.max or pools.lock.max, or raise max_connections",
 		d.sum, available, d.facts.maxConnections, d.facts.reserved)
@@ -191,6 +195,16 @@ func (c *checker) checkDemand(d *demand) {
 		what += " (" + strings.Join(d.terms, ", ") + ")"
 	}
 	c.problem(d.path, what)
+}
+
+// checkBackends is checkDemand where max_backends bounds all pools together.
+func (c *checker) checkBackends(d *demand, available, most int) {
+	instances := c.config.proxy.Instances
+	fmt.Fprintf(c.out, "server.max_backends: instances (%d) * %d = %d connections of %d\n", instances, most, instances*most, available)
+	if instances*most > available {
+		c.problem("server.max_backends", fmt.Sprintf("lockproxy may open %d connections, but the server has %d (max_connections %d, "+
+			"%d of them reserved)", instances*most, available, d.facts.maxConnections, d.facts.reserved))
+	}
 }
 
 // sizePath is the setting that decides the size of a database's admin pool: its own, if it has one.

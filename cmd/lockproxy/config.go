@@ -247,6 +247,7 @@ func (l *loader) configuration() *configuration {
 	for name, d := range l.values.databases {
 		c.proxy.Databases[name] = l.database(name, d)
 	}
+	c.proxy.MaxBackends = l.values.shares()
 	c.proxy.Users = map[string]proxy.User{}
 	for name, u := range l.values.users {
 		c.proxy.Users[name] = *u

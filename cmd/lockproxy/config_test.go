@@ -75,6 +75,11 @@ func TestEverySettingArrives(t *testing.T) {
 		max_clients_per_address = 6
 		max_clients_per_user = 7
 		max_prepared = 8
+		max_backends = 10
+		client_idle_timeout = "2s"
+		query_timeout = "3s"
+		transaction_timeout = "4s"
+		idle_in_transaction_timeout = "5s"
 		max_statement = 1024
 		log_level = "debug"
 		log_format = "json"
@@ -87,6 +92,7 @@ func TestEverySettingArrives(t *testing.T) {
 		max_clients = 9
 		[users."first.last \"x\""]
 		max_clients = 10
+		query_timeout = "1h"
 		[pools.admin]
 		max = 2
 		min_idle = 1
@@ -111,7 +117,9 @@ func TestEverySettingArrives(t *testing.T) {
 		t.Errorf("[server] and [auth], got %+v", p)
 	}
 	if p.MaxClientsPerAddress != 6 || p.MaxClientsPerUser != 7 || p.MaxPrepared != 8 ||
-		!reflect.DeepEqual(p.Users, map[string]proxy.User{`first.last "x"`: {MaxClients: 10}}) {
+		!reflect.DeepEqual(p.Users, map[string]proxy.User{`first.last "x"`: {MaxClients: 10, Timeouts: proxy.Timeouts{Query: time.Hour}}}) ||
+		p.Timeouts != (proxy.Timeouts{ClientIdle: 2 * time.Second, Query: 3 * time.Second, Transaction: 4 * time.Second,
+			IdleInTransaction: 5 * time.Second}) || p.MaxBackends != (proxy.Shares{Admin: 2, Lock: 8}) {
 		t.Errorf("[server] and [users], got %+v", p)
 	}
 	d := p.Databases[proxy.AnyDatabase]

@@ -58,6 +58,7 @@ type values struct {
 	adminPool, lockPool limits
 	databases           map[string]*database
 	users               map[string]*proxy.User
+	maxBackends         int
 }
 
 const (
@@ -86,6 +87,8 @@ func (v *values) serverSettings() []setting {
 			int64(0), integer(&s.MaxClientsPerAddress, 0, math.MaxInt32)),
 		key("max_clients_per_user", "clients of one user; 0: no bound",
 			int64(0), integer(&s.MaxClientsPerUser, 0, math.MaxInt32)),
+		fixed(key("max_backends", "connections to one PostgreSQL server, over all its databases and users; 0: no bound. The lock "+
+			"pools have a share of their own, as pools.lock.max is to pools.admin.max", int64(0), backends(&v.maxBackends))),
 		key("login_timeout", "from accept to the end of authentication", "15s", duration(&s.LoginTimeout, moment)),
 		key("shutdown_timeout", "how long transactions may go on after SIGTERM", "30s", duration(&s.ShutdownTimeout, 0)),
 		key("wait_notice", `how long a client waits for a connection or an advisory lock until a NOTICE says for what; "0s": `+
@@ -244,7 +247,7 @@ func (v *values) sections() sections {
 }
 
 const sizingRule = "The sizing rule, which `lockproxy check` tests: instances * (admin max + lock max) <= max_connections - " +
-	"superuser_reserved_connections."
+	"superuser_reserved_connections; where there is server.max_backends, instances * max_backends is."
 
 // sections are the tables of one database, by their names below its own.
 func (d *database) sections() sections {
@@ -255,6 +258,17 @@ func (d *database) sections() sections {
 		{"admin_pool", "", d.admin.adminSettings(adminSize)},
 		{"lock_pool", "", d.lock.lockSettings(lockSize)},
 	}
+}
+
+// shares divides max_backends: the lock pools' part is to the whole as pools.lock.max is to both pools, rounded to the next.
+func (v *values) shares() proxy.Shares {
+	all, lock := v.maxBackends, v.lockPool.Max
+	if all == 0 {
+		return proxy.Shares{}
+	}
+	both := lock + v.adminPool.Max
+	share := min(max(1, (2*all*lock+both)/(2*both)), all-1)
+	return proxy.Shares{Admin: all - share, Lock: share}
 }
 
 // defaults are the values of an empty file.
