@@ -41,6 +41,8 @@ type Config struct {
 	MaxClientsPerUser int
 	// LoginTimeout bounds the time from accept to the end of authentication.
 	LoginTimeout time.Duration
+	// KeepAlive is after how long a silent client is asked whether it is still there, and how often then; 0: never.
+	KeepAlive time.Duration
 	// ShutdownTimeout is how long sessions may go on with their transactions after the server was told to end.
 	ShutdownTimeout time.Duration
 	// WaitNotice is how long a client waits for a backend, or for an advisory lock, until a notice tells it for what; 0: it

@@ -22,7 +22,7 @@ type Configuration interface {
 // lasting gives the settings that a running server cannot change, by their names in the file.
 func lasting(c *Config) map[string]any {
 	return map[string]any{
-		"server.listen": &c.Listen, "server.max_backends": &c.MaxBackends,
+		"server.listen": &c.Listen, "server.max_backends": &c.MaxBackends, "server.tcp_keepalive": &c.KeepAlive,
 		"server.http_listen": &c.HTTPListen, "server.pgbouncer_metrics": &c.PgBouncerMetrics, "links": &c.Links,
 	}
 }

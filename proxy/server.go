@@ -172,7 +172,7 @@ func (l Links) loops() *link.Loops {
 // receive has the connections of a listener accepted, by the event loops where there are any.
 func (s *Server) receive(l net.Listener) {
 	if s.loops != nil {
-		if stop, err := s.loops.Accept(l, s); err == nil {
+		if stop, err := s.loops.Accept(l, s, s.rules.Load().keepAlive()); err == nil {
 			s.stops = append(s.stops, stop)
 			if path, ok := l.Addr().(*net.UnixAddr); ok {
 				s.stops = append(s.stops, func() { os.Remove(path.Name) }) // somebody else's it is not: its name was taken
@@ -194,6 +194,9 @@ func (s *Server) accept(l net.Listener) {
 			s.AcceptFailed(err) // or the peer was faster
 			time.Sleep(acceptAgain)
 			continue
+		}
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			_ = tcp.SetKeepAliveConfig(s.rules.Load().keepAlive()) // a peer that is gone already is found out soon enough
 		}
 		v := &visitor{server: s}
 		v.mu.Lock()

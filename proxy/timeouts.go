@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"cmp"
+	"net"
 	"time"
 
 	"github.com/lockproxy/lockproxy/pools"
@@ -25,6 +26,14 @@ func (s *Server) keepTime() {
 			s.each(s.expire)
 		}
 	}
+}
+
+// keepAlive has the system ask a client that has been silent for so long whether its machine is still there, nine times as
+// often, and else end the connection. There is no TCP_USER_TIMEOUT beside it: Linux ends by that also who reads nothing for
+// a while, such as a pager before a long result.
+func (r *rules) keepAlive() net.KeepAliveConfig {
+	every := max(r.KeepAlive, time.Second)
+	return net.KeepAliveConfig{Enable: r.KeepAlive > 0, Idle: every, Interval: every, Count: 9}
 }
 
 // rounds is how often timeouts are to be looked at; 0: there are none.

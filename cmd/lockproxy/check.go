@@ -151,6 +151,9 @@ func (c *checker) tell(name string, d proxy.Database, found findings) {
 	fmt.Fprintf(c.out, "  instances (%d) * (%d admin + %d lock) = %d connections\n",
 		c.config.proxy.Instances, d.Admin.Max, d.Lock.Max, need)
 	path := c.sizePath(name)
+	if all := c.config.proxy.MaxBackends; all != (proxy.Shares{}) {
+		need = min(need, c.config.proxy.Instances*(all.Admin+all.Lock))
+	}
 	for _, limit := range found.limits {
 		if limit.connections >= 0 && need > limit.connections {
 			c.problem(path, fmt.Sprintf("the pools may open %d connections, but %s allows %d", need, limit.of, limit.connections))

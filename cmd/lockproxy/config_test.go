@@ -76,6 +76,7 @@ func TestEverySettingArrives(t *testing.T) {
 		max_clients_per_user = 7
 		max_prepared = 8
 		max_backends = 10
+		tcp_keepalive = "6s"
 		client_idle_timeout = "2s"
 		query_timeout = "3s"
 		transaction_timeout = "4s"
@@ -119,7 +120,7 @@ func TestEverySettingArrives(t *testing.T) {
 	if p.MaxClientsPerAddress != 6 || p.MaxClientsPerUser != 7 || p.MaxPrepared != 8 ||
 		!reflect.DeepEqual(p.Users, map[string]proxy.User{`first.last "x"`: {MaxClients: 10, Timeouts: proxy.Timeouts{Query: time.Hour}}}) ||
 		p.Timeouts != (proxy.Timeouts{ClientIdle: 2 * time.Second, Query: 3 * time.Second, Transaction: 4 * time.Second,
-			IdleInTransaction: 5 * time.Second}) || p.MaxBackends != (proxy.Shares{Admin: 2, Lock: 8}) {
+			IdleInTransaction: 5 * time.Second}) || p.MaxBackends != (proxy.Shares{Admin: 2, Lock: 8}) || p.KeepAlive != 6*time.Second {
 		t.Errorf("[server] and [users], got %+v", p)
 	}
 	d := p.Databases[proxy.AnyDatabase]

@@ -90,6 +90,8 @@ func (v *values) serverSettings() []setting {
 		fixed(key("max_backends", "connections to one PostgreSQL server, over all its databases and users; 0: no bound. The lock "+
 			"pools have a share of their own, as pools.lock.max is to pools.admin.max", int64(0), backends(&v.maxBackends))),
 		key("login_timeout", "from accept to the end of authentication", "15s", duration(&s.LoginTimeout, moment)),
+		fixed(key("tcp_keepalive", `after how long a silent client is asked whether its machine is still there, and how often then, `+
+			`up to nine times; "0s": never. To servers it is the url's keepalives`, "15s", duration(&s.KeepAlive, 0))),
 		key("shutdown_timeout", "how long transactions may go on after SIGTERM", "30s", duration(&s.ShutdownTimeout, 0)),
 		key("wait_notice", `how long a client waits for a connection or an advisory lock until a NOTICE says for what; "0s": `+
 			"it never does", "5s", duration(&s.WaitNotice, 0)),

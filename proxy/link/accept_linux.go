@@ -28,14 +28,14 @@ const acceptAgain = 10 * time.Millisecond
 // Accept has the loops accept the connections of l, a *net.TCPListener or *net.UnixListener (else the error is
 // errors.ErrUnsupported), for a host. It takes over l's socket and closes l itself; a unix socket's path is the
 // caller's to remove. After stop has returned no connection is accepted.
-func (s *Loops) Accept(l net.Listener, host Host) (stop func(), err error) {
+func (s *Loops) Accept(l net.Listener, host Host, alive net.KeepAliveConfig) (stop func(), err error) {
 	fd, err := duplicate(l)
 	if err != nil {
 		return nil, err
 	}
 	_, tcp := l.(*net.TCPListener)
 	if tcp {
-		inherited(fd)
+		inherited(fd, alive)
 	}
 	g := &gate{loops: s, loop: s.loops[0], host: host, tcp: tcp, fd: fd}
 	if err := g.loop.open(g); err != nil {
@@ -50,14 +50,14 @@ func (s *Loops) Accept(l net.Listener, host Host) (stop func(), err error) {
 }
 
 // inherited sets what every accepted socket has from the listener's in Linux, where Go would make five system calls for
-// each: no delay, and Go's times for finding out that a peer is gone.
-func inherited(fd int) {
+// each: no delay, and when to ask whether a silent peer is still there.
+func inherited(fd int, alive net.KeepAliveConfig) {
 	for _, option := range []struct{ level, name, value int }{
 		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 15},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 9},
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, map[bool]int{true: 1}[alive.Enable]},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(alive.Idle.Seconds())},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(alive.Interval.Seconds())},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, alive.Count},
 	} {
 		_ = unix.SetsockoptInt(fd, option.level, option.name, option.value) // known to every Linux that Go runs on
 	}

@@ -48,7 +48,7 @@ func TestLoopsAcceptConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 		h := &echo{make(chan Peer, 1), make(chan Link, 1), make(chan error, 1)}
-		stop, err := loops.Accept(l, h)
+		stop, err := loops.Accept(l, h, net.KeepAliveConfig{Enable: true, Idle: 7 * time.Second, Interval: 8 * time.Second, Count: 9})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,9 +72,12 @@ func TestLoopsAcceptConnections(t *testing.T) {
 			t.Errorf("%s: the peer is %v, want %v", c.network, peer, want)
 		}
 		if fd := (<-h.links).(*loopLink).fd; c.network != "unix" {
-			for _, option := range []struct{ level, name int }{{unix.IPPROTO_TCP, unix.TCP_NODELAY}, {unix.SOL_SOCKET, unix.SO_KEEPALIVE}} {
-				if on, err := unix.GetsockoptInt(fd, option.level, option.name); err != nil || on == 0 {
-					t.Errorf("%s: option %d of level %d is not set: %v", c.network, option.name, option.level, err)
+			for _, option := range []struct{ level, name, want int }{
+				{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1}, {unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1}, {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 7},
+				{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 8}, {unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 9},
+			} {
+				if got, err := unix.GetsockoptInt(fd, option.level, option.name); err != nil || got != option.want {
+					t.Errorf("%s: option %d of level %d is %d, %v, want %d", c.network, option.name, option.level, got, err, option.want)
 				}
 			}
 		}

@@ -18,7 +18,9 @@ func NewLoops(int, bool) (*Loops, error) { return nil, errors.ErrUnsupported }
 func (*Loops) Start(net.Conn, Owner) (Link, error) { return nil, errors.ErrUnsupported }
 
 // Accept returns errors.ErrUnsupported and leaves the listener to the caller.
-func (*Loops) Accept(net.Listener, Host) (stop func(), err error) { return nil, errors.ErrUnsupported }
+func (*Loops) Accept(net.Listener, Host, net.KeepAliveConfig) (stop func(), err error) {
+	return nil, errors.ErrUnsupported
+}
 
 // Balance does nothing.
 func (*Loops) Balance() {}
