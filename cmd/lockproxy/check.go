@@ -184,11 +184,11 @@ func (c *checker) tellFunctions(name string, d proxy.Database, found findings) {
 // checkDemand holds the sizing rule: instances * (admin max + lock max) <= max_connections - reserved ones.
 func (c *checker) checkDemand(d *demand) {
 	available := d.facts.maxConnections - d.facts.reserved
-	if d.sum <= available {
-		return
-	}
 	if shares := c.config.proxy.MaxBackends; shares != (proxy.Shares{}) {
 		c.checkBackends(d, available, shares.Admin+shares.Lock)
+		return
+	}
+	if d.sum <= available {
 		return
 	}
 	what := fmt.Sprintf("the pools may open %d connections for each user, but the server has %d (max_connections %d, "+

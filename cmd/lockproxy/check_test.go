@@ -112,6 +112,15 @@ func TestCheckAgainstARealServer(t *testing.T) {
 		out, _ := checkFile(t, database+"[pools.admin]\nmax = 26\n")
 		wantProblems(t, out)
 	})
+	t.Run("max_backends bounds all pools together", func(t *testing.T) {
+		out, _ := checkFile(t, "[server]\nmax_backends = 36\n"+database+"[pools.admin]\nmax = 100\n")
+		wantProblems(t, out)
+		wantOutput(t, out, "server.max_backends: instances (1) * 36 = 36 connections of 36")
+	})
+	t.Run("max_backends too large for the server", func(t *testing.T) {
+		out, _ := checkFile(t, "[server]\ninstances = 2\nmax_backends = 20\n"+database)
+		wantProblems(t, out, "c.toml:3: server.max_backends: lockproxy may open 40 connections, but the server has 36 ")
+	})
 	t.Run("instances count", func(t *testing.T) {
 		out, _ := checkFile(t, "[server]\ninstances = 2\n"+database)
 		wantProblems(t, out, "c.toml: pools.admin.max: the pools may open 60 connections")
