@@ -95,7 +95,7 @@ func TestAFloodLeavesTheOtherShareAlone(t *testing.T) {
 		{"admin", "SELECT 1", "SELECT pg_advisory_xact_lock(%d)"}, {"lock", "SELECT pg_advisory_xact_lock(%d)", "SELECT 1"},
 	} {
 		t.Run(c.kind, func(t *testing.T) {
-			r := startProxy(t, sized(4, 4), checkouts(300*time.Millisecond), atMost(2, 2))
+			r := startProxy(t, sized(4, 4), checkouts(3*time.Second), atMost(2, 2))
 			texts := func(format string, n int) string {
 				if strings.Contains(format, "%") {
 					return fmt.Sprintf(format, n)
