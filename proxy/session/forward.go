@@ -151,7 +151,13 @@ func (s *Session) forward() bool {
 	if s.open && s.takesLocks(r) && !s.lockInBatch() {
 		return false
 	}
-	if !s.named(r) || !s.compared(r) {
+	if !s.named(r) {
+		return false
+	}
+	if !s.bindsWell(r) {
+		return s.phase == attached
+	}
+	if !s.compared(r) {
 		return false
 	}
 	if s.phase == attached {
@@ -458,6 +464,7 @@ func (s *Session) sendParse() {
 	}
 	st := s.ahead.front().stmt
 	st.making = making{batch: s.batch}
+	st.plans = s.state.settings.planned()
 	s.namesFor(s.ahead.front(), true)
 	r, p := s.take(false)
 	if r.stmt.name == "" {
@@ -599,42 +606,6 @@ func (s *Session) serverName(st *statement) string {
 	return sh.name
 }
 
-// sendBind sends a Bind message with the server's name of the statement in place of the client's.
-func (s *Session) sendBind() {
-	st := s.ahead.front().stmt
-	if st == nil {
-		s.sendAsIs(true) // there is none: the server will say so
-		return
-	}
-	s.namesFor(s.ahead.front(), true)
-	if s.unmakeable(st) && s.refuseCount(st) {
-		return
-	}
-	asks := st.unit.Touches.Has(sql.TouchPids) && st.body != ""
-	name := ""
-	if asks {
-		name = s.pidStatement(st)
-	} else {
-		name = s.serverName(st)
-	}
-	r, p := s.take(false)
-	portal, theirs, _ := protocol.BindNames(p[protocol.HeadSize:])
-	at := len(s.o.scratch)
-	s.o.scratch = appendHead(s.o.scratch, protocol.Bind, r.size-protocol.HeadSize+len(name)-len(theirs))
-	s.o.scratch = append(append(s.o.scratch, portal...), 0)
-	s.o.scratch = append(append(s.o.scratch, name...), 0)
-	s.toServer(s.o.since(at))
-	values := p[protocol.HeadSize+len(portal)+1+len(theirs)+1:]
-	if asks {
-		values = s.bindWithServerPids(values)
-	}
-	s.toServer(values)
-	if namesLocks(r.lock) {
-		s.nameLocks(r.lock, []byte(st.text()), st.dialect, valuesOf(values))
-	}
-	s.pushed(r)
-}
-
 func (s *Session) sendDescribe() {
 	st := s.ahead.front().stmt
 	if st == nil {
@@ -642,7 +613,7 @@ func (s *Session) sendDescribe() {
 		return
 	}
 	s.namesFor(s.ahead.front(), true)
-	if s.unmakeable(st) && st.shape.print == noColumns {
+	if s.lacks(st) && st.shape.print == noColumns { // in a failed transaction it could not be told
 		r, _ := s.take(false)
 		r.reply, r.shape = replyDescribed, st.shape
 		s.pushed(r)
@@ -657,27 +628,6 @@ func (s *Session) sendDescribe() {
 	s.o.scratch = appendNamed(s.o.scratch, protocol.Describe, name)
 	s.toServer(s.o.since(at))
 	s.pushed(r)
-}
-
-// unmakeable tells whether the server lacks a statement that it could not be told now, since its transaction has failed: what
-// is known of it must do.
-func (s *Session) unmakeable(st *statement) bool {
-	return s.aborted() && st.shape.known() && st.shape.params != "" && s.parsedAs(st, st.source != "") == nil
-}
-
-// refuseCount refuses a Bind message with more or fewer values than the statement has parameters: that error comes first
-// (postgres.c, exec_bind_message). It gives false for the right number.
-func (s *Session) refuseCount(st *statement) bool {
-	p := s.view[protocol.HeadSize:]
-	portal, name, _ := protocol.BindNames(p)
-	_, rest, ok := int16s(p[len(portal)+1+len(name)+1:])
-	if !ok || len(rest) < 2 || string(rest[:2]) == st.shape.params[:2] {
-		return false
-	}
-	count := func(p string) string { return strconv.Itoa(int(p[0])<<8 | int(p[1])) }
-	s.refuseNext(&protocol.Error{Severity: "ERROR", Code: protocol.ProtocolViolation,
-		Message: "bind message supplies " + count(string(rest[:2])) + ` parameters, but prepared statement "` + st.name + `" requires ` + count(st.shape.params)})
-	return true
 }
 
 // sendClose closes a portal, or forgets a statement: others may use what the server has prepared.

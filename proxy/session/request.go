@@ -71,6 +71,7 @@ const (
 	flagChanged                      // its statement's columns are others by now
 	flagCompares                     // what it describes has run already, if its columns are what they were
 	flagCopies                       // it may begin a COPY, which takes what comes behind it
+	flagChecked                      // the values of a Bind message, as far as they are to be
 	flagFails                        // it ends a batch that has failed for the client, or fails its transaction
 )
 
