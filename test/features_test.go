@@ -146,6 +146,7 @@ func TestCopyOfPgxBothWays(t *testing.T) {
 	}
 }
 
+// S#294: results larger than any buffer were cut.
 func TestBigParametersAndResultsOfPgx(t *testing.T) {
 	r := startProxy(t)
 	noise(t, r.url, 2)

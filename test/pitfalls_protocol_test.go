@@ -139,6 +139,9 @@ var sameAnswers = []struct {
 		and("Z", bindTo("", "a"), executing(""), syncNow)}},
 	{"D#654: SQL as deep as it gets", []say{and("Z", text("SELECT "+strings.Repeat("(", 100_000)+"1"+strings.Repeat(")", 100_000))),
 		and("Z", text(strings.Repeat("/* ", 20_000)+strings.Repeat("*/ ", 20_000)+" SELECT 1"))}},
+	{"D#1557: a pipe in which notifications arrive", []say{
+		and("ZZAZZ", text("LISTEN ch"), prepare("", "SELECT 1"), bindTo("", ""), executing(""), syncNow, text("NOTIFY ch, 'x'"), prepare("", "SELECT 2"), bindTo("", ""),
+			executing(""), syncNow), and("Z", text("UNLISTEN *"))}},
 	{"nothing at all", []say{and("ZZZ", text(""), text(" -- nothing"), prepare("", ""), bindTo("", ""), describing('P', ""), executing(""), syncNow)}},
 	{"M 3.10.7: large objects by FunctionCall", []say{
 		and("Z", text("BEGIN")), and("Z", call(loCreate, int4(4711))), and("Z", call(loOpen, int4(4711), int4(0x60000))),

@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -187,5 +188,44 @@ func TestAListenerHearsNotificationsAndItsServersEnd(t *testing.T) {
 	r.terminate(t, "pid = "+pid)
 	if got := s.until("~"); got != "E(FATAL 57P01) (end)" {
 		t.Errorf("the last words are %s", got)
+	}
+}
+
+// D#1285: a channel is its database's.
+func TestNotificationsStayInTheirDatabase(t *testing.T) {
+	r := startProxy(t, sized(2, 1))
+	s, other := logIn(t, r.url), logIn(t, r.elsewhere())
+	for _, one := range []*socket{s, other} {
+		one.wants("LISTEN", "C(LISTEN) Z(I)", "Z", text("LISTEN news"))
+	}
+	other.wants("NOTIFY", "C(NOTIFY) A(news theirs) Z(I)", "Z", text("NOTIFY news, 'theirs'"))
+	r.query(t, "NOTIFY news, 'ours'")
+	if got := s.until("A"); got != "A(news ours)" {
+		t.Errorf("the first that the client hears is %s", got)
+	}
+	other.wants("nothing else is heard", "T D(1) C(SELECT 1) Z(I)", "Z", text("SELECT 1"))
+}
+
+// B#1313: postgres_fdw sets search_path in its sessions, and whoever had the backend next found nothing.
+func TestSettingsOfForeignDataWrappersAreNobodyElses(t *testing.T) {
+	r := startProxy(t, sized(1, 1))
+	u, err := url.Parse(r.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.query(t, fmt.Sprintf("CREATE EXTENSION postgres_fdw; CREATE TABLE near (a int); INSERT INTO near VALUES (7); "+
+		"CREATE SERVER lockproxy FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '%s', port '%s', dbname '%s'); "+
+		"CREATE USER MAPPING FOR CURRENT_USER SERVER lockproxy OPTIONS (user '%s'); "+
+		"CREATE FOREIGN TABLE far (a int) SERVER lockproxy OPTIONS (table_name 'near')", u.Hostname(), u.Port(), r.database, u.User.Username()))
+	wrapper := logIn(t, r.direct)
+	for range 2 {
+		if got := wrapper.value("SELECT a FROM far"); got != "7" {
+			t.Errorf("the wrapper reads %s", got)
+		}
+		s := logIn(t, r.url)
+		if got := s.value("SHOW search_path"); got != `"$user", public` {
+			t.Errorf("another client has search_path %s", got)
+		}
+		s.wants("and finds its table", "T D(7) C(SELECT 1) Z(I)", "Z", text("SELECT a FROM near"))
 	}
 }

@@ -465,7 +465,7 @@ func TestAnErrorSkipsItsBatchAndNoOther(t *testing.T) {
 	c.wantServer("so the name is free, and the server lacks the statement", parseOurs("lockproxy_4", "select 3"), syncMessage())
 }
 
-// D#848: Terminate inside a transaction hung the client's task and its backend.
+// D#848, O#1221: Terminate inside a transaction hung the client's task and its backend.
 func TestTerminateInsideATransactionRollsBack(t *testing.T) {
 	c := newConversation(t)
 	c.sends(query("begin"), query("select 1"))
