@@ -65,3 +65,23 @@ func TestListsOfNamesAreSetWordForWord(t *testing.T) {
 func failedAt(position string) []byte {
 	return message(protocol.ErrorResponse, "SERROR\x00VERROR\x00C42601\x00Msyntax error\x00P"+position+"\x00\x00")
 }
+
+func TestWhatADiscardLeftIsNotTakenForWhatTheClientHasSet(t *testing.T) {
+	own := NewSettings([]Setting{{"app.user_id", "7"}, {roleSetting, "writer"}})
+	bare := []told{{Setting{"app.user_id", ""}, true}, {Setting{roleSetting, noRole}, true}}
+	for _, c := range []struct {
+		rule          string
+		inPlace, want *Settings
+	}{
+		{"behind DISCARD ALL that is the server's default", nil, own},
+		{"where they were in place the client has set them", own, NewSettings([]Setting{{"app.user_id", ""}, {roleSetting, noRole}})},
+	} {
+		s := New(&Config{}, &Client{Settings: own})
+		s.srv = NewServer(99, nil, s.now)
+		s.srv.settings = c.inPlace
+		s.settingsHeard(&heard{every: true, settings: bare})
+		if !s.state.settings.Equal(c.want) {
+			t.Errorf("%s: %v", c.rule, s.state.settings.All())
+		}
+	}
+}

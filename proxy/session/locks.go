@@ -401,7 +401,7 @@ func (s *Session) ours(name, value string) bool {
 
 // settingsHeard takes over the settings that the server told of: they are what the client wants, and what is in place.
 func (s *Session) settingsHeard(h *heard) {
-	st := &s.state
+	st, before := &s.state, s.srv.settings
 	if h.every {
 		st.settings, s.srv.settings = s.client.Settings, nil
 	}
@@ -415,10 +415,17 @@ func (s *Session) settingsHeard(h *heard) {
 			continue
 		}
 		st.settings = st.settings.take(one)
-		if value, own := s.client.Settings.Get(name); own && !one.set {
+		if value, own := s.client.Settings.Get(name); own && (!one.set || isBare(before, name, one.Value)) {
 			st.settings = st.settings.With(name, value)
 		}
 	}
+}
+
+// isBare tells whether a setting that no view has is at the server's default: it has such a value, and was not in place before,
+// as behind DISCARD ALL.
+func isBare(before *Settings, name, value string) bool {
+	_, wasInPlace := before.Get(name)
+	return !wasInPlace && (name == roleSetting && value == noRole || custom(name) && value == "")
 }
 
 // ofTransaction are the settings that belong to a transaction, though views may name the session as their source.
