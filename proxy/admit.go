@@ -101,6 +101,21 @@ func (s *Server) left(v *visitor) {
 	s.heads.goes(v.from)
 }
 
+// enters says that a connection has logged in and is about to be a client, and entered that it is, or is refused.
+func (s *Server) enters(v *visitor) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asking.Remove(v.place)
+	s.entering++
+}
+
+func (s *Server) entered() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.entering--
+	s.checkGone()
+}
+
 // Received takes what the peer sent.
 func (v *visitor) Received(p []byte) {
 	v.mu.Lock()
@@ -162,6 +177,8 @@ func (v *visitor) Closed(err error) {
 	case v.visit != nil:
 		v.visit.End()
 		v.conclude(nil)
+	default:
+		v.server.news.ring() // its database may be paused
 	}
 }
 
@@ -214,7 +231,8 @@ func (v *visitor) conclude(said []byte) {
 		s.work.Go(func() { v.replicate(who) })
 		return
 	default:
-		s.asked(v) // before the client hears that it is in: from then on it is told of a shutdown
+		s.enters(v) // before the client hears that it is in: from then on it is told of a shutdown
+		defer s.entered()
 		if err := v.welcome(who, said, rest); err != nil {
 			s.left(v)
 			v.refuse(who, said, err)
@@ -266,6 +284,9 @@ func (v *visitor) welcome(who *login.Client, said, rest []byte) error {
 		}
 		return err
 	}
+	if err := v.server.admits(who.Database); err != nil {
+		return err
+	}
 	p, err := v.server.poolOf(who)
 	if err != nil {
 		return err
@@ -285,6 +306,7 @@ func (v *visitor) welcome(who *login.Client, said, rest []byte) error {
 // replicate makes a client with a server connection of its own of one that has logged in.
 func (v *visitor) replicate(who *login.Client) {
 	defer v.server.asked(v)
+	v.awaitResume(who.Database)
 	r, err := v.server.dialRelay(who, v.peer)
 	if err != nil {
 		v.server.left(v)
@@ -308,6 +330,19 @@ func (v *visitor) replicate(who *login.Client) {
 		v.ahead = nil
 	}
 	v.link.Resume()
+}
+
+// awaitResume waits while a database is paused.
+func (v *visitor) awaitResume(database string) {
+	s := v.server
+	_ = s.news.await(closing{s.ending}, func() bool {
+		v.mu.Lock()
+		gone := v.gone != nil
+		v.mu.Unlock()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return gone || !s.isPaused(database)
+	})
 }
 
 func newClient(p *pool, who *login.Client, peer netip.AddrPort) *client {

@@ -25,6 +25,7 @@ type Config struct {
 	// UnixSocketMode is the mode of the sockets in those folders.
 	UnixSocketMode os.FileMode
 	// ReusePort lets another process of the same user listen at the same TCP addresses: a new lockproxy, before this one ends.
+	// It takes over the names of unix sockets.
 	ReusePort bool
 	// ProxyProtocol holds the addresses whose connections begin with a header of the PROXY protocol, version 2: load
 	// balancers, which say in it whom they speak for.

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"time"
+
 	"github.com/lockproxy/lockproxy/protocol"
 	"github.com/lockproxy/lockproxy/proxy/login"
 )
@@ -22,6 +24,10 @@ func (s *Server) poolOf(who *login.Client) (*pool, error) {
 	p, err := newPool(s, r, name, db, r.targetFor(who))
 	if err != nil {
 		return nil, err
+	}
+	if s.isPaused(who.Database) {
+		p.paused = true
+		p.pair.Pause(time.Now(), true)
 	}
 	s.pools[name] = p
 	p.timer.Reset(0) // min_idle is kept from the start

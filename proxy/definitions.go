@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lockproxy/lockproxy/pools"
@@ -32,6 +33,7 @@ type definitions struct {
 	withheld bool                        // nobody is granted a server
 	blind    bool                        // they could not be read in time
 	follows  bool                        // somebody reads them again
+	reads    atomic.Int32                // connections that are open for it
 	changed  chan struct{}               // wakes who does
 	needed   chan struct{}               // has the kept connection closed, since somebody needs the database to be empty
 	done     chan struct{}               // closed at the end
@@ -203,9 +205,7 @@ func (d *definitions) follow() {
 	defer context.AfterFunc(closing{d.done}, cancel)()
 	var line *backend.Line
 	defer func() {
-		if line != nil {
-			line.Close()
-		}
+		d.hangUp(&line)
 	}()
 	for failures := 0; ; {
 		overdue := time.AfterFunc(readWithin, d.goOnBlind)
@@ -268,7 +268,7 @@ func (d *definitions) read(ctx context.Context, line **backend.Line) error {
 		if known {
 			return nil // another connection was made meanwhile
 		}
-		if err := ask(ctx, target, line, r); err != nil {
+		if err := d.ask(ctx, target, line, r); err != nil {
 			return err
 		}
 		if d.learn(r) {
@@ -277,25 +277,37 @@ func (d *definitions) read(ctx context.Context, line **backend.Line) error {
 	}
 }
 
+// hangUp closes a line, if there is one.
+func (d *definitions) hangUp(line **backend.Line) {
+	if *line == nil {
+		return
+	}
+	(*line).Close()
+	*line = nil
+	d.reads.Add(-1)
+	d.server.news.ring()
+}
+
 // ask takes a look on a line, which it opens where there is none. One that was kept may have ended meanwhile.
-func ask(ctx context.Context, target *backend.Target, line **backend.Line, r *reading) error {
+func (d *definitions) ask(ctx context.Context, target *backend.Target, line **backend.Line, r *reading) error {
 	if *line != nil {
 		if err := (*line).Ask(ctx, &r.Probe); err == nil {
 			return nil
 		}
-		(*line).Close()
-		*line = nil
+		d.hangUp(line)
 	}
+	d.reads.Add(1)
 	opened, err := backend.Open(ctx, target)
 	if err != nil {
-		return err
-	}
-	if err := opened.Ask(ctx, &r.Probe); err != nil {
-		opened.Close()
+		d.reads.Add(-1)
+		d.server.news.ring()
 		return err
 	}
 	*line = opened
-	return nil
+	if err = opened.Ask(ctx, &r.Probe); err != nil {
+		d.hangUp(line)
+	}
+	return err
 }
 
 // goOnBlind has the clients go on that wait for a reading which takes too long. What they run is asked about.

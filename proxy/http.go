@@ -19,7 +19,7 @@ import (
 // listenHTTP opens the listener for metrics and health, if there is to be one.
 func (s *Server) listenHTTP() (err error) {
 	if address := s.rules.Load().HTTPListen; address != "" {
-		if s.http, err = net.Listen("tcp", address); err != nil {
+		if s.http, err = s.rules.Load().listenTCP(address); err != nil {
 			s.closeListeners()
 		}
 	}
@@ -69,7 +69,7 @@ const askAgain = 2 * time.Second
 func (s *Server) unready() error {
 	r := s.rules.Load()
 	s.mu.Lock()
-	draining := s.draining
+	draining := s.draining || s.deaf
 	s.mu.Unlock()
 	if draining {
 		return errors.New("shutting down")

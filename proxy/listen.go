@@ -17,10 +17,15 @@ import (
 const socketName = ".s.PGSQL.6432"
 
 // listen opens a TCP address, or a socket in a folder or at a path.
-func (c *Config) listen(address string) (net.Listener, error) {
+func (c *Config) listen(address string) (*listener, error) {
 	if strings.HasPrefix(address, "/") {
-		return listenUnix(address, c.UnixSocketMode)
+		return listenUnix(address, c.UnixSocketMode, c.ReusePort)
 	}
+	l, err := c.listenTCP(address)
+	return &listener{Listener: l}, err
+}
+
+func (c *Config) listenTCP(address string) (net.Listener, error) {
 	var config net.ListenConfig
 	if c.ReusePort {
 		config.Control = func(_, _ string, conn syscall.RawConn) error { return setOnSocket(conn, reusePort) }
@@ -37,28 +42,33 @@ func setOnSocket(conn syscall.RawConn, set func(fd int) error) error {
 	return errors.Join(err, failure)
 }
 
-func listenUnix(path string, mode os.FileMode) (net.Listener, error) {
+// listenUnix opens a unix socket. It has its name once it is ready, so that who connects meets one process or the other.
+func listenUnix(path string, mode os.FileMode, share bool) (*listener, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, socketName)
 	}
 	if conn, err := net.Dial("unix", path); err == nil {
 		conn.Close()
-		return nil, fmt.Errorf("listen unix %s: another process listens there", path)
+		if !share {
+			return nil, fmt.Errorf("listen unix %s: another process listens there", path)
+		}
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	first := filepath.Join(filepath.Dir(path), fmt.Sprintf(".lp.%d", os.Getpid())) // no longer than the other: a name has 107 bytes
+	if err := os.Remove(first); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	// Linux makes the file with the mode of the socket, so that there is no moment at which others may connect.
 	config := net.ListenConfig{Control: func(_, _ string, conn syscall.RawConn) error {
 		return setOnSocket(conn, func(fd int) error { _ = unix.Fchmod(fd, uint32(mode)); return nil })
 	}}
-	l, err := config.Listen(context.Background(), "unix", path)
+	l, err := config.Listen(context.Background(), "unix", first)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, mode); err != nil { // whatever the umask says
-		l.Close()
-		return nil, err
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	made, err := os.Lstat(first)
+	if err = errors.Join(err, os.Chmod(first, mode), os.Rename(first, path)); err != nil { // the mode is that whatever the umask says
+		return nil, errors.Join(err, l.Close(), os.Remove(first))
 	}
-	return l, nil
+	return &listener{Listener: l, path: path, made: made}, nil
 }

@@ -70,7 +70,7 @@ func (s *Server) newOperator(who *login.Client, peer netip.AddrPort) (*operator,
 		return nil, err
 	}
 	log := s.logFor(o.about)
-	o.session = console.NewSession(s, o, console.Client{Pid: o.about.Pid, Key: o.about.Key, Admin: o.controls}, log)
+	o.session = console.NewSession(controls{s}, o, console.Client{Pid: o.about.Pid, Key: o.about.Key, Admin: o.controls}, log)
 	log.Info("a console is opened", "admin", o.controls())
 	return o, nil
 }

@@ -38,6 +38,7 @@ type pool struct {
 	closed   bool
 	moved    bool // its clients are to have another pool
 	gone     bool // or none, like their database
+	paused   bool // by an operator
 	open     int  // server connections that there are
 	looking  bool // a connection is about to be made for a look at what it begins with
 }

@@ -23,6 +23,7 @@ type Configuration interface {
 func lasting(c *Config) map[string]any {
 	return map[string]any{
 		"server.listen": &c.Listen, "server.max_backends": &c.MaxBackends, "server.tcp_keepalive": &c.KeepAlive,
+		"server.unix_socket_mode": &c.UnixSocketMode, "server.reuse_port": &c.ReusePort,
 		"server.http_listen": &c.HTTPListen, "server.pgbouncer_metrics": &c.PgBouncerMetrics, "links": &c.Links,
 	}
 }

@@ -64,6 +64,9 @@ func (s *Server) dialFor(who *login.Client) (*backend.Conn, error) {
 		e.Hint = `Programs that replicate a whole server name the database "replication".`
 		return nil, e
 	}
+	if err := s.admits(who.Database); err != nil {
+		return nil, err
+	}
 	var parameters []backend.Parameter
 	for _, one := range who.Parameters {
 		parameters = append(parameters, backend.Parameter(one))

@@ -4,11 +4,9 @@ import (
 	"container/list"
 	"context"
 	"crypto/rand"
-	"errors"
 	"log/slog"
 	"maps"
 	"net"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -41,8 +39,7 @@ type Server struct {
 	readiness readiness
 
 	mu          sync.Mutex
-	listeners   []net.Listener          // open until Serve has taken them over
-	stops       []func()                // end accepting
+	listeners   []*listener
 	clients     map[uint32]guest        // by the process id that they were given
 	pools       map[poolName]*pool      // by database and user
 	retired     map[*pool]bool          // that nobody is given any more, and that have server connections
@@ -51,12 +48,17 @@ type Server struct {
 	asking      list.List               // of *visitor: those that are logging in, in the order in which they came
 	shared      []*commons              // of PostgreSQL servers, where MaxBackends bounds their backends
 	heads       headcount               // how many there are of whom
+	entering    int                     // logged in, and not yet among the clients
 	tidy        tidy
 	older       time.Time // when the averages of the statistics begin
 	newer       time.Time // and when those will that come next
+	switches    switches
+	mode        ShutdownMode
+	deaf        bool // nobody is accepted any more
 	draining    bool
+	orders      chan struct{} // has one when mode has changed
 	ending      chan struct{} // closed when draining begins, for dials under way
-	gone        chan struct{} // closed when draining and the last client is gone
+	gone        chan struct{} // closed when deaf and the last client is gone
 	work        sync.WaitGroup
 }
 
@@ -88,6 +90,8 @@ func New(config Config, log *slog.Logger) (*Server, error) {
 		schemas:     make(map[string]*schema),
 		definitions: make(map[string]*definitions),
 		heads:       newHeadcount(),
+		switches:    switches{pausedOf: make(map[string]bool), disabled: make(map[string]bool)},
+		orders:      make(chan struct{}, 1),
 		ending:      make(chan struct{}),
 		gone:        make(chan struct{}),
 	}
@@ -95,41 +99,15 @@ func New(config Config, log *slog.Logger) (*Server, error) {
 	return s, nil
 }
 
-// Listen opens the listeners. A taken address is an error; so is a unix socket that another process answers at.
-func (s *Server) Listen() error {
-	r := s.rules.Load()
-	for _, address := range r.Listen {
-		l, err := r.listen(address)
-		if err != nil {
-			s.closeListeners()
-			return err
-		}
-		s.listeners = append(s.listeners, l)
-	}
-	if len(s.listeners) == 0 {
-		return errors.New("server.listen names no address")
-	}
-	return s.listenHTTP()
-}
-
-// Addrs gives the addresses that Listen opened, with the ports that port 0 became.
-func (s *Server) Addrs() []net.Addr {
-	var list []net.Addr
-	for _, l := range s.listeners {
-		list = append(list, l.Addr())
-	}
-	return list
-}
-
-// Serve accepts clients until ctx ends; then it lets transactions end until the shutdown timeout, tells the rest that
-// it ends, and returns when all is closed.
+// Serve accepts clients until ctx ends or Shutdown is called, and returns when all is closed. The end of ctx is as
+// Shutdown(WaitForServers).
 func (s *Server) Serve(ctx context.Context) error {
 	if loops := s.rules.Load().Links.loops(); loops != nil {
 		s.loops = loops
 		defer loops.Close()
 	}
 	for _, l := range s.listeners {
-		s.receive(l)
+		l.serve(s)
 	}
 	defer s.serveHTTP()()
 	s.work.Go(s.keepTime)
@@ -148,6 +126,17 @@ func (s *Server) Serve(ctx context.Context) error {
 			}
 			s.turn(now, s.rules.Load().StatsPeriod)
 		case <-ctx.Done():
+			s.Shutdown(WaitForServers)
+			ctx = context.WithoutCancel(ctx)
+		case <-s.orders:
+			if s.toldTo() == WaitForClients {
+				s.goDeaf()
+				s.log.Info("nobody new is accepted: waiting for the clients to leave", "clients", s.count())
+				continue
+			}
+			s.shutdown()
+			return nil
+		case <-s.gone:
 			s.shutdown()
 			return nil
 		}
@@ -169,47 +158,6 @@ func (l Links) loops() *link.Loops {
 	return loops
 }
 
-// receive has the connections of a listener accepted, by the event loops where there are any.
-func (s *Server) receive(l net.Listener) {
-	if s.loops != nil {
-		if stop, err := s.loops.Accept(l, s, s.rules.Load().keepAlive()); err == nil {
-			s.stops = append(s.stops, stop)
-			if path, ok := l.Addr().(*net.UnixAddr); ok {
-				s.stops = append(s.stops, func() { os.Remove(path.Name) }) // somebody else's it is not: its name was taken
-			}
-			return
-		}
-	}
-	s.work.Go(func() { s.accept(l) })
-}
-
-// accept takes connections from one listener, without event loops.
-func (s *Server) accept(l net.Listener) {
-	for {
-		conn, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			s.AcceptFailed(err) // or the peer was faster
-			time.Sleep(acceptAgain)
-			continue
-		}
-		if tcp, ok := conn.(*net.TCPConn); ok {
-			_ = tcp.SetKeepAliveConfig(s.rules.Load().keepAlive()) // a peer that is gone already is found out soon enough
-		}
-		v := &visitor{server: s}
-		v.mu.Lock()
-		if l := link.Start(conn, v); !v.begin(l, link.PeerOf(conn)) {
-			l.Close()
-		}
-		v.mu.Unlock()
-	}
-}
-
-// acceptAgain is the pause after a failed accept, which would else fail again at once.
-const acceptAgain = 10 * time.Millisecond
-
 // connect starts a link for a connection, in the event loops where they serve it.
 func (s *Server) connect(conn net.Conn, owner link.Owner) (link.Link, error) {
 	switch conn.(type) {
@@ -228,66 +176,11 @@ func random(n int) []byte {
 	return b
 }
 
-func (s *Server) closeListeners() {
-	for _, l := range s.listeners {
-		l.Close()
-	}
-	for _, stop := range s.stops {
-		stop()
-	}
-}
-
-// shutdown ends everything in order: no new clients, then those who are idle, then the others, then the pools.
-func (s *Server) shutdown() {
-	s.closeListeners()
-	s.mu.Lock()
-	s.draining = true
-	close(s.ending)
-	for e := s.asking.Front(); e != nil; e = e.Next() {
-		e.Value.(*visitor).link.Close()
-	}
-	s.checkGone()
-	s.mu.Unlock()
-	s.log.Info("shutting down", "clients", s.count(), "timeout", s.rules.Load().ShutdownTimeout)
-	s.each(guest.drain)
-	select {
-	case <-s.gone:
-	case <-time.After(s.rules.Load().ShutdownTimeout):
-		s.each(guest.stop)
-		<-s.gone
-	}
-	s.mu.Lock()
-	if s.tidy.timer != nil {
-		s.tidy.timer.Stop()
-	}
-	for _, d := range s.definitions {
-		d.close()
-	}
-	s.mu.Unlock()
-	for _, p := range s.allPools() {
-		p.close()
-	}
-	s.work.Wait()
-	s.rules.Load().inquiry.close()
-}
-
 // allPools gives the pools that there are, for use without the server's mutex.
 func (s *Server) allPools() []*pool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Collect(maps.Values(s.pools))
-}
-
-// checkGone tells shutdown when the last client is gone. Called with the mutex held.
-func (s *Server) checkGone() {
-	if !s.draining || len(s.clients) > 0 || s.asking.Len() > 0 {
-		return
-	}
-	select {
-	case <-s.gone:
-	default:
-		close(s.gone)
-	}
 }
 
 func (s *Server) count() int {

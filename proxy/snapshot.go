@@ -23,7 +23,7 @@ func (s *Server) Snapshot() *console.Snapshot {
 		Refused: s.counters.refused.all(), Pinned: s.counters.pinned.all(),
 	}
 	s.mu.Lock()
-	shot.LoggingIn, shot.Draining, shot.Older = s.asking.Len(), s.draining, s.older
+	shot.LoggingIn, shot.Older = s.asking.Len(), s.older
 	s.mu.Unlock()
 	clients := countClients(shot.Sessions)
 	for _, p := range s.allPools() {
@@ -44,6 +44,12 @@ func (s *Server) Snapshot() *console.Snapshot {
 	}
 	describeClients(shot)
 	shot.Databases = r.databasesOf(shot)
+	off := s.State()
+	shot.Paused, shot.Draining = off.Paused, off.Ending
+	for i := range shot.Databases {
+		d := &shot.Databases[i]
+		d.Paused, d.Disabled = off.PausedOf[d.Name], off.Disabled[d.Name]
+	}
 	return shot
 }
 
@@ -125,6 +131,7 @@ func (p *pool) portrait() (console.Pool, []console.Backend) {
 	var backends []console.Backend
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	shot.Paused = p.paused
 	a := &p.ledger
 	shot.Totals, shot.Older = p.totals(), a.older
 	shot.Births, shot.Misses, shot.Promotions = a.births, a.misses, a.promises

@@ -71,7 +71,7 @@ func (p *pool) heed(conn *backend.Conn) {
 // where it takes no slot from anybody: while all of them are in use there is nobody who could be given an old one.
 func (p *pool) refresh() {
 	p.mu.Lock()
-	due := !p.heeded.IsZero() && time.Since(p.heeded) > refreshEvery
+	due := !p.paused && !p.heeded.IsZero() && time.Since(p.heeded) > refreshEvery
 	live, room := 0, false
 	for _, kind := range []pools.Kind{pools.Admin, pools.Lock} {
 		c := p.pair.Counts(kind)
@@ -100,9 +100,9 @@ const lookAfter = 200 * time.Millisecond
 func (p *pool) look() {
 	p.mu.Lock()
 	p.looking = false
-	closed := p.closed
+	idle := p.closed || p.paused
 	p.mu.Unlock()
-	if closed {
+	if idle {
 		return
 	}
 	ctx, cancel := context.WithTimeout(closing{p.done}, cancelWithin)

@@ -50,8 +50,8 @@ func without(name string) func(*proxy.Config) {
 	return func(c *proxy.Config) { delete(c.Databases, name) }
 }
 
-// at is the URL of a database of the rig's proxy.
-func (r *rig) at(database string) string {
+// named is the URL of a database of the rig's proxy.
+func (r *rig) named(database string) string {
 	return strings.Replace(r.url, "/"+r.database+"?", "/"+database+"?", 1)
 }
 
@@ -154,7 +154,7 @@ func TestReloadMovesADatabaseUnderLoad(t *testing.T) {
 		}
 	}
 	r.reload(t, named("app", r.upstream, r.database))
-	l := begin(t, r.at("app"), 12)
+	l := begin(t, r.named("app"), 12)
 	for i := range 6 {
 		l.more(30)
 		r.reload(t, named("app", r.upstream, []string{second, r.database}[i%2]))
@@ -189,7 +189,7 @@ func TestReloadMovesIdleWaitingAndBusyClients(t *testing.T) {
 	r.reload(t, named("app", r.upstream, r.database, small))
 	where := text("SELECT current_database()")
 	answer := func(name string) string { return fmt.Sprintf("T D(%s) C(SELECT 1) Z(I)", name) }
-	idle, begun, inside, waiter := logIn(t, r.at("app")), logIn(t, r.at("app")), logIn(t, r.at("app")), logIn(t, r.at("app"))
+	idle, begun, inside, waiter := logIn(t, r.named("app")), logIn(t, r.named("app")), logIn(t, r.named("app")), logIn(t, r.named("app"))
 	idle.wants("before", answer(r.database), "Z", where)
 	begun.asks("Z", text("BEGIN"))
 	inside.asks("ZZ", text("BEGIN"), text("CREATE TABLE t ()"))
@@ -212,8 +212,8 @@ func TestReloadRemovesAndAddsDatabases(t *testing.T) {
 	only := func(c *proxy.Config) { delete(c.Databases, proxy.AnyDatabase) }
 	keep := named("keep", r.upstream, r.database)
 	r.reload(t, named("app", r.upstream, r.database, func(d *proxy.Database) { d.Admin.Max = 1 }), keep)
-	idle, begun, inside, waiter := logIn(t, r.at("app")), logIn(t, r.at("app")), logIn(t, r.at("app")), logIn(t, r.at("app"))
-	kept := logIn(t, r.at("keep"))
+	idle, begun, inside, waiter := logIn(t, r.named("app")), logIn(t, r.named("app")), logIn(t, r.named("app")), logIn(t, r.named("app"))
+	kept := logIn(t, r.named("keep"))
 	begun.asks("Z", text("BEGIN"))
 	inside.asks("ZZ", text("BEGIN"), text("CREATE TABLE t ()"))
 	waiter.send(packed(t, text("SELECT 1")))
@@ -229,11 +229,11 @@ func TestReloadRemovesAndAddsDatabases(t *testing.T) {
 	begun.wants("a transaction that had only begun", "E(57P01) Z(E) C(ROLLBACK) Z(I) "+told57P01, "ZZ~", text("SELECT 1"), text("ROLLBACK"))
 	inside.wants("a transaction comes to its end", "C(COMMIT) Z(I) "+told57P01, "Z~", text("COMMIT"))
 	kept.wants("another database", one, "Z", text("SELECT 1"))
-	if _, err := pgx.Connect(t.Context(), r.at("app")); err == nil || !strings.Contains(err.Error(), "3D000") {
+	if _, err := pgx.Connect(t.Context(), r.named("app")); err == nil || !strings.Contains(err.Error(), "3D000") {
 		t.Errorf("a new client is told %v", err)
 	}
 	r.reload(t, func(c *proxy.Config) { c.Databases[proxy.AnyDatabase] = rest }, named("app", r.upstream, r.database))
-	again := logIn(t, r.at("app"))
+	again := logIn(t, r.named("app"))
 	again.wants("once it is there again", one, "Z", text("SELECT 1"))
 }
 
@@ -292,7 +292,7 @@ func TestReloadReplacesBackendsWhenSecretsChange(t *testing.T) {
 	if _, err := server.Query("app", "CREATE TABLE done (client int, n int); ALTER TABLE done OWNER TO app"); err != nil {
 		t.Fatal(err)
 	}
-	l := begin(t, r.at("app"), 8)
+	l := begin(t, r.named("app"), 8)
 	l.more(20)
 	for i := range 4 {
 		password := fmt.Sprint("new", i)

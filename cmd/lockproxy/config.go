@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 
@@ -31,6 +32,7 @@ type source struct {
 type configuration struct {
 	proxy               proxy.Config
 	logLevel, logFormat string
+	drainTimeout        time.Duration
 	warnings            problems // What works, but is hardly meant.
 
 	origins map[string]string // See loader.
@@ -240,7 +242,7 @@ func (c *configuration) origin(path string) string {
 // configuration turns the values into what package proxy takes, and checks what concerns more than one setting.
 func (l *loader) configuration() *configuration {
 	c := &configuration{
-		proxy: l.values.server, logLevel: l.values.logLevel, logFormat: l.values.logFormat,
+		proxy: l.values.server, logLevel: l.values.logLevel, logFormat: l.values.logFormat, drainTimeout: l.values.drainTimeout,
 		origins: l.origins, path: l.path,
 	}
 	c.proxy.Databases = map[string]proxy.Database{}

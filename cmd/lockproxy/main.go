@@ -30,11 +30,11 @@ type streams struct {
 func commands() []command {
 	return []command{
 		{"serve", "run the pooler until SIGTERM or SIGINT", serve},
-		{"check", "read the configuration, connect to each database and say what is wrong", check},
+		{"check", "read the configuration, connect to each database and say what is wrong", untilSignal(check)},
 		{"import", "write a lockproxy.toml that does what a pgbouncer.ini does", importINI},
 		{"settings", "print every setting with its default and meaning, as a lockproxy.toml to begin with", describe},
-		{"run", "start a throw-away PostgreSQL and lockproxy before it, to try things out", run},
-		{"demo", "show the deadlock on one plain pool, and the same workload through lockproxy", demo},
+		{"run", "start a throw-away PostgreSQL and lockproxy before it, to try things out", untilSignal(run)},
+		{"demo", "show the deadlock on one plain pool, and the same workload through lockproxy", untilSignal(demo)},
 		{"version", "print the version", version},
 	}
 }
@@ -59,11 +59,17 @@ type usageError struct{ text string }
 func (e usageError) Error() string { return e.text }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	context.AfterFunc(ctx, stop) // A second signal ends the program at once.
-	status := dispatch(ctx, os.Args[1:], streams{os.Stdout, os.Stderr, os.Getenv})
-	stop()
-	os.Exit(status)
+	os.Exit(dispatch(context.Background(), os.Args[1:], streams{os.Stdout, os.Stderr, os.Getenv}))
+}
+
+// untilSignal has a command end in good order at SIGTERM and SIGINT. A second one ends the program at once.
+func untilSignal(run func(context.Context, []string, streams) error) func(context.Context, []string, streams) error {
+	return func(ctx context.Context, args []string, w streams) error {
+		ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+		defer stop()
+		context.AfterFunc(ctx, stop)
+		return run(ctx, args, w)
+	}
 }
 
 // dispatch runs the command that args name and returns the exit status.

@@ -13,7 +13,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main() // and ends
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // program runs lockproxy with the arguments, in an empty folder and without environment.
 func program(t *testing.T, args ...string) (status int, out, err string) {

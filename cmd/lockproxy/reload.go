@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/lockproxy/lockproxy/proxy"
 	"github.com/lockproxy/lockproxy/spelling"
@@ -23,6 +24,8 @@ type steward struct {
 	mu     sync.Mutex
 	source source // With the text that was read last.
 	format string // Of the log; it lasts.
+	drain  time.Duration
+	ending bool
 }
 
 // Reload reads the configuration again. What could not change is named; after an error nothing has changed. Both are logged.
@@ -89,7 +92,7 @@ func (s *steward) take(from source) (unchangeable []string, err error) {
 		unchangeable = append(unchangeable, "server.log_format")
 	}
 	s.level.Set(level)
-	s.source = from
+	s.source, s.drain = from, config.drainTimeout
 	for _, warning := range config.warnings {
 		s.log.Warn(warning.what, "setting", warning.where)
 	}

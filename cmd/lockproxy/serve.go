@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
-	"syscall"
+
+	"github.com/coreos/go-systemd/v22/activation"
 
 	"github.com/lockproxy/lockproxy/proxy"
 )
@@ -23,26 +25,23 @@ func serve(ctx context.Context, args []string, w streams) error {
 		return err
 	}
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGHUP) // from now on: while it starts it would end the program
+	signal.Notify(signals, heard...) // From now on: while it starts they would end the program.
 	defer signal.Stop(signals)
-	s, err := open(where, w)
+	inherited, err := activation.Listeners()
+	if err != nil {
+		return fmt.Errorf("the sockets from systemd: %w", err)
+	}
+	s, err := open(where, w, inherited...)
 	if err != nil {
 		return err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.server.Serve(ctx) }()
-	for {
-		select {
-		case err := <-ended:
-			return err
-		case <-signals:
-			_, _ = s.Reload() // which has logged all that there is to say
-		}
-	}
+	return s.attend(signals, ended)
 }
 
-// open makes a server of a configuration, and has it listen.
-func open(where source, w streams) (*steward, error) {
+// open makes a server of a configuration, and has it listen, or accept from the sockets that are there already.
+func open(where source, w streams, inherited ...net.Listener) (*steward, error) {
 	if where.path != "" {
 		text, err := readText(where.path)
 		if err != nil {
@@ -54,7 +53,7 @@ func open(where source, w streams) (*steward, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &steward{source: where, format: config.logFormat, level: new(slog.LevelVar)}
+	s := &steward{source: where, format: config.logFormat, drain: config.drainTimeout, level: new(slog.LevelVar)}
 	if s.log, err = newLogger(w.err, s.level, config); err != nil {
 		return nil, err
 	}
@@ -65,6 +64,7 @@ func open(where source, w streams) (*steward, error) {
 		return nil, err
 	}
 	s.server.Configuration = s
+	s.server.Inherit(inherited)
 	if err := s.server.Listen(); err != nil {
 		return nil, err
 	}

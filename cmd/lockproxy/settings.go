@@ -52,6 +52,7 @@ type database struct {
 type values struct {
 	server              proxy.Config // Without Auth and Databases.
 	logLevel, logFormat string
+	drainTimeout        time.Duration
 	authType            string
 	auth                proxy.Auth // Without Type.
 	tlsMode             string
@@ -92,7 +93,9 @@ func (v *values) serverSettings() []setting {
 		key("login_timeout", "from accept to the end of authentication", "15s", duration(&s.LoginTimeout, moment)),
 		fixed(key("tcp_keepalive", `after how long a silent client is asked whether its machine is still there, and how often then, `+
 			`up to nine times; "0s": never. To servers it is the url's keepalives`, "15s", duration(&s.KeepAlive, 0))),
-		key("shutdown_timeout", "how long transactions may go on after SIGTERM", "30s", duration(&s.ShutdownTimeout, 0)),
+		key("drain_timeout", "how long after SIGTERM the clients that there are go on as before, while new ones come to another "+
+			"lockproxy; then, or at SIGINT, they are told to go", "0s", duration(&v.drainTimeout, 0)),
+		key("shutdown_timeout", "how long transactions may go on once their clients are to go", "30s", duration(&s.ShutdownTimeout, 0)),
 		key("wait_notice", `how long a client waits for a connection or an advisory lock until a NOTICE says for what; "0s": `+
 			"it never does", "5s", duration(&s.WaitNotice, 0)),
 		key("max_buffer", "bytes kept for one socket that does not take them",

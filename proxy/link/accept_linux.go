@@ -27,8 +27,8 @@ const acceptAgain = 10 * time.Millisecond
 
 // Accept has the loops accept the connections of l, a *net.TCPListener or *net.UnixListener (else the error is
 // errors.ErrUnsupported), for a host. It takes over l's socket and closes l itself; a unix socket's path is the
-// caller's to remove. After stop has returned no connection is accepted.
-func (s *Loops) Accept(l net.Listener, host Host, alive net.KeepAliveConfig) (stop func(), err error) {
+// caller's to remove. After stop has returned no connection is accepted; if it is to take the rest, those are that came before.
+func (s *Loops) Accept(l net.Listener, host Host, alive net.KeepAliveConfig) (stop func(rest bool), err error) {
 	fd, err := duplicate(l)
 	if err != nil {
 		return nil, err
@@ -63,12 +63,14 @@ func inherited(fd int, alive net.KeepAliveConfig) {
 	}
 }
 
-func (g *gate) close() {
+func (g *gate) close(rest bool) {
+	g.loop.shut(g)
+	for rest && g.another() {
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.shut {
 		g.shut = true
-		g.loop.shut(g)
 		_ = unix.Close(g.fd)
 	}
 }
@@ -76,19 +78,27 @@ func (g *gate) close() {
 // serve accepts up to n connections. It runs on the loop's goroutine.
 func (g *gate) serve(n int) {
 	for range n {
-		fd, peer, err := g.accept()
-		switch err {
-		case nil:
-			g.admit(fd, g.peer(fd, peer))
-		case unix.ECONNABORTED, unix.EINTR:
-		case unix.EAGAIN:
-			return
-		default:
-			g.rest()
-			g.host.AcceptFailed(err)
+		if !g.another() {
 			return
 		}
 	}
+}
+
+// another accepts a connection, and tells whether there may be more.
+func (g *gate) another() bool {
+	fd, peer, err := g.accept()
+	switch err {
+	case nil:
+		g.admit(fd, g.peer(fd, peer))
+	case unix.ECONNABORTED, unix.EINTR:
+	case unix.EAGAIN:
+		return false
+	default:
+		g.rest()
+		g.host.AcceptFailed(err)
+		return false
+	}
+	return true
 }
 
 func (g *gate) accept() (fd int, peer netip.AddrPort, err error) {

@@ -85,7 +85,7 @@ func TestLoopsAcceptConnections(t *testing.T) {
 		if err := <-h.ends; err != io.EOF {
 			t.Errorf("%s: the link ends with %v", c.network, err)
 		}
-		stop()
+		stop(false)
 		if conn, err := net.Dial(c.network, l.Addr().String()); err == nil {
 			conn.Close()
 			t.Errorf("%s: a connection is accepted after the end", c.network)
