@@ -245,3 +245,15 @@ func TestServeReloadsOnSIGHUP(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func FuzzSetting(f *testing.F) {
+	for _, seed := range [][2]string{{"max_clients", "3"}, {"pools.admin.checkout_timeout", "'3s'"}, {`databases."a.b".url`, "x"}, {"a", "[1,"}, {"a.b", "{c=1}"}} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, name, value string) {
+		e, err := readSetting(name, value)
+		if err == nil && (e.line != byOperator || len(e.path) < 2 || e.isTable()) {
+			t.Errorf("%q = %q was read as %+v", name, value, e)
+		}
+	})
+}

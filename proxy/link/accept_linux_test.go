@@ -93,3 +93,35 @@ func TestLoopsAcceptConnections(t *testing.T) {
 		loops.Close()
 	}
 }
+
+// Whoever has connected is served, though the listener ends before the loop has seen it: its client would meet a reset.
+func TestTheEndOfAListenerTakesWhoWaits(t *testing.T) {
+	loops, err := NewLoops(1, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer loops.Close()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	const waiting = 5
+	h := &echo{make(chan Peer, waiting), make(chan Link, waiting), make(chan error, waiting)}
+	fd, err := duplicate(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gate{loops: loops, loop: loops.loops[0], host: h, fd: fd} // which no loop watches
+	for range waiting {
+		conn, err := net.Dial("tcp4", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	g.close(true)
+	if got := len(h.links); got != waiting {
+		t.Errorf("%d of %d were taken", got, waiting)
+	}
+}
