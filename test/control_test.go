@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/lockproxy/lockproxy/proxy"
+	"github.com/lockproxy/lockproxy/test/postgres"
 )
 
 // waits calls something that waits, and gives a channel that has its error.
@@ -309,4 +310,34 @@ func TestAUnixSocketThatAnotherProcessTookIsLeftAlone(t *testing.T) {
 	if _, err := os.Stat(path); err == nil {
 		t.Error("the last one leaves its socket behind")
 	}
+}
+
+func TestTheConsoleControls(t *testing.T) {
+	r := startProxy(t, watched, named("app", upstream(t), "postgres"))
+	c := r.console(t, postgres.Superuser)
+	command := func(text, want string) {
+		t.Helper()
+		_, err := c.Exec(t.Context(), text, pgx.QueryExecModeSimpleProtocol)
+		if got := fmt.Sprint(err); want == "" && err != nil || !strings.Contains(got, want) {
+			t.Errorf("%s: %v, not %q", text, err, want)
+		}
+	}
+	command("PAUSE app", "")
+	if app := rows(t, c, "SHOW DATABASES", pgx.QueryExecModeSimpleProtocol)[0]; fmt.Sprint(app["paused"]) != "1" {
+		t.Errorf("the database is not shown as paused: %v", app)
+	}
+	command("RESUME app", "")
+	command("RESUME app", "database app is not paused")
+	command("PAUSE nowhere", "no such database: nowhere")
+	command("DISABLE app", "")
+	command("ENABLE app", "")
+	command("RECONNECT", "")
+	command("WAIT_CLOSE", "")
+	command("KILL app", "")
+	command("RESUME app", "")
+	command("KILL_CLIENT 1", "client not found")
+	command("RELOAD", "written down nowhere")
+	command("SET max_clients = 3", "written down nowhere")
+	command("SHUTDOWN WAIT_FOR_SERVERS", "")
+	await(t, "it ends", func() bool { return r.log.has("shutting down") })
 }
