@@ -38,7 +38,8 @@ func lasting(c *Config) map[string]any {
 func (s *Server) Reload(config Config) (unchangeable []string, err error) {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
-	old := lasting(&s.rules.Load().Config)
+	before := s.rules.Load()
+	old := lasting(&before.Config)
 	for name, value := range lasting(&config) {
 		if !reflect.DeepEqual(value, old[name]) {
 			unchangeable = append(unchangeable, name)
@@ -52,9 +53,11 @@ func (s *Server) Reload(config Config) (unchangeable []string, err error) {
 	}
 	events, retired, err := s.adopt(r)
 	if err != nil {
+		r.inquiry.close()
 		return nil, err
 	}
 	s.deliver(nil, events)
+	before.inquiry.close()
 	s.each(guest.follow)
 	for _, p := range retired {
 		p.parted()
