@@ -150,7 +150,7 @@ func (b *Budget) settle(now time.Time, p *Pair) {
 func (b *Budget) note(p *Pair) {
 	for i := range p.pools {
 		pl := &p.pools[i]
-		mark(&b.claims[i], &pl.claim, pl, !p.closed && pl.lacks() > 0)
+		mark(&b.claims[i], &pl.claim, pl, !p.closed && !p.paused && pl.lacks() > 0) // a paused pair takes nothing
 		mark(&b.spares[i], &pl.spare, pl, pl.idle.n > 0)
 	}
 	mark(&b.promoters, &p.promoter, p, p.promoting.n > 0)

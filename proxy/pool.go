@@ -112,8 +112,7 @@ func (s *Server) deliver(b *link.Batch, events []pools.Event) {
 		case pools.Granted, pools.Promoted:
 			events = append(events, e.Waiter.Owner.(*client).hear(b, e, nil)...)
 		case pools.Refused, pools.PromotionRefused, pools.StillWaiting:
-			c := e.Waiter.Owner.(*client)
-			events = append(events, c.hear(b, e, c.pool.refusal(e.Refusal))...)
+			events = append(events, e.Waiter.Owner.(*client).hear(b, e, e.Pair.Owner.(*pool).refusal(e.Refusal))...)
 		case pools.DialWanted:
 			s.work.Add(1)
 			go e.Pair.Owner.(*pool).dial(e.Dial)
