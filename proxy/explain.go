@@ -14,12 +14,15 @@ const explainWithin = time.Second
 // explain finds out what lock the client's session waits for, or failed to get in time, and who has it, and tells the
 // session. The server is asked on a connection of its own; where it does not answer, what clients of this lockproxy asked for must do.
 func (c *client) explain(number int, failed bool) {
-	s := c.pool.server
+	s := c.proxy
 	defer s.work.Done()
+	c.mu.Lock()
+	p := c.pool
+	c.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), explainWithin)
 	defer cancel()
-	d := c.pool.definitions
-	rows, err := d.locks(ctx, c.pool.terms.Load().target)
+	d := p.definitions
+	rows, err := d.locks(ctx, p.terms.Load().target)
 	holders := s.lockHolders()[d]
 	if err != nil {
 		c.logger().Warn("the server could not be asked who holds a lock", "error", err)
