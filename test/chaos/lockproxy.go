@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,8 +12,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/lockproxy/lockproxy/test/postgres"
 )
@@ -206,12 +203,4 @@ func (p *process) use() (u use, err error) {
 	_, err = fmt.Sscanf(rest, "%d kB", &u.memory)
 	u.memory <<= 10
 	return u, err
-}
-
-// networkFailed tells whether an error is one of the connection itself, without a word from the other side.
-func networkFailed(err error) bool {
-	var said *pgconn.PgError
-	var network net.Error
-	return !errors.As(err, &said) && (errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
 }
