@@ -29,7 +29,8 @@ func (t *translation) auth(s iniSetting) {
 	if file.value == "" && user.value == "" && kind != "trust" && kind != "hba" {
 		t.wrong(s.iniEntry, "there is neither auth_file nor auth_user, so nobody could log in")
 	}
-	for from, to := range map[string]string{"auth_hba_file": "hba_file", "auth_ident_file": "ident_file"} {
+	for _, from := range []string{"auth_hba_file", "auth_ident_file"} {
+		to := strings.TrimPrefix(from, "auth_")
 		if one := t.main[from]; one.value != "" && kind == "hba" {
 			t.set("auth", to, one.value, from)
 		} else if one.value != "" {

@@ -26,8 +26,11 @@ type Rule struct {
 
 // Everybody is the one rule that fits everybody. The map of names is that of certificates.
 func Everybody(method Method, mapName string) Rules {
-	all := []name{{text: "all"}}
-	rule := &Rule{Method: method, kind: anyConnection, databases: all, users: all, from: origins{all: true}, mapName: mapName}
+	all := name{text: "all"} // databases; the whole server, for its replication, is none
+	rule := &Rule{
+		Method: method, kind: anyConnection, databases: []name{all, {text: "replication"}}, users: []name{all},
+		from: origins{all: true}, mapName: mapName,
+	}
 	if method == Cert {
 		rule.clientCert = fullCertificate
 	}
