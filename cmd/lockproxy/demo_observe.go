@@ -44,6 +44,7 @@ func (s slot) String() string {
 type observer struct {
 	conn    *pgx.Conn
 	lockers map[int32]bool // Process ids of servers that have held a lock.
+	workers map[int32]bool // And of those that have inserted.
 }
 
 func newObserver(ctx context.Context, url string) (*observer, error) {
@@ -51,7 +52,7 @@ func newObserver(ctx context.Context, url string) (*observer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &observer{conn: conn, lockers: map[int32]bool{}}, nil
+	return &observer{conn: conn, lockers: map[int32]bool{}, workers: map[int32]bool{}}, nil
 }
 
 func (o *observer) close() {
@@ -91,6 +92,9 @@ func (o *observer) see(pid int32, state, query string, key int) (s slot, used bo
 	if key > 0 || query == lockStatement {
 		o.lockers[pid] = true
 	}
+	if insert {
+		o.workers[pid] = true // Its last statement may be one of lockproxy's own, later.
+	}
 	s = slot{doing: idle, lock: o.lockers[pid]}
 	switch {
 	case key > 0:
@@ -98,7 +102,7 @@ func (o *observer) see(pid int32, state, query string, key int) (s slot, used bo
 	case insert && state == "active":
 		s.doing, s.worker = inserting, worker
 	}
-	return s, s.lock || insert
+	return s, s.lock || o.workers[pid]
 }
 
 // insertOf reports whether a statement is a worker's insert, and whose.

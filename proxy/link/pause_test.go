@@ -145,9 +145,19 @@ func TestRelayIsBoundedByItsOwner(t *testing.T) {
 		a, b, peerA, peerB := newRelay(t, m, mark)
 		p := pattern(size)
 		var ends sync.WaitGroup
+		paused := func() bool {
+			a.mu.Lock() // which is b's too
+			defer a.mu.Unlock()
+			return a.pauses+b.pauses > 0
+		}
 		for _, peer := range []net.Conn{peerA, peerB} {
 			ends.Go(func() { _, _ = peer.Write(p) })
-			ends.Go(func() { readSlowly(t, peer, p) })
+			ends.Go(func() {
+				for end := time.Now().Add(patience); m.buffered && !paused() && time.Now().Before(end); {
+					time.Sleep(time.Millisecond) // a reader that is not there is the slowest
+				}
+				readSlowly(t, peer, p)
+			})
 		}
 		ends.Wait()
 		for _, half := range []*relayHalf{a, b} {
