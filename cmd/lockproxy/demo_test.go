@@ -204,7 +204,7 @@ func TestADeadlockIsWhenEverySlotHoldsALock(t *testing.T) {
 }
 
 func TestAnObserverTellsPoolsApartByWhatConnectionsHaveDone(t *testing.T) {
-	o := observer{lockers: map[int32]bool{}}
+	o := observer{lockers: map[int32]bool{}, workers: map[int32]bool{}}
 	const insert = "INSERT INTO demo.results (job) VALUES ($1) /* worker 12 */"
 	for _, c := range []struct {
 		name         string

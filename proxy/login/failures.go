@@ -20,6 +20,7 @@ type Failures struct {
 
 	mu      sync.Mutex
 	origins map[origin]*tries
+	swept   time.Time // when those whose time is over were last forgotten
 }
 
 // NewFailures counts from nought.
@@ -40,6 +41,8 @@ type tries struct {
 const (
 	// maxOrigins bounds what is remembered. A flood from more addresses than that has some forgotten.
 	maxOrigins = 1 << 14
+	// sweepEvery keeps a flood from having all of them looked at for each that comes.
+	sweepEvery = 10 * time.Second
 	// lately is how long a user is remembered who has logged in.
 	lately = time.Hour
 )
@@ -114,7 +117,8 @@ func (f *Failures) succeeded(address netip.Addr, user string, now time.Time) {
 
 // remember begins to count. Called with the mutex held.
 func (f *Failures) remember(where origin, now time.Time) *tries {
-	if len(f.origins) >= maxOrigins {
+	if len(f.origins) >= maxOrigins && now.Sub(f.swept) > sweepEvery {
+		f.swept = now
 		maps.DeleteFunc(f.origins, func(o origin, t *tries) bool {
 			age := now.Sub(t.at)
 			return age > lately || o.user == "" && age > time.Minute
