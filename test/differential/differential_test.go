@@ -14,7 +14,7 @@ var (
 	once          = flag.Bool("once", false, "fail for a difference that is not seen again as well")
 	length        = flag.Int("steps", 24, "roughly how many steps each has")
 	shrinkFor     = flag.Duration("shrink", 20*time.Second, "how long a difference may be made shorter")
-	within        = flag.Duration("within", 5*time.Minute, "no conversation begins later; 0: whenever")
+	within        = flag.Duration("within", 3*time.Minute, "no conversation begins later; 0: whenever")
 	differences   = flag.Int("differences", 3, "stop after so many; 0: never")
 )
 
