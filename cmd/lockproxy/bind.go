@@ -103,18 +103,14 @@ func text(to *string) bind {
 	}, func() string { return *to }}
 }
 
-// choice takes one of the texts in now; those in later are known, but do not work yet.
-func choice(to *string, now []string, later ...string) bind {
-	return bind{"one of " + quoted(now), now, func(value any) error {
-		s, ok := value.(string)
-		switch {
-		case ok && slices.Contains(now, s):
+// choice takes one of the texts.
+func choice(to *string, texts []string) bind {
+	return bind{"one of " + quoted(texts), texts, func(value any) error {
+		if s, ok := value.(string); ok && slices.Contains(texts, s) {
 			*to = s
 			return nil
-		case ok && slices.Contains(later, s):
-			return fmt.Errorf("%q is not available yet", s)
 		}
-		return fmt.Errorf("must be one of %s", quoted(now))
+		return fmt.Errorf("must be one of %s", quoted(texts))
 	}, func() string { return *to }}
 }
 

@@ -91,8 +91,8 @@ func (t *translation) authQuery(servers []string) {
 		return // It is of our own making.
 	}
 	at.User, at.Path = url.User(user.value), "/"+name
-	t.offer(query, "auth", "query", query.value)
-	t.offer(user, "auth", "query_url", at.String())
+	t.set("auth", "query", query.value, query.from())
+	t.set("auth", "query_url", at.String(), user.from())
 	t.note(user.iniEntry, user.key, "PgBouncer has the password of "+user.value+" from auth_file; auth.query_url needs it, or a passfile")
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -297,7 +296,7 @@ func (t *translation) keepAlive(s iniSetting) {
 func toBound(table, name string) becomes {
 	return func(t *translation, s iniSetting) {
 		if n := t.integer(s.iniEntry, s.key, s.value); n != 0 {
-			t.offer(s, table, name, int64(n))
+			t.set(table, name, int64(n), s.from())
 		}
 	}
 }
@@ -306,7 +305,7 @@ func toBound(table, name string) becomes {
 func toTimeout(table, name string) becomes {
 	return func(t *translation, s iniSetting) {
 		if s.given {
-			t.offer(s, table, name, t.duration(s.iniEntry, s.key, s.value))
+			t.set(table, name, t.duration(s.iniEntry, s.key, s.value), s.from())
 		}
 	}
 }
@@ -315,7 +314,7 @@ func toTimeout(table, name string) becomes {
 func toList(table, name string) becomes {
 	return func(t *translation, s iniSetting) {
 		if all := asList(s.value); len(all) > 0 {
-			t.offer(s, table, name, all)
+			t.set(table, name, all, s.from())
 		}
 	}
 }
@@ -326,16 +325,6 @@ func asList(text string) []any {
 		all = append(all, one)
 	}
 	return all
-}
-
-// offer sets what a setting becomes, if this version has the place for it.
-func (t *translation) offer(s iniSetting, table, name string, value any) {
-	settings, _ := defaults().sections().find(table)
-	if !slices.ContainsFunc(settings, func(one setting) bool { return one.name == name }) {
-		t.note(s.iniEntry, s.key, table+"."+name+" is not there in this version")
-		return
-	}
-	t.set(table, name, value, s.from())
 }
 
 func (t *translation) prepared(s iniSetting) {
@@ -351,12 +340,12 @@ func (t *translation) prepared(s iniSetting) {
 func (t *translation) socketMode(s iniSetting) {
 	mode := t.integer(s.iniEntry, s.key, s.value)
 	if s.given {
-		t.offer(s, "server", "unix_socket_mode", fmt.Sprintf("%04o", mode))
+		t.set("server", "unix_socket_mode", fmt.Sprintf("%04o", mode), s.from())
 	}
 }
 
 func (t *translation) reusePort(s iniSetting) {
 	if t.integer(s.iniEntry, s.key, s.value) != 0 {
-		t.offer(s, "server", "reuse_port", true)
+		t.set("server", "reuse_port", true, s.from())
 	}
 }

@@ -28,7 +28,7 @@ func clients(s *Snapshot) []socket {
 
 func clientSocket(i *SessionInfo, now time.Time) socket {
 	c := socket{
-		kind: "C", user: i.User, database: i.Database, replication: i.Replication, state: "idle", peer: i.Address, local: i.Local,
+		kind: "C", user: i.User, database: i.Database, replication: i.Replication, state: "idle", peer: i.Address,
 		born: i.Since, asked: i.Asked, ptr: i.Pid, link: i.BackendPid, tls: i.TLS, application: i.ApplicationName, prepared: i.Prepared,
 		reason: i.State,
 	}
@@ -52,7 +52,7 @@ func servers(s *Snapshot) []socket {
 func serverSocket(b *Backend) socket {
 	v := socket{
 		kind: "S", user: b.User, database: b.Database, replication: b.Replication, state: "idle", peer: b.Address, local: b.Local,
-		born: b.Born, asked: b.Since, ptr: b.Pid, link: b.Client, pid: b.Pid, tls: b.TLS, application: b.Application, prepared: b.Prepared,
+		born: b.Born, asked: b.Since, ptr: b.Pid, link: b.Client, pid: b.Pid, tls: b.TLS, application: b.Application,
 		reason: b.Kind.String(),
 	}
 	if b.Active {

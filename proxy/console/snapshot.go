@@ -65,8 +65,7 @@ type Promotions struct{ Granted, Refused uint64 }
 
 // Slots is what one of the two pools looks like.
 type Slots struct {
-	Max, MinIdle int
-	MaxLifetime  time.Duration
+	Max          int
 	Active       int // checked out
 	Holding      int // of those: by sessions that hold advisory locks
 	Idle         int
@@ -77,7 +76,6 @@ type Slots struct {
 	Waits        Histogram // of checkouts, those that waited and those that did not
 	Holds        Histogram // from checkout to release
 	Refusals     map[string]uint64
-	Canceling    int // connections to which a cancel request is on its way
 }
 
 // Database is a name that clients connect to, or one that they have used under "*".
@@ -104,7 +102,6 @@ type SessionInfo struct {
 	Database, User  string // as it gave them
 	Pooled          string // the user of its pools: as the server sees it
 	Address         string // and port; "local" for a unix socket
-	Local           string // the address and port that it came to, where that is known
 	TLS             string // version and cipher; "": clear text
 	ApplicationName string // as it was at login
 	Since           time.Time
@@ -129,7 +126,6 @@ type Backend struct {
 	Kind           Kind
 	Active         bool
 	Holding        bool // its session holds advisory locks
-	Canceling      bool // a cancel request is on its way to it
 	Replication    string
 	Address        string // of the server, with the port
 	Local          string
@@ -138,7 +134,6 @@ type Backend struct {
 	Since          time.Time // active or idle
 	Client         uint32    // whose session has it; 0: nobody's
 	Application    string    // that client's
-	Prepared       int
 }
 
 // Setting is one of the configuration's.
