@@ -51,16 +51,17 @@ type lockHolder struct {
 // maxShown is how many bytes of a statement are shown.
 const maxShown = 100
 
-// lockHolders gives the clients that have a server, by the database there. Each is looked at on its own.
+// lockHolders gives the clients that have a server, by the database there. Each is looked at on its own, and those that have
+// none are not: many may ask at once who is in their way.
 func (s *Server) lockHolders() map[*definitions][]lockHolder {
 	all := make(map[*definitions][]lockHolder)
-	s.each(func(g guest) {
-		if c, ok := g.(*client); ok {
-			if h, ok := c.lockHolder(); ok {
-				all[c.pool.definitions] = append(all[c.pool.definitions], h)
+	for _, p := range s.poolsOf("") {
+		for _, c := range p.holders() {
+			if h, ok := c.lockHolder(); ok && c.about.Pid != 0 { // an audit is nobody's
+				all[p.definitions] = append(all[p.definitions], h)
 			}
 		}
-	})
+	}
 	return all
 }
 

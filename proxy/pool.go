@@ -222,6 +222,18 @@ func (p *pool) empty() bool {
 	return p.open == 0 && p.pair.Counts(pools.Admin).Dialing+p.pair.Counts(pools.Lock).Dialing == 0
 }
 
+// holders gives the clients that have a server connection of the pool's, audits included.
+func (p *pool) holders() (all []*client) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for b := range p.pair.Backends() {
+		if w := b.Holder(); w != nil {
+			all = append(all, w.Owner.(*client))
+		}
+	}
+	return all
+}
+
 // close refuses who waits, closes what is idle and has the rest closed at its release.
 func (p *pool) close() {
 	p.mu.Lock()

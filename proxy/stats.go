@@ -234,15 +234,7 @@ func (p *pool) totals() console.Totals {
 
 // settle takes the tallies of the server connections into account that clients have now.
 func (p *pool) settle() {
-	var holders []*client
-	p.mu.Lock()
-	for b := range p.pair.Backends() {
-		if w := b.Holder(); w != nil {
-			holders = append(holders, w.Owner.(*client))
-		}
-	}
-	p.mu.Unlock()
-	for _, c := range holders {
+	for _, c := range p.holders() {
 		c.settle()
 	}
 }
