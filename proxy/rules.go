@@ -23,7 +23,10 @@ type rules struct {
 // variables as well (passfile, service, PGHOST), which cost a login more than all the rest of it: it is read here, once.
 func newRules(config Config) (*rules, error) {
 	r := &rules{Config: config, targets: make(map[string]*backend.Target)}
+	r.Databases = make(map[string]Database) // the caller's stays as it is
 	for name, db := range config.Databases {
+		db.Admin.Notice, db.Lock.Notice = config.WaitNotice, config.WaitNotice
+		r.Databases[name] = db
 		target, err := backend.ParseTarget(db.URL)
 		if err == nil {
 			_, err = newCatalog(db.Functions, nil)
@@ -53,7 +56,6 @@ func (r *rules) database(name string) (Database, *backend.Target, bool) {
 		name = AnyDatabase
 		db, ok = r.Databases[name]
 	}
-	db.Admin.Notice, db.Lock.Notice = r.WaitNotice, r.WaitNotice
 	return db, r.targets[name], ok
 }
 
