@@ -123,7 +123,7 @@ func (s *Server) accept(l *listener) {
 		}
 		if err != nil {
 			s.AcceptFailed(err) // or the peer was faster
-			time.Sleep(acceptAgain)
+			time.Sleep(link.AcceptAgain)
 			continue
 		}
 		if tcp, ok := conn.(*net.TCPConn); ok {
@@ -137,6 +137,3 @@ func (s *Server) accept(l *listener) {
 		v.mu.Unlock()
 	}
 }
-
-// acceptAgain is the pause after a failed accept, which would else fail again at once.
-const acceptAgain = 10 * time.Millisecond

@@ -22,9 +22,6 @@ type gate struct {
 	shut bool
 }
 
-// acceptAgain is the pause after a failed accept, which would else fail again at once.
-const acceptAgain = 10 * time.Millisecond
-
 // Accept has the loops accept the connections of l, a *net.TCPListener or *net.UnixListener (else the error is
 // errors.ErrUnsupported), for a host. It takes over l's socket and closes l itself; a unix socket's path is the
 // caller's to remove. After stop has returned no connection is accepted; if it is to take the rest, those are that came before.
@@ -143,7 +140,7 @@ func (g *gate) admit(fd int, peer Peer) {
 // rest stops watching the socket for a moment.
 func (g *gate) rest() {
 	g.watch(0)
-	time.AfterFunc(acceptAgain, func() { g.watch(unix.EPOLLIN) })
+	time.AfterFunc(AcceptAgain, func() { g.watch(unix.EPOLLIN) })
 }
 
 func (g *gate) watch(events uint32) {

@@ -110,6 +110,9 @@ type Peer struct {
 // Unknown is the user id of who has none.
 const Unknown = -1
 
+// AcceptAgain is the pause after a failed accept, which would else fail again at once.
+const AcceptAgain = 10 * time.Millisecond
+
 // phase is how far a link's life has come. It only ever grows.
 type phase uint8
 
