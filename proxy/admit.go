@@ -284,7 +284,7 @@ func (v *visitor) welcome(who *login.Client, said, rest []byte) error {
 		}
 		return err
 	}
-	if err := v.server.admits(who.Database); err != nil {
+	if err := v.server.enabled(who.Database); err != nil {
 		return err
 	}
 	p, err := v.server.poolOf(who)

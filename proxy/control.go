@@ -42,23 +42,17 @@ func (s *Server) Pause(ctx context.Context, database string) error {
 }
 
 func (s *Server) pause(database string) error {
-	s.mu.Lock()
-	err := s.known(database)
-	switch {
-	case err != nil:
-	case s.switches.paused:
-		err = errPaused
-	case database == "":
-		s.switches.paused = true
-	default:
-		s.switches.pausedOf[database] = true
-	}
-	var events []pools.Event
-	if err == nil {
-		events = s.followSwitches(nil)
-	}
-	s.mu.Unlock()
-	s.deliver(nil, events)
+	err := s.turnSwitch(database, func() error {
+		switch {
+		case s.switches.paused:
+			return errPaused
+		case database == "":
+			s.switches.paused = true
+		default:
+			s.switches.pausedOf[database] = true
+		}
+		return nil
+	})
 	if err == nil {
 		s.log.Info("paused", "database", database)
 	}
@@ -67,18 +61,33 @@ func (s *Server) pause(database string) error {
 
 // Resume ends a Pause or a Kill. What was paused by name is resumed by name.
 func (s *Server) Resume(database string) error {
+	err := s.turnSwitch(database, func() error {
+		switch {
+		case database == "" && !s.switches.paused:
+			return errors.New("pooler is not paused/suspended")
+		case database == "":
+			s.switches.paused = false
+		case !s.switches.pausedOf[database]:
+			return fmt.Errorf("database %s is not paused", database)
+		default:
+			delete(s.switches.pausedOf, database)
+		}
+		return nil
+	})
+	if err == nil {
+		s.log.Info("resumed", "database", database)
+		s.news.ring()
+	}
+	return err
+}
+
+// turnSwitch changes the switches of a database that there is, with the mutex held, and has the pools follow, unless that
+// cannot be.
+func (s *Server) turnSwitch(database string, turn func() error) error {
 	s.mu.Lock()
 	err := s.known(database)
-	switch {
-	case err != nil:
-	case database == "" && !s.switches.paused:
-		err = errors.New("pooler is not paused/suspended")
-	case database == "":
-		s.switches.paused = false
-	case !s.switches.pausedOf[database]:
-		err = fmt.Errorf("database %s is not paused", database)
-	default:
-		delete(s.switches.pausedOf, database)
+	if err == nil {
+		err = turn()
 	}
 	var events []pools.Event
 	if err == nil {
@@ -86,10 +95,6 @@ func (s *Server) Resume(database string) error {
 	}
 	s.mu.Unlock()
 	s.deliver(nil, events)
-	if err == nil {
-		s.log.Info("resumed", "database", database)
-		s.news.ring()
-	}
 	return err
 }
 
@@ -233,8 +238,8 @@ func (s *Server) disable(database string, on bool) error {
 	return nil
 }
 
-// admits refuses a client whose database is disabled.
-func (s *Server) admits(database string) error {
+// enabled refuses a client whose database is disabled.
+func (s *Server) enabled(database string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.switches.disabled[database] {

@@ -69,9 +69,9 @@ const askAgain = 2 * time.Second
 func (s *Server) unready() error {
 	r := s.rules.Load()
 	s.mu.Lock()
-	draining := s.draining || s.deaf
+	deaf := s.deaf
 	s.mu.Unlock()
-	if draining {
+	if deaf {
 		return errors.New("shutting down")
 	}
 	ready := &s.readiness

@@ -64,7 +64,7 @@ func (s *Server) dialFor(who *login.Client) (*backend.Conn, error) {
 		e.Hint = `Programs that replicate a whole server name the database "replication".`
 		return nil, e
 	}
-	if err := s.admits(who.Database); err != nil {
+	if err := s.enabled(who.Database); err != nil {
 		return nil, err
 	}
 	var parameters []backend.Parameter
