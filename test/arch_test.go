@@ -34,8 +34,10 @@ var arrows = map[string][]string{
 	"test/postgres":     {},
 	"test/authority":    {},
 	"test/differential": {"proxy", "pools", "protocol", "test/postgres"},
-	"test/bench":        {"test/postgres", "test/authority"},
-	"test/compat":       {"proxy", "pools", "test/postgres", "test/authority", "test/differential"},
+	"test/project":      {},
+	"test/bench":        {"test/postgres", "test/authority", "test/project"},
+	"test/chaos":        {"test/postgres", "test/project"},
+	"test/compat":       {"proxy", "pools", "test/postgres", "test/authority", "test/differential", "test/project"},
 
 	"test/compat/drivers/go/pgx": {},
 	"test/compat/drivers/go/pq":  {},

@@ -27,9 +27,8 @@ const asProgram = "LOCKPROXY_TEST_IS_PROGRAM"
 
 // process is a lockproxy of its own.
 type process struct {
-	t     *testing.T
+	printed
 	cmd   *exec.Cmd
-	lines chan string
 	ended chan error
 }
 
@@ -41,7 +40,7 @@ func spawn(t *testing.T, path string, socket *os.File, environment ...string) *p
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, lines: make(chan string, 10000), ended: make(chan error, 1)}
+	p := &process{printed: printed{t, make(chan string, 10000)}, ended: make(chan error, 1)}
 	p.cmd = exec.Command(os.Args[0], "serve", "--config", path)
 	p.cmd.Env = append(os.Environ(), append(environment, asProgram+"=1")...)
 	p.cmd.Stdout, p.cmd.Stderr = w, w
@@ -71,19 +70,6 @@ func spawn(t *testing.T, path string, socket *os.File, environment ...string) *p
 		}
 	})
 	return p
-}
-
-func (p *process) until(text string) string {
-	p.t.Helper()
-	var seen strings.Builder
-	for line := range p.lines {
-		if strings.Contains(line, text) {
-			return line
-		}
-		seen.WriteString(line + "\n")
-	}
-	p.t.Fatalf("the process ended without %q:\n%s", text, &seen)
-	return ""
 }
 
 func (p *process) signal(s syscall.Signal) {

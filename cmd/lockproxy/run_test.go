@@ -19,10 +19,15 @@ import (
 
 // running is a command that runs in a goroutine until it is stopped.
 type running struct {
+	printed
+	stop context.CancelFunc
+	done chan error
+}
+
+// printed is what a command or a process prints.
+type printed struct {
 	t     *testing.T
-	lines chan string // Of its output; roomy, so that the command never waits for the test to read.
-	stop  context.CancelFunc
-	done  chan error
+	lines chan string // Roomy, so that nobody waits for the test to read.
 }
 
 // start runs a command; its output and its log can be read with until.
@@ -30,7 +35,7 @@ func start(t *testing.T, environment map[string]string, command func(context.Con
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
-	p := &running{t: t, lines: make(chan string, 1000), stop: cancel, done: make(chan error, 1)}
+	p := &running{printed: printed{t, make(chan string, 1000)}, stop: cancel, done: make(chan error, 1)}
 	go func() {
 		defer close(p.lines)
 		for scanner := bufio.NewScanner(r); scanner.Scan(); {
@@ -46,8 +51,8 @@ func start(t *testing.T, environment map[string]string, command func(context.Con
 	return p
 }
 
-// until reads the output up to a line that holds the text, and returns that line.
-func (p *running) until(text string) string {
+// until reads up to a line that holds the text, and returns that line.
+func (p *printed) until(text string) string {
 	p.t.Helper()
 	var seen strings.Builder
 	for line := range p.lines {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/lockproxy/lockproxy/test/postgres"
+	"github.com/lockproxy/lockproxy/test/project"
 )
 
 // pooler is a program that is measured.
@@ -45,7 +46,7 @@ func (s *stage) findPoolers(ctx context.Context) (err error) {
 		s.peer, err = s.lockproxy(ctx, "the other", s.against)
 		return err
 	}
-	path, err := output(ctx, "bash", filepath.Join(root(), "test/bench/pgbouncer.sh"))
+	path, err := output(ctx, "bash", filepath.Join(project.Root(), "test/bench/pgbouncer.sh"))
 	if err != nil {
 		return err
 	}
@@ -71,12 +72,12 @@ func (s *stage) lockproxy(ctx context.Context, name, path string) (pooler, error
 	s.say("building lockproxy")
 	p.path = filepath.Join(s.folder, "lockproxy")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", p.path, "./cmd/lockproxy")
-	cmd.Dir, cmd.Env = root(), append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Dir, cmd.Env = project.Root(), append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return p, fmt.Errorf("build lockproxy: %w\n%s", err, out)
 	}
 	version, err := output(ctx, p.path, "version")
-	if commit, err := output(ctx, "git", "-C", root(), "describe", "--always", "--dirty"); err == nil { // Else there is no repository.
+	if commit, err := output(ctx, "git", "-C", project.Root(), "describe", "--always", "--dirty"); err == nil { // Else there is no repository.
 		version += ", commit " + commit
 	}
 	p.version = version
@@ -142,20 +143,4 @@ func output(ctx context.Context, name string, arguments ...string) (string, erro
 		return "", fmt.Errorf("%s: %w\n%s", name, err, postgres.Tail(errors.String()))
 	}
 	return strings.TrimSpace(string(out)), nil
-}
-
-// root is the project's folder: the one above with a go.mod.
-func root() string {
-	folder, err := os.Getwd()
-	for err == nil {
-		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
-			return folder
-		}
-		above := filepath.Dir(folder)
-		if above == folder {
-			break
-		}
-		folder = above
-	}
-	return "."
 }

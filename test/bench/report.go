@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/lockproxy/lockproxy/test/project"
 )
 
 // report is the table, a line for each figure of each row.
@@ -76,7 +78,7 @@ func (r *report) verdict() error {
 
 // write writes it all to a file of the project.
 func (r *report) write() error {
-	file, err := os.Create(filepath.Join(root(), "test/bench/RESULTS.md"))
+	file, err := os.Create(filepath.Join(project.Root(), "test/bench/RESULTS.md"))
 	if err != nil {
 		return err
 	}

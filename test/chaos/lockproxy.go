@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lockproxy/lockproxy/test/postgres"
+	"github.com/lockproxy/lockproxy/test/project"
 )
 
 // program is lockproxy as it is built from here, its configuration, and the process that runs now.
@@ -43,7 +44,7 @@ func build(ctx context.Context, folder string, race bool) (*program, error) {
 		arguments = []string{"build", "-race", "-o", p.path, "./cmd/lockproxy"}
 	}
 	cmd := exec.CommandContext(ctx, "go", arguments...)
-	cmd.Dir = root()
+	cmd.Dir = project.Root()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build lockproxy: %w\n%s", err, out)
 	}

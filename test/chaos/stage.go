@@ -171,19 +171,3 @@ func (s *stage) checkUse() {
 		s.journal.violation("%d descriptors are open without a client, more than %d", late.descriptors, most)
 	}
 }
-
-// root is the project's folder: the one above with a go.mod of the name.
-func root() string {
-	folder, err := os.Getwd()
-	for err == nil {
-		if _, err := os.Stat(filepath.Join(folder, "lockproxy.toml")); err == nil {
-			return folder
-		}
-		above := filepath.Dir(folder)
-		if above == folder {
-			break
-		}
-		folder = above
-	}
-	return "."
-}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lockproxy/lockproxy/test/postgres"
+	"github.com/lockproxy/lockproxy/test/project"
 )
 
 // network is toxiproxy: everything between clients, lockproxy and the server passes through it, and can be made to fail.
@@ -25,7 +26,7 @@ type network struct {
 func startNetwork(ctx context.Context, folder string) (*network, error) {
 	program := filepath.Join(folder, "toxiproxy")
 	build := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/Shopify/toxiproxy/v2/cmd/server")
-	build.Dir = filepath.Join(root(), "test/chaos/toxiproxy")
+	build.Dir = filepath.Join(project.Root(), "test/chaos/toxiproxy")
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build toxiproxy: %w\n%s", err, out)
 	}

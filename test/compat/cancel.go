@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/lockproxy/lockproxy/test/project"
 )
 
 // cancelSuites race cancel requests against the ends of the statements that they are meant for.
@@ -15,7 +17,7 @@ func cancelSuites() []suite {
 const cancels = 10000
 
 func runCancels(ctx context.Context, s *stage) (r result, err error) {
-	out, err := s.command(ctx, root(), []string{fmt.Sprint("CANCELS=", cancels)}, "go", "test", "./test", "-run", "Cancel", "-count=1", "-timeout=30m", "-v")
+	out, err := s.command(ctx, project.Root(), []string{fmt.Sprint("CANCELS=", cancels)}, "go", "test", "./test", "-run", "Cancel", "-count=1", "-timeout=30m", "-v")
 	if err != nil {
 		return r, err
 	}

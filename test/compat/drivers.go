@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lockproxy/lockproxy/test/project"
 )
 
 // driver is a script that uses what one driver is known for. It reads libpq's environment and DATABASE_URL alone, so that
@@ -72,7 +74,7 @@ func driverSuites() []suite {
 }
 
 // scripts is the folder of the drivers' scripts.
-func scripts() string { return filepath.Join(root(), "test", "compat", "drivers") }
+func scripts() string { return filepath.Join(project.Root(), "test", "compat", "drivers") }
 
 // run runs the driver's script and counts what it says of its checks.
 func (d driver) run(ctx context.Context, s *stage) (r result, err error) {

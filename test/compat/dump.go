@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/lockproxy/lockproxy/test/project"
 )
 
 // dumpers is how many processes dump or restore at once where the format allows it.
@@ -29,7 +31,7 @@ var dumps = []struct {
 // runDump dumps a database through lockproxy in every format, restores it through lockproxy, and compares what comes out
 // with the first.
 func runDump(ctx context.Context, s *stage) (r result, err error) {
-	make := filepath.Join(root(), "test/compat/tools/pg_dump/database.sql")
+	make := filepath.Join(project.Root(), "test/compat/tools/pg_dump/database.sql")
 	if _, err := s.command(ctx, s.dir, s.directly(s.database), "psql", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--file="+make); err != nil {
 		return r, err
 	}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/lockproxy/lockproxy/test/project"
 )
 
 // benchClients are more than the pools have slots.
@@ -63,7 +65,7 @@ func runPgbench(ctx context.Context, s *stage) (r result, err error) {
 func (s *stage) pgbench(ctx context.Context, mode string, perClient int, args []string) error {
 	args = append([]string{"--protocol=" + mode, "--no-vacuum", "--client=" + strconv.Itoa(benchClients),
 		"--jobs=" + strconv.Itoa(benchClients), "--transactions=" + strconv.Itoa(perClient)}, args...)
-	out, err := s.command(ctx, filepath.Join(root(), "test/compat/tools/pgbench"), nil, "pgbench", args...)
+	out, err := s.command(ctx, filepath.Join(project.Root(), "test/compat/tools/pgbench"), nil, "pgbench", args...)
 	if err != nil {
 		return err
 	}

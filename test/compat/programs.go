@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/lockproxy/lockproxy/test/project"
 )
 
 // programSuites are PostgreSQL's own client programs.
@@ -20,7 +22,7 @@ func programSuites() []suite {
 
 // runPsql runs scripts directly and through lockproxy, each in a database of its own. They print the same.
 func runPsql(ctx context.Context, s *stage) (r result, err error) {
-	scripts, err := filepath.Glob(filepath.Join(root(), "test/compat/tools/psql/*.sql"))
+	scripts, err := filepath.Glob(filepath.Join(project.Root(), "test/compat/tools/psql/*.sql"))
 	if err != nil {
 		return r, err
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lockproxy/lockproxy/test/postgres"
+	"github.com/lockproxy/lockproxy/test/project"
 )
 
 // regressSuites are PostgreSQL's own: its regression tests, and those with interleaved sessions.
@@ -61,10 +62,10 @@ func (o ownSuite) run(ctx context.Context, s *stage) (r result, err error) {
 	if d.programs, err = postgres.Programs(); err != nil {
 		return r, err
 	}
-	if _, err := s.command(ctx, root(), nil, "nice", "test/compat/regress/get-suites", d.programs, d.source); err != nil {
+	if _, err := s.command(ctx, project.Root(), nil, "nice", "test/compat/regress/get-suites", d.programs, d.source); err != nil {
 		return r, err
 	}
-	listed, err := readList(filepath.Join(root(), "test/compat/regress", o.folder+".txt"))
+	listed, err := readList(filepath.Join(project.Root(), "test/compat/regress", o.folder+".txt"))
 	if err != nil {
 		return r, err
 	}

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/lockproxy/lockproxy/test/project"
 )
 
 // suite is one line of the table.
@@ -82,7 +84,7 @@ func runAll(ctx context.Context, chosen []suite, cache string) error {
 
 func runOne(ctx context.Context, one *suite, cache string) (result, string, error) {
 	if len(one.needs) > 0 {
-		if out, err := exec.CommandContext(ctx, "bash", append([]string{filepath.Join(root(), "test/install.sh")}, one.needs...)...).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(ctx, "bash", append([]string{filepath.Join(project.Root(), "test/install.sh")}, one.needs...)...).CombinedOutput(); err != nil {
 			return result{}, "", fmt.Errorf("install %v: %w\n%s", one.needs, err, out)
 		}
 	}
@@ -93,22 +95,6 @@ func runOne(ctx context.Context, one *suite, cache string) (result, string, erro
 	r, err := one.run(ctx, s)
 	pins := s.pins()
 	return r, pins, errors.Join(err, s.close())
-}
-
-// root is the project's folder: the one above with a go.mod.
-func root() string {
-	dir, err := os.Getwd()
-	for err == nil {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir
-		}
-		above := filepath.Dir(dir)
-		if above == dir {
-			break
-		}
-		dir = above
-	}
-	return "."
 }
 
 // command is a program to be run on the stage, in the folder dir, with the stage's environment and more of it. What it

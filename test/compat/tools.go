@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lockproxy/lockproxy/test/postgres"
+	"github.com/lockproxy/lockproxy/test/project"
 )
 
 // program is a command line that may be run several times, by several processes.
@@ -46,7 +47,7 @@ func (s *stage) through(database string) []string {
 // sources copies a folder of test/compat/tools to the stage's, since programs write beside their sources.
 func (s *stage) sources(folder string) (dir string, err error) {
 	dir = filepath.Join(s.dir, folder)
-	return dir, os.CopyFS(dir, os.DirFS(filepath.Join(root(), "test/compat/tools", folder)))
+	return dir, os.CopyFS(dir, os.DirFS(filepath.Join(project.Root(), "test/compat/tools", folder)))
 }
 
 // shared is a folder of the cache that several suites use.
@@ -56,7 +57,7 @@ func (s *stage) shared(name string) string { return filepath.Join(filepath.Dir(s
 // what they do.
 func (s *stage) goTool(ctx context.Context, name string, args ...string) (program, error) {
 	bin := s.shared("tools-go")
-	if _, err := s.command(ctx, filepath.Join(root(), "test/compat/tools/go"), nil, "go", "build", "-o", bin+"/", "./..."); err != nil {
+	if _, err := s.command(ctx, filepath.Join(project.Root(), "test/compat/tools/go"), nil, "go", "build", "-o", bin+"/", "./..."); err != nil {
 		return program{}, err
 	}
 	dir, err := s.sources("go/" + name)
