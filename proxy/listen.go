@@ -22,7 +22,7 @@ func (c *Config) listen(address string) (*listener, error) {
 		return listenUnix(address, c.UnixSocketMode, c.ReusePort)
 	}
 	l, err := c.listenTCP(address)
-	return &listener{Listener: l}, err
+	return &listener{Listener: l, shared: c.ReusePort}, err
 }
 
 func (c *Config) listenTCP(address string) (net.Listener, error) {

@@ -14,6 +14,7 @@ import (
 type listener struct {
 	net.Listener
 	inherited bool        // it is somebody else's, who goes on with it
+	shared    bool        // its TCP address is, with other processes' sockets
 	path      string      // of a unix socket
 	made      os.FileInfo // there
 
@@ -107,7 +108,28 @@ func (l *listener) end() {
 	}
 }
 
+// lastHandshakes is how long connections that are being made may take once no others begin, to arrive at a socket that shares
+// its address. The kernel resets those which come after the last accept, though another process listens there.
+const lastHandshakes = 100 * time.Millisecond
+
+// retire has nobody else begin to connect to a shared socket, where the system can do that.
+func (l *listener) retire() (retired bool) {
+	tcp, ok := l.Listener.(*net.TCPListener)
+	if !l.shared || !ok {
+		return false
+	}
+	conn, err := tcp.SyscallConn()
+	return err == nil && setOnSocket(conn, dropRequests) == nil
+}
+
 func (s *Server) closeListeners() {
+	retired := false
+	for _, l := range s.listeners {
+		retired = l.retire() || retired
+	}
+	if retired {
+		time.Sleep(lastHandshakes)
+	}
 	for _, l := range s.listeners {
 		l.end()
 	}

@@ -105,6 +105,9 @@ func (s *side) hear(client int) (waits bool, err error) {
 	return false, nil
 }
 
+// ungranted are the locks that are waited for on one side: pg_locks shows those of the other, too.
+const ungranted = " FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()"
+
 // allWait tells whether each client that has not all its answers waits for a lock.
 func (s *side) allWait() bool {
 	owed := 0
@@ -113,14 +116,14 @@ func (s *side) allWait() bool {
 			owed++
 		}
 	}
-	waiting, err := s.run("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted")
+	waiting, err := s.run("SELECT count(DISTINCT pid)" + ungranted)
 	return err == nil && waiting[0] == strconv.Itoa(owed)
 }
 
 // raceForRow tells whether several clients wait for the end of a transaction. Who of them comes first then is chance: they
 // are woken together (lmgr.c, XactLockTableWait), and not one after the other as those who wait for an advisory lock are.
 func (s *side) raceForRow() bool {
-	waiting, err := s.run("SELECT count(*) > 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+	waiting, err := s.run("SELECT count(*) > 1" + ungranted + " AND locktype = 'transactionid'")
 	return err == nil && waiting[0] == "t"
 }
 
