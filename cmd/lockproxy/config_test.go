@@ -258,3 +258,29 @@ func TestTheProjectsFileHoldsTheDefaults(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", got.proxy, want.proxy)
 	}
 }
+
+// The configurations of deploy/ are such, that of the sidecar within its manifest.
+func TestDeployedConfigurations(t *testing.T) {
+	const folder = "../../deploy/kubernetes/"
+	manifest, err := readText(folder + "sidecar.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const indent = "\n    "
+	_, sidecar, _ := strings.Cut(manifest, "  lockproxy.toml: |"+indent)
+	sidecar, _, _ = strings.Cut(sidecar, "\n---")
+	sidecar = strings.ReplaceAll(sidecar, indent, "\n")
+	for _, one := range []source{
+		{path: folder + "lockproxy.toml", environment: lookup(nil)},
+		{path: folder + "sidecar.yaml", text: &sidecar, environment: lookup(map[string]string{upstreamVariable: "postgres://app:secret@db"})},
+	} {
+		got, err := load(one)
+		if err != nil {
+			t.Errorf("%s: %v", one.path, err)
+			continue
+		}
+		if len(got.warnings) > 0 || got.proxy.HTTPListen == "" {
+			t.Errorf("%s: got the warnings %v, and metrics at %q", one.path, got.warnings, got.proxy.HTTPListen)
+		}
+	}
+}

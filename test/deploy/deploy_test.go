@@ -4,8 +4,10 @@ package deploy
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,6 +41,7 @@ func object(t *testing.T, file string, text []byte) any {
 		"apps/v1 Deployment":            &appsv1.Deployment{},
 		"v1 Service":                    &corev1.Service{},
 		"v1 Secret":                     &corev1.Secret{},
+		"v1 ConfigMap":                  &corev1.ConfigMap{},
 		"policy/v1 PodDisruptionBudget": &policyv1.PodDisruptionBudget{},
 		"kustomize.config.k8s.io/v1beta1 Kustomization": &kustomization{},
 	}[kind.APIVersion+" "+kind.Kind]
@@ -117,6 +120,7 @@ func checkDeployment(t *testing.T, d *appsv1.Deployment) {
 		if c.Name == "lockproxy" {
 			found = true
 			checkHardened(t, d.Name, c)
+			checkProbes(t, d.Name, c)
 		}
 	}
 	if !found {
@@ -137,6 +141,38 @@ func checkHardened(t *testing.T, name string, c corev1.Container) {
 	}
 	if len(c.Args) == 0 || c.Args[0] != "serve" {
 		t.Errorf("%s: got %v", name, c.Args)
+	}
+}
+
+// checkProbes finds that the kubelet asks what lockproxy answers, where it answers: see docs/metrics.md.
+func checkProbes(t *testing.T, name string, c corev1.Container) {
+	t.Helper()
+	for path, p := range map[string]*corev1.Probe{"/healthz": c.LivenessProbe, "/readyz": c.ReadinessProbe} {
+		if p == nil || p.HTTPGet == nil || p.HTTPGet.Path != path {
+			t.Errorf("%s: lockproxy is not asked for %s, but %+v", name, path, p)
+		}
+	}
+	for _, p := range []*corev1.Probe{c.StartupProbe, c.LivenessProbe, c.ReadinessProbe} {
+		named := func(port corev1.ContainerPort) bool { return port.Name == p.HTTPGet.Port.StrVal && port.ContainerPort == httpPort }
+		if p == nil || p.HTTPGet == nil || !slices.ContainsFunc(c.Ports, named) {
+			t.Errorf("%s: a probe leads nowhere: %+v", name, p)
+		}
+	}
+	if len(c.Args) < 3 || c.Args[1] != "--config" || !slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool {
+		return m.MountPath == filepath.Dir(c.Args[2])
+	}) {
+		t.Errorf("%s: lockproxy's configuration is not mounted: %v", name, c.Args)
+	}
+}
+
+// httpPort is that of server.http_listen, in all configurations here.
+const httpPort = 9187
+
+func TestConfigurationsListenForProbes(t *testing.T) {
+	for _, file := range []string{"lockproxy.toml", "sidecar.yaml"} {
+		if !strings.Contains(string(read(t, filepath.Join("kubernetes", file))), fmt.Sprintf("http_listen = \"0.0.0.0:%d\"", httpPort)) {
+			t.Errorf("%s: nobody answers the probes", file)
+		}
 	}
 }
 
