@@ -153,7 +153,9 @@ func checkProbes(t *testing.T, name string, c corev1.Container) {
 		}
 	}
 	for _, p := range []*corev1.Probe{c.StartupProbe, c.LivenessProbe, c.ReadinessProbe} {
-		named := func(port corev1.ContainerPort) bool { return port.Name == p.HTTPGet.Port.StrVal && port.ContainerPort == httpPort }
+		named := func(port corev1.ContainerPort) bool {
+			return port.Name == p.HTTPGet.Port.StrVal && port.ContainerPort == httpPort
+		}
 		if p == nil || p.HTTPGet == nil || !slices.ContainsFunc(c.Ports, named) {
 			t.Errorf("%s: a probe leads nowhere: %+v", name, p)
 		}
