@@ -40,6 +40,7 @@ type serverSide struct {
 	forgets    bool // of the messages in flight some may deallocate statements
 	resets     bool // of the messages in flight some may give settings their defaults back
 	copies     bool // of the messages in flight some may begin a COPY
+	opens      bool // of the messages in flight some may begin a transaction
 	rolledBack bool // of the messages in flight some end a transaction that has failed, or what failed of it
 	alone      bool // when it was granted it held nothing that was not known
 	restDrop   bool // the rest of that answer is not for the client
@@ -597,6 +598,7 @@ func (s *Session) ready(frame []byte) (visible bool) {
 	status := frame[protocol.HeadSize]
 	s.srvStatus = status
 	s.resets = s.resets && flight.len() > 0
+	s.opens = s.opens && flight.len() > 0
 	s.rolledBack = s.rolledBack && s.rollsBackLater()
 	s.forgets = s.forgets && flight.len() > 0
 	if head.kind == protocol.Sync && head.has(flagFails) && s.failTransaction(status) {

@@ -44,9 +44,13 @@ func (s *Session) sendBind() {
 	s.pushed(r)
 }
 
-// lacks tells whether the server lacks a statement whose parameters are known.
+// lacks tells whether the server lacks a statement whose parameters are known, or has it with other columns.
 func (s *Session) lacks(st *statement) bool {
-	return st.shape.known() && st.shape.params != "" && s.parsedAs(st, st.source != "") == nil
+	if !st.shape.known() || st.shape.params == "" {
+		return false
+	}
+	p := s.parsedAs(st, st.source != "")
+	return p == nil || !s.fits(p, st)
 }
 
 // bindsWell sees to it that what is wrong with the values of a Bind message is found first. It gives false where that was

@@ -179,6 +179,9 @@ func (s *Session) classify(r *request, u *sql.Unit) {
 	if u.Copies {
 		r.flags |= flagCopies
 	}
+	if u.Begin != sql.BeginNone || u.TransactionInside {
+		r.flags |= flagOpens
+	}
 	switch {
 	case (u.Begin == sql.BeginPlain || u.Begin == sql.BeginReadWrite && s.onPrimary()) && u.Statements == 1:
 		r.flags |= flagBegin

@@ -426,7 +426,7 @@ func (s *Session) sendText() {
 	s.namesFor(r, false)
 	s.srv.unnamed.of = nil
 	s.namesSent(r)
-	prepares := r.unit != nil && r.unit.Verb == sql.Prepare && r.unit.Statements == 1
+	prepares := s.describesWell(r)
 	names := r.names
 	s.sendAsIs(true)
 	if prepares {
@@ -450,6 +450,7 @@ func (s *Session) begins(r *request) {
 	}
 	s.state.opaque = s.state.opaque || s.known.doubt != certain
 	s.copies = s.copies || r.has(flagCopies)
+	s.opens = s.opens || r.has(flagOpens)
 	s.rolledBack = s.rolledBack || s.tx == 'E' && r.rollsBack()
 	s.resets = s.resets || s.client.Settings != nil && r.touches.Has(sql.TouchDiscardAll)
 }
@@ -479,7 +480,7 @@ func (s *Session) sendParse() {
 		r.stmt.shape = sh.shape
 	}
 	switch known := sh != nil; {
-	case known && (s.tx == 'E' || s.tx == 'T' && s.unitsAhead > 0):
+	case known && (s.tx == 'E' || s.opens || s.tx == 'T' && s.unitsAhead > 0):
 		// The transaction has failed, or may have: then the server is to say so.
 		s.parseOnce(r)
 		return

@@ -69,6 +69,7 @@ func (n *naming) use(op *sql.PreparedOp, index int, text []byte, statements, dee
 		if use.after == nil {
 			use.after = preparedBySQL(op, text, statements)
 			use.after.readWith, use.after.dialect = n.s.cfg.Catalog().reader, n.s.state.dialect
+			use.after.plans = n.s.state.settings.planned()
 		}
 	case sql.OpExecute:
 		n.s.executes(n.r, op, st)
@@ -109,7 +110,7 @@ func (s *Session) namesFor(r *request, inBatch bool) {
 		return
 	}
 	if r.names != nil {
-		s.tellNames(r.names, inBatch)
+		s.tellNames(s.neededOf(r), inBatch)
 	}
 	switch {
 	case r.touches.Has(sql.TouchNames):
@@ -118,6 +119,18 @@ func (s *Session) namesFor(r *request, inBatch bool) {
 	case r.touches.Has(sql.TouchDynamic):
 		s.showNames(r, inBatch, false) // what it runs may name them again
 	}
+}
+
+// neededOf gives the uses of names that the server is to know for a message. A text that is parsed only has the columns of
+// what it executes looked up (plancache.c, PlanCacheComputeResultDesc): what was prepared under other settings stays out of it,
+// since under those of now it may be an error.
+func (s *Session) neededOf(r *request) []nameUse {
+	now := s.state.settings.planned()
+	other := func(use nameUse) bool { return use.before != nil && use.before.plans != now }
+	if r.kind != protocol.Parse || !slices.ContainsFunc(r.names, other) {
+		return r.names
+	}
+	return slices.DeleteFunc(slices.Clone(r.names), other)
 }
 
 // nameFailed takes the error of a statement that could not be made again, because what it names has gone for one: that is
@@ -393,10 +406,24 @@ func (s *Session) namesSent(r *request) {
 	}
 }
 
+// describesWell tells whether what a text prepares may be described to us behind it. Should that fail, for the text has
+// failed or what it prepared has gone again, no transaction of the client's may be open that would fail with it.
+func (s *Session) describesWell(r *request) bool {
+	switch u := r.unit; {
+	case u == nil || u.Prepared == nil:
+		return false
+	case u.Statements == 1:
+		return u.Verb == sql.Prepare // if that has failed, so has the transaction
+	default:
+		return s.tx == 'I' && !s.opens && !u.TransactionInside
+	}
+}
+
 // describeNames has the server describe to us what a message of the client's that is on its way prepares by SQL.
 func (s *Session) describeNames(uses []nameUse, why purpose) {
 	for i := range uses {
-		if use := &uses[i]; use.op == sql.OpPrepare && use.before == nil {
+		again := func(later nameUse) bool { return later.name == uses[i].name || later.op == sql.OpDeallocateAll }
+		if use := &uses[i]; use.op == sql.OpPrepare && use.before == nil && !slices.ContainsFunc(uses[i+1:], again) {
 			s.describeOurs(use.name, use.after.shape, why)
 		}
 	}

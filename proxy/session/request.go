@@ -54,7 +54,7 @@ const (
 	replyDescribed
 )
 
-type flags uint16
+type flags uint32
 
 const (
 	flagCommit     flags = 1 << iota // COMMIT, or a string that has one inside
@@ -72,6 +72,7 @@ const (
 	flagCompares                     // what it describes has run already, if its columns are what they were
 	flagCopies                       // it may begin a COPY, which takes what comes behind it
 	flagChecked                      // the values of a Bind message, as far as they are to be
+	flagOpens                        // it may begin a transaction
 	flagFails                        // it ends a batch that has failed for the client, or fails its transaction
 )
 

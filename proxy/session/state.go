@@ -310,41 +310,65 @@ func (s *Settings) inPlaceOn(srv *Server) bool {
 
 // needsTimeouts tells whether the lock pool's timeouts must be switched for the next unit.
 func (s *Session) needsTimeouts(locks bool) bool {
-	if s.tx == 'E' {
+	switch {
+	case s.tx == 'E':
 		return false
+	case !s.state.localKnown && s.tx == 'T' && s.kind == pools.Lock:
+		return true
+	case s.state.everything:
+		want, have := s.wanted(locks), s.inPlace()
+		return !want.agrees(have, lockTimeout) || !want.agrees(have, idleTimeout)
 	}
-	return !s.state.localKnown && s.tx == 'T' && s.kind == pools.Lock || !s.wanted(locks).Equal(s.inPlace())
+	return !s.wanted(locks).Equal(s.inPlace())
 }
 
-// putTimeouts switches them between units: for good outside a transaction, else until its end.
+// agrees tells whether both sets have the same of one setting.
+func (s *Settings) agrees(other *Settings, name string) bool {
+	value, set := s.Get(name)
+	its, is := other.Get(name)
+	return set == is && value == its
+}
+
+// putTimeouts switches them between units: for good outside a transaction, else until its end. What else the session has set
+// is put in place again on the way, unless nobody has followed that.
 func (s *Session) putTimeouts(locks bool) {
-	if s.tx == 'I' {
+	switch {
+	case s.tx != 'I':
+		s.localTimeouts(locks)
+		s.syncOurs(forTimeouts)
+	case s.state.everything:
+		want := s.wanted(locks)
+		s.switchTimeouts(want, s.srv.settings, false)
+		s.srv.settings = s.srv.settings.Without(lockTimeout).Without(idleTimeout).like(want, lockTimeout).like(want, idleTimeout)
+		s.syncOurs(forTimeouts)
+	default:
 		s.putSettings(locks)
-		return
 	}
-	s.localTimeouts(locks)
-	s.syncOurs(forTimeouts)
 }
 
 // putTimeoutsInBatch switches them on in the middle of a batch, for the rest of its transaction.
 func (s *Session) putTimeoutsInBatch() { s.localTimeouts(true) }
 
-// localTimeouts switches the timeouts until the end of the transaction. It uses the extended protocol with names of
-// its own: a simple query would end a batch, and destroy the client's unnamed statement and portal.
+// localTimeouts switches the timeouts until the end of the transaction.
 func (s *Session) localTimeouts(locks bool) {
-	want, have := s.wanted(locks), s.inPlace()
+	want := s.wanted(locks)
+	s.switchTimeouts(want, s.inPlace(), true)
+	s.state.local, s.state.isLocal, s.state.localKnown = want, true, true
+}
+
+// switchTimeouts uses the extended protocol with names of its own: a simple query would end a batch, and destroy the
+// client's unnamed statement and portal.
+func (s *Session) switchTimeouts(want, have *Settings, local bool) {
 	for _, name := range []string{lockTimeout, idleTimeout} {
-		value, set := want.Get(name)
-		if now, is := have.Get(name); s.state.localKnown && set == is && value == now {
+		if s.state.localKnown && want.agrees(have, name) {
 			continue
 		}
-		if set {
-			s.runInBatch(appendSet(nil, name, value, true), forTimeouts)
+		if value, set := want.Get(name); set {
+			s.runInBatch(appendSet(nil, name, value, local), forTimeouts)
 		} else {
-			s.runInBatch(appendReset(nil, name, true), forTimeouts)
+			s.runInBatch(appendReset(nil, name, local), forTimeouts)
 		}
 	}
-	s.state.local, s.state.isLocal, s.state.localKnown = want, true, true
 }
 
 // once is the name of statements and portals of ours that are for one use.
