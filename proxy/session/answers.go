@@ -213,6 +213,10 @@ func (s *Session) answer1(kind byte, frame []byte) (visible bool) {
 		if head.added.ends() {
 			return false
 		}
+		if head.has(flagEnded) {
+			visible = false
+			s.tellComplete("ROLLBACK")
+		}
 		s.completed(head, kind, frame)
 	case protocol.ParseComplete:
 		s.prepared(head)
@@ -239,7 +243,9 @@ func (s *Session) answer1(kind byte, frame []byte) (visible bool) {
 		s.functionResult(head, frame)
 	case protocol.ParameterDescription:
 		head.shape.learn(kind, frame)
-	case protocol.NoticeResponse, protocol.CopyOutResponse, protocol.CopyData,
+	case protocol.NoticeResponse:
+		visible = visible && !head.has(flagEnded) // that there is no transaction
+	case protocol.CopyOutResponse, protocol.CopyData,
 		protocol.CopyDone, protocol.CopyBothResponse:
 	default:
 		s.outOfStep("a message of an unknown kind")
@@ -611,6 +617,8 @@ func (s *Session) ready(frame []byte) (visible bool) {
 		if last := flight.len() == 0 || flight.front().purpose != forSettings; last && s.syncError == nil {
 			s.tellReported()
 		}
+	case forEnd:
+		s.tellReported()
 	case forQuestion:
 		if !s.broken {
 			s.answered()

@@ -274,6 +274,9 @@ func (s *Session) mayBegin() bool {
 		}
 		return false // until it is known what came before
 	}
+	if endsFirst(s.ahead.front()) && s.runsForClient() {
+		return false // until it is known whether the transaction has failed
+	}
 	if s.kind == pools.Lock && !s.ahead.front().has(flagEnd) && s.needsTimeouts(locks) {
 		if s.srv.flight.len() > 0 {
 			return false
@@ -423,6 +426,7 @@ func (s *Session) sendText() {
 		s.nameLocks(r.lock, text, s.state.dialect, nil)
 	}
 	s.sequencesFor(r, false)
+	s.endFirst(r, text)
 	s.namesFor(r, false)
 	s.srv.unnamed.of = nil
 	s.namesSent(r)

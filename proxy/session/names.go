@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"maps"
 	"slices"
 
@@ -119,6 +120,22 @@ func (s *Session) namesFor(r *request, inBatch bool) {
 	case r.touches.Has(sql.TouchDynamic):
 		s.showNames(r, inBatch, false) // what it runs may name them again
 	}
+}
+
+// endsFirst tells whether a text ends a transaction and then uses names: ROLLBACK; EXECUTE q.
+func endsFirst(r *request) bool {
+	return r.kind == protocol.Query && r.names != nil && r.unit.TransactionInside && (r.unit.Verb == sql.Rollback || r.unit.Verb == sql.Commit)
+}
+
+// endFirst ends a failed transaction ahead of such a text, since no name can be made within it. The text then ends nothing,
+// of which the client does not hear. With AND CHAIN it would be an error: that stays as it is.
+func (s *Session) endFirst(r *request, text []byte) {
+	if s.tx != 'E' || !endsFirst(r) || bytes.Contains(bytes.ToLower(text), []byte("chain")) {
+		return
+	}
+	s.sendQuery(forEnd, "ROLLBACK")
+	s.rolledBack = true
+	r.flags |= flagEnded
 }
 
 // neededOf gives the uses of names that the server is to know for a message. A text that is parsed only has the columns of
@@ -445,6 +462,7 @@ func (s *Session) namesRan(r *request) {
 		}
 	}
 	r.done++
+	r.flags &^= flagEnded
 }
 
 // closeShareds closes what the server has prepared under names of ours, before a text that looks at them all

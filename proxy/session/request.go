@@ -34,6 +34,7 @@ const (
 	forSettings          // puts the session's settings in place
 	forBegin             // the BEGIN that was answered before there was a server
 	forStatement         // makes a prepared statement that this server lacks
+	forEnd               // ends a failed transaction ahead of a text that ends it and goes on
 	forName              // makes the server know a name as the client does
 	forShow              // likewise, to be shown and not used: it need not be
 	forTimeouts          // switches the lock pool's timeouts on or off
@@ -73,6 +74,7 @@ const (
 	flagCopies                       // it may begin a COPY, which takes what comes behind it
 	flagChecked                      // the values of a Bind message, as far as they are to be
 	flagOpens                        // it may begin a transaction
+	flagEnded                        // the failed transaction that its text ends first was ended ahead of it
 	flagFails                        // it ends a batch that has failed for the client, or fails its transaction
 )
 
