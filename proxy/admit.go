@@ -26,7 +26,7 @@ type visitor struct {
 	server *Server
 	link   link.Link
 	peer   netip.AddrPort // known when the login is over
-	timer  *time.Timer    // ends a login that takes too long
+	due    time.Time      // when the login is to be over
 	place  *list.Element  // among those that are logging in; under the server's mutex
 	from   netip.Addr     // as which it is counted; under the server's mutex
 
@@ -64,11 +64,10 @@ func (v *visitor) begin(l link.Link, peer link.Peer) bool {
 	r := s.rules.Load()
 	s.makeRoom(r)
 	s.heads.comes(v, peer.Address.Addr())
-	v.place = s.asking.PushBack(v)
+	s.ask(v, r.LoginTimeout)
 	v.visit = r.door.Begin(login.Peer{
 		Address: peer.Address.Addr(), Port: peer.Address.Port(), Account: account(peer), Admits: v.admits,
 	})
-	v.timer = time.AfterFunc(r.LoginTimeout, v.expire)
 	return true
 }
 
@@ -205,7 +204,6 @@ func (v *visitor) HungUp() {
 // conclude is the end of a login: said is what the peer is still to be told of it. Called with the mutex held.
 func (v *visitor) conclude(said []byte) {
 	s := v.server
-	v.timer.Stop()
 	who, request, err := v.visit.Result()
 	rest := v.visit.Rest()
 	peer := v.visit.Peer()

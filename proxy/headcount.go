@@ -114,18 +114,3 @@ func (s *Server) full(g guest) error {
 	}
 	return nil
 }
-
-// manyAsking is how many connections may be logging in at least, however few clients there may be: a login that goes on
-// takes a few kilobytes.
-const manyAsking = 8000
-
-// makeRoom ends the login that has taken longest, where there are too many: whoever is served in time is through long
-// before, and who opens connections to leave them so must not keep others out. Called with the mutex held.
-func (s *Server) makeRoom(r *rules) {
-	if s.asking.Len() < max(manyAsking, r.MaxClients) {
-		return
-	}
-	longest := s.asking.Front()
-	s.asking.MoveToBack(longest) // the next one is another's turn
-	longest.Value.(*visitor).timer.Reset(0)
-}

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"container/list"
 	"context"
 	"crypto/rand"
 	"log/slog"
@@ -45,7 +44,7 @@ type Server struct {
 	retired     map[*pool]bool          // that nobody is given any more, and that have server connections
 	schemas     map[string]*schema      // by the servers' names of databases
 	definitions map[string]*definitions // by the server's database
-	asking      list.List               // of *visitor: those that are logging in, in the order in which they came
+	asking      asking                  // those that are logging in
 	shared      []*commons              // of PostgreSQL servers, where MaxBackends bounds their backends
 	heads       headcount               // how many there are of whom
 	entering    int                     // logged in, and not yet among the clients
