@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"time"
+	"unicode/utf8"
 	"unique"
 
 	"github.com/lockproxy/lockproxy/pools"
@@ -351,7 +352,11 @@ func newClient(p *pool, who *login.Client, peer netip.AddrPort) *client {
 	}
 	var startup []session.Setting
 	for _, one := range who.Parameters {
-		startup = append(startup, session.Setting{Name: one.Name, Value: one.Value})
+		value := one.Value
+		if one.Name == applicationName && !utf8.ValidString(value) {
+			value = printable(value)
+		}
+		startup = append(startup, session.Setting{Name: one.Name, Value: value})
 	}
 	c.about.Settings = session.NewSettings(startup)
 	c.waiter.Owner, c.waiter.Label = c, c.about

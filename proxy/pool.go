@@ -288,3 +288,15 @@ func apart(startup *session.Settings) (others *session.Settings, name string, ok
 	}
 	return startup.Without(applicationName), name, len(name) < 64
 }
+
+// printable puts a question mark for each byte that is no printable ASCII, as PostgreSQL does to the name in a startup packet
+// (pg_clean_ascii in src/common/string.c): from us it comes in a SET, where bytes that are no text are an error.
+func printable(name string) string {
+	p := []byte(name)
+	for i, c := range p {
+		if c < ' ' || c > '~' {
+			p[i] = '?'
+		}
+	}
+	return string(p)
+}

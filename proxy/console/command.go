@@ -45,6 +45,12 @@ func (c *command) word(i int) string {
 	return strings.ToUpper(c.words[i].Text)
 }
 
+// isCut tells whether the text ends within quotes.
+func (c *command) isCut() bool {
+	raw := c.text[c.words[len(c.words)-1].From-c.words[0].From:]
+	return (raw[0] == '"' || raw[0] == '\'') && strings.Count(raw, raw[:1])%2 > 0 // a quote within quotes is doubled
+}
+
 // meaning is what a command is once it has been read: what it shows, or what it does.
 type meaning struct {
 	tag   string
@@ -69,6 +75,9 @@ var faked = map[string]string{
 
 // read finds out what a command means.
 func read(c *command) (*meaning, *protocol.Error) {
+	if c.isCut() {
+		return nil, &protocol.Error{Severity: "ERROR", Code: protocol.SyntaxError, Message: "unterminated quoted string"}
+	}
 	verb := c.word(0)
 	if tag, ok := meaningless[verb]; ok {
 		return &meaning{tag: tag}, nil

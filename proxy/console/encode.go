@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/jackc/pgproto3/v2"
 
@@ -41,7 +43,7 @@ func appendRow(dst []byte, columns []column, binary []bool, row []any) []byte {
 		switch v := value.(type) {
 		case nil:
 		case string:
-			m.Values[i] = append([]byte{}, v...)
+			m.Values[i] = append([]byte{}, readable(v)...)
 		case int64:
 			if binary != nil && binary[i] {
 				m.Values[i] = columns[i].kind.appendBinary(nil, v)
@@ -84,6 +86,26 @@ func appendNumeric(dst []byte, n int64) []byte {
 		dst = binary.BigEndian.AppendUint16(dst, digits[i])
 	}
 	return dst
+}
+
+// readable is a text in UTF-8, which the console says that its texts are in and which the labels of metrics must be: what
+// clients call themselves may be anything. Texts that differ stay apart, lest two pools be one series, which fails a scrape.
+func readable(s string) string {
+	if utf8.ValidString(s) && !strings.ContainsRune(s, utf8.RuneError) {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
+		for i := 0; r == utf8.RuneError && i < size; i++ {
+			fmt.Fprintf(&b, "%c%02x", r, s[i])
+		}
+		if r != utf8.RuneError {
+			b.WriteRune(r)
+		}
+		s = s[size:]
+	}
+	return b.String()
 }
 
 // appendNoParameters appends a ParameterDescription of none.

@@ -90,5 +90,3 @@ func (m *meter) pgbouncerDatabase(d *Database) {
 			"port", strconv.Itoa(d.Port), "database", d.ServerDatabase, "force_user", d.ForcedUser, "pool_mode", mode(d.SessionMode).(string))
 	}
 }
-
-func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

@@ -43,7 +43,7 @@ func (m *meter) send(kind prometheus.ValueType, name, help string, value float64
 // labelPairs takes pairs of names and values apart. A database's name may be in any encoding; a label's value may not.
 func labelPairs(labels []string) (names, values []string) {
 	for i := 0; i < len(labels); i += 2 {
-		names, values = append(names, labels[i]), append(values, valid(labels[i+1]))
+		names, values = append(names, labels[i]), append(values, readable(labels[i+1]))
 	}
 	return names, values
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/lockproxy/lockproxy/protocol"
@@ -48,7 +49,7 @@ func (s *Session) Run(ctx context.Context) {
 	for s.flush() == nil {
 		kind, body, err := s.receive()
 		if ctx.Err() != nil {
-			err = protocol.Fatal(protocol.AdminShutdown, "terminating connection due to administrator command")
+			err = shutDown()
 		}
 		if err == nil {
 			err = s.take(ctx, kind, body)
@@ -81,6 +82,9 @@ func (s *Session) flush() error {
 	return err
 }
 
+// kinds are those of the messages that a client may send after login. What is none of them has no length to go by.
+const kinds = "QPBDECSHFXdcf"
+
 // receive reads one message.
 func (s *Session) receive() (kind byte, body []byte, err error) {
 	var head [protocol.HeadSize]byte
@@ -91,12 +95,35 @@ func (s *Session) receive() (kind byte, body []byte, err error) {
 	switch {
 	case size == 0:
 		return 0, nil, protocol.Fatal(protocol.ProtocolViolation, "invalid message length")
+	case strings.IndexByte(kinds, kind) < 0:
+		return 0, nil, protocol.Fatal(protocol.ProtocolViolation, "invalid frontend message type "+strconv.Itoa(int(kind)))
 	case size > maxMessage:
 		return 0, nil, protocol.Fatal(protocol.ProtocolViolation, fmt.Sprintf("message of %d bytes is longer than the console reads", size))
 	}
 	body = make([]byte, size-protocol.HeadSize)
 	_, err = io.ReadFull(s.peer, body)
 	return kind, body, err
+}
+
+// maxAnswers is how many bytes of answers are kept before the client has taken those that came before: a string of commands may
+// be answered by a thousand times its size.
+const maxAnswers = 64 << 10
+
+// room waits for the client to take what it was told, once that is much. An error ends the conversation.
+func (s *Session) room(ctx context.Context) error {
+	if len(s.out) > maxAnswers {
+		if err := s.flush(); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return shutDown()
+	}
+	return nil
+}
+
+func shutDown() error {
+	return protocol.Fatal(protocol.AdminShutdown, "terminating connection due to administrator command")
 }
 
 // errLeft ends the conversation without a word.
@@ -108,11 +135,19 @@ func (s *Session) take(ctx context.Context, kind byte, body []byte) error {
 	case protocol.Terminate:
 		return errLeft
 	case protocol.Sync:
+		if len(body) > 0 {
+			return malformed()
+		}
 		s.skipping = false
 		s.out = protocol.AppendReady(s.out, 'I')
 		s.portals = nil // the batch was a transaction
 		return nil
-	case protocol.Flush, protocol.CopyData, protocol.CopyDone, protocol.CopyFail:
+	case protocol.Flush:
+		if len(body) > 0 {
+			return malformed()
+		}
+		return nil
+	case protocol.CopyData, protocol.CopyDone, protocol.CopyFail: // left of a COPY that failed, to PostgreSQL
 		return nil
 	}
 	if s.skipping {
@@ -125,9 +160,6 @@ func (s *Session) take(ctx context.Context, kind byte, body []byte) error {
 		s.fail(&protocol.Error{Code: protocol.FeatureNotSupported, Message: "the console has no functions"})
 		s.out = protocol.AppendReady(s.out, 'I')
 		return nil
-	case protocol.Parse, protocol.Bind, protocol.Describe, protocol.Execute, protocol.Close:
-	default:
-		return protocol.Fatal(protocol.ProtocolViolation, "invalid frontend message type "+strconv.Itoa(int(kind)))
 	}
 	err := s.extend(ctx, kind, body)
 	if told := (*protocol.Error)(nil); errors.As(err, &told) && !told.IsFatal() {
@@ -144,11 +176,15 @@ func (s *Session) query(ctx context.Context, body []byte) error {
 	if !ok || len(rest) > 0 {
 		return malformed()
 	}
+	s.portals = nil // a query is a transaction
 	all := commands(string(text))
 	if len(all) == 0 {
 		s.out = appendEmpty(s.out)
 	}
 	for i := range all {
+		if err := s.room(ctx); err != nil {
+			return err
+		}
 		if err := s.answer(ctx, &all[i]); err != nil {
 			if err.IsFatal() {
 				return err
@@ -233,7 +269,12 @@ func told(ctx context.Context, err error) *protocol.Error {
 	return &protocol.Error{Severity: "ERROR", Code: protocol.ObjectNotInPrerequisiteState, Message: err.Error()}
 }
 
-func (s *Session) fail(e *protocol.Error) { s.out = protocol.AppendError(s.out, e) }
+// fail tells an error, which may quote what the client said in whatever encoding.
+func (s *Session) fail(e *protocol.Error) {
+	told := *e
+	told.Message = readable(e.Message)
+	s.out = protocol.AppendError(s.out, &told)
+}
 
 func malformed() *protocol.Error {
 	return protocol.Fatal(protocol.ProtocolViolation, "invalid message format")
