@@ -153,7 +153,7 @@ func (s *Session) schemaSettled() {
 // statement prepared where it is missing, and gives false while the server has not said what its columns are there.
 func (s *Session) compared(r *request) bool {
 	switch {
-	case s.aborted():
+	case s.aborted(), s.copying.in:
 		return true // that is the error then
 	case s.comparing > 0 && !s.harmless(r):
 		s.awaitColumns(r)
