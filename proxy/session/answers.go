@@ -294,10 +294,8 @@ func (s *Session) takeTurns() {
 		case head.reply == replyClosed:
 			s.reply(protocol.AppendCloseComplete)
 		case head.reply == replyDescribed:
-			at := len(s.o.scratch)
-			s.o.scratch = append(appendHead(s.o.scratch, protocol.ParameterDescription, len(head.shape.params)), head.shape.params...)
-			s.o.scratch = protocol.AppendNoData(s.o.scratch)
-			s.toClient(s.o.since(at))
+			s.tellParameters(head.shape)
+			s.reply(protocol.AppendNoData)
 		case isCopyEnd(head.kind):
 		default:
 			return
@@ -485,6 +483,7 @@ func (s *Session) failure(frame []byte) (visible bool) {
 	visible = head.purpose == theirs && !head.has(flagFails) || head.purpose == forStatement || head.purpose == forTimeouts && s.inTheirBatch()
 	if visible {
 		s.erred = true
+		s.describesParameters(head, e.Code)
 		visible = s.unreplaced(head, e.Code, frame)
 	}
 	if head.ends() {
@@ -506,6 +505,36 @@ func (s *Session) failure(frame []byte) (visible bool) {
 		s.renameBefore(0, "", failed.prev, nil) // it is dropped before the new text is looked at (postgres.c, exec_parse_message)
 	}
 	return visible
+}
+
+// describesParameters tells the client the parameters of a statement that it wants described, where that cannot be made again: a
+// server says so once it has described them (postgres.c, exec_describe_statement_message).
+func (s *Session) describesParameters(making *request, code string) {
+	if making.purpose != forStatement || code == protocol.InFailedSQLTransaction {
+		return
+	}
+	if r := s.madeFor(); r != nil && r.kind == protocol.Describe && r.stmt != nil && r.stmt.shape.known() && r.stmt.shape.params != "" {
+		s.tellParameters(r.stmt.shape)
+	}
+}
+
+// madeFor gives the client's message that the statement at hand is made for: on its way, or waiting for that.
+func (s *Session) madeFor() *request {
+	for i := range s.srv.flight.len() {
+		if r := s.srv.flight.at(i); r.purpose == theirs {
+			return r
+		}
+	}
+	if s.ahead.len() > 0 && s.ahead.front().has(flagAwaits) {
+		return s.ahead.front()
+	}
+	return nil
+}
+
+func (s *Session) tellParameters(h *shape) {
+	at := len(s.o.scratch)
+	s.o.scratch = append(appendHead(s.o.scratch, protocol.ParameterDescription, len(h.params)), h.params...)
+	s.toClient(s.o.since(at))
 }
 
 // retire takes the shared statement that a message used out of use. Its result may have changed since it was prepared, by
