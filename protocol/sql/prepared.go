@@ -40,8 +40,10 @@ func (s *scan) execute(runs bool) {
 	start := int(s.tok.start)
 	s.next()
 	op := PreparedOp{Op: OpExecute, Name: s.nameString(), Runs: runs}
+	name := int(s.tok.end)
 	s.rest()
 	op.Text = Span{start, int(s.back(1).end)}
+	op.Bare = op.Text.To == name
 	s.preparedOp(op)
 }
 

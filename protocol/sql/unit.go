@@ -103,6 +103,7 @@ type PreparedOp struct {
 
 	Settings []Setting // of OpPrepare: what the prepared statement changes
 	Runs     bool      // of OpExecute: false in an EXPLAIN that only plans
+	Bare     bool      // of OpExecute: it has no arguments
 }
 
 // PrepareOp is the kind of a PreparedOp.

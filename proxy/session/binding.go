@@ -74,12 +74,14 @@ func (s *Session) refuseCount(st *statement) bool {
 	if !ok || string(values[:2]) == st.shape.params[:2] {
 		return false
 	}
-	count := func(p string) string { return strconv.Itoa(int(p[0])<<8 | int(p[1])) }
 	s.begun = true
 	s.refuseNext(&protocol.Error{Severity: "ERROR", Code: protocol.ProtocolViolation,
-		Message: "bind message supplies " + count(string(values[:2])) + ` parameters, but prepared statement "` + st.name + `" requires ` + count(st.shape.params)})
+		Message: "bind message supplies " + countIn(string(values[:2])) + ` parameters, but prepared statement "` + st.name + `" requires ` + countIn(st.shape.params)})
 	return true
 }
+
+// countIn reads the count that a list begins with.
+func countIn(list string) string { return strconv.Itoa(int(list[0])<<8 | int(list[1])) }
 
 // bindValues gives the Bind message at hand from its parameters' formats on, and from its values on. It gives false where it is
 // not all here.
@@ -102,7 +104,7 @@ func (s *Session) bindValues() (formats, values []byte, ok bool) {
 // settings, and may not be possible under those of now: what is wrong with a value is found first.
 func (s *Session) checkValues(st *statement) {
 	formats, values, ok := s.bindValues()
-	if !ok || st.plans == s.state.settings.planned() {
+	if !ok || st.under.planned() == s.state.settings.planned() {
 		return
 	}
 	n := int(values[0])<<8 | int(values[1])

@@ -327,6 +327,8 @@ func (s *Session) refuseChanged() {
 	e := s.notMade
 	if s.notMade = nil; e == nil {
 		e = resultChanged()
+	} else {
+		e = withoutValues(s.ahead.front().names, e)
 	}
 	s.refuseNext(e)
 }

@@ -469,7 +469,7 @@ func (s *Session) sendParse() {
 	}
 	st := s.ahead.front().stmt
 	st.making = making{batch: s.batch}
-	st.plans = s.state.settings.planned()
+	st.under = s.state.settings
 	s.namesFor(s.ahead.front(), true)
 	r, p := s.take(false)
 	if r.stmt.name == "" {

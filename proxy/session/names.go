@@ -19,6 +19,7 @@ type nameUse struct {
 	op            sql.PrepareOp
 	index         int    // of the statement that does it, in the text
 	name          string // "" of DEALLOCATE ALL
+	bare          bool   // an EXECUTE without arguments
 	before, after *statement
 	all           map[string]*statement // of DEALLOCATE ALL: what it forgets
 }
@@ -64,13 +65,13 @@ const maxExecutes = 4
 // use takes one statement about a name, the client's of that index. It tells whether that is an error, which ends the text.
 func (n *naming) use(op *sql.PreparedOp, index int, text []byte, statements, deep int) (ends bool) {
 	st := n.means(op.Name)
-	use := nameUse{op: op.Op, index: index, name: op.Name, before: st, after: st}
+	use := nameUse{op: op.Op, index: index, name: op.Name, bare: op.Bare, before: st, after: st}
 	switch op.Op {
 	case sql.OpPrepare:
 		if use.after == nil {
 			use.after = preparedBySQL(op, text, statements)
 			use.after.readWith, use.after.dialect = n.s.cfg.Catalog().reader, n.s.state.dialect
-			use.after.plans = n.s.state.settings.planned()
+			use.after.under = n.s.state.settings
 		}
 	case sql.OpExecute:
 		n.s.executes(n.r, op, st)
@@ -139,11 +140,10 @@ func (s *Session) endFirst(r *request, text []byte) {
 }
 
 // neededOf gives the uses of names that the server is to know for a message. A text that is parsed only has the columns of
-// what it executes looked up (plancache.c, PlanCacheComputeResultDesc): what was prepared under other settings stays out of it,
-// since under those of now it may be an error.
+// what it executes looked up (plancache.c, PlanCacheComputeResultDesc): what was prepared when its names meant something else
+// stays out of it, since now it may be an error.
 func (s *Session) neededOf(r *request) []nameUse {
-	now := s.state.settings.planned()
-	other := func(use nameUse) bool { return use.before != nil && use.before.plans != now }
+	other := func(use nameUse) bool { return use.before != nil && !use.before.under.resolvesAs(s.state.settings) }
 	if r.kind != protocol.Parse || !slices.ContainsFunc(r.names, other) {
 		return r.names
 	}
@@ -155,11 +155,26 @@ func (s *Session) neededOf(r *request) []nameUse {
 func (s *Session) nameFailed(e *protocol.Error) {
 	for i := range s.srv.flight.len() {
 		if r := s.srv.flight.at(i); r.purpose == theirs {
-			r.instead = e
+			r.instead = withoutValues(r.names, e)
 			return
 		}
 	}
 	s.notMade = e
+}
+
+// withoutValues gives the error of a text whose prepared statement could not be made: that it executes one that takes values
+// without any comes first (prepare.c, EvaluateParams).
+func withoutValues(uses []nameUse, e *protocol.Error) *protocol.Error {
+	if len(uses) != 1 || !uses[0].bare || uses[0].before == nil || !uses[0].before.shape.known() {
+		return e
+	}
+	params := uses[0].before.shape.params
+	if len(params) < 2 || params[:2] == "\x00\x00" {
+		return e
+	}
+	return &protocol.Error{Severity: "ERROR", Code: protocol.SyntaxError,
+		Message: `wrong number of parameters for prepared statement "` + uses[0].name + `"`,
+		Detail:  "Expected " + countIn(params) + " parameters but got 0."}
 }
 
 // executes notes what an EXECUTE does: what was prepared.

@@ -124,6 +124,11 @@ func (s *Settings) planned() string {
 	return s.plans
 }
 
+// resolvesAs tells whether a text's names mean the same under both sets, as far as settings tell.
+func (s *Settings) resolvesAs(other *Settings) bool {
+	return s.agrees(other, "search_path") && s.agrees(other, roleSetting) && s.agrees(other, authorization)
+}
+
 func compareName(s Setting, name string) int { return strings.Compare(s.Name, name) }
 
 // change writes the statements that turn the settings in place into those wanted. It writes nothing where they are

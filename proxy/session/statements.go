@@ -36,7 +36,7 @@ type statement struct {
 	// text another meaning, so the session's settings are part of it (PITFALLS, M 3.10.0).
 	key         string
 	keySettings *Settings
-	plans       string // what of the settings it may have depended on when it was prepared
+	under       *Settings // those it was prepared under
 
 	shape *shape // nil: no server has parsed it yet
 	own   shape  // of the unnamed statement, where a server first parsed it
