@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
 	"github.com/lockproxy/lockproxy/proxy"
 	"github.com/lockproxy/lockproxy/test/postgres"
 )
@@ -94,6 +96,20 @@ func TestMetricsAreWhatTheConsoleShows(t *testing.T) {
 		}
 	}
 	everyMetricExists(t, names)
+	wellNamed(t, text)
+}
+
+// wellNamed finds our metrics named and typed as Prometheus has it; those of pgbouncer_exporter are as its are.
+func wellNamed(t *testing.T, text string) {
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if !strings.HasPrefix(p.Metric, "pgbouncer_") {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	}
 }
 
 // What the dashboard and the alerts speak of is there, by name.

@@ -1,5 +1,5 @@
 // Package deploy checks what is in deploy/ and cannot run in a test against its schema: Kubernetes' own types, and compose's
-// own loader. It is a module of its own, so that lockproxy's has nothing of theirs.
+// own loader, Prometheus' own parser. It is a module of its own, so that lockproxy's has nothing of theirs.
 package deploy
 
 import (
