@@ -55,6 +55,8 @@ type Config struct {
 	MaxStatement int
 	// MaxPrepared bounds the statements kept prepared on one server connection.
 	MaxPrepared int
+	// PoolIdleTimeout is how long the pools of a database and user are remembered that nobody uses.
+	PoolIdleTimeout time.Duration
 	// Instances is how many lockproxy processes share the PostgreSQL server; only sizing advice depends on it.
 	Instances int
 	// Auth says how clients prove who they are.

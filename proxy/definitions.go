@@ -21,6 +21,7 @@ import (
 // Its mutex nests between a client's and a pool's.
 type definitions struct {
 	server *Server
+	place  string // among the server's
 
 	mu       sync.Mutex
 	pools    []*pool
@@ -51,11 +52,11 @@ const (
 
 // definitionsOf finds what is known of the database that a target leads to.
 func (s *Server) definitionsOf(t *backend.Target) *definitions {
-	key := t.Place()
-	d := s.definitions[key]
+	place := t.Place()
+	d := s.definitions[place]
 	if d == nil {
-		d = &definitions{server: s, changed: make(chan struct{}, 1), needed: make(chan struct{}), done: make(chan struct{})}
-		s.definitions[key] = d
+		d = &definitions{server: s, place: place, changed: make(chan struct{}, 1), needed: make(chan struct{}), done: make(chan struct{})}
+		s.definitions[place] = d
 	}
 	return d
 }

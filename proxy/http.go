@@ -82,7 +82,9 @@ func (s *Server) unready() error {
 	}
 	for _, p := range s.allPools() {
 		p.mu.Lock()
-		ready.had[p.name.database] = ready.had[p.name.database] || p.ledger.births > 0
+		if _, named := r.Databases[p.name.database]; named && p.ledger.births > 0 { // of other names there is no end
+			ready.had[p.name.database] = true
+		}
 		p.mu.Unlock()
 	}
 	if time.Since(ready.asked) < askAgain {

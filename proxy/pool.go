@@ -25,6 +25,7 @@ type pool struct {
 	heeded   time.Time   // when that was; likewise
 
 	definitions *definitions
+	used        time.Time // when somebody last came for it, or was seen to have it; under the server's mutex
 
 	outside outside
 
@@ -59,7 +60,11 @@ func newPool(s *Server, r *rules, name poolName, db Database, target *backend.Ta
 	p.timer = time.AfterFunc(time.Hour, p.tick)
 	p.timer.Stop()
 	p.definitions = s.definitionsOf(target)
-	return p, p.definitions.join(p)
+	if err := p.definitions.join(p); err != nil {
+		return nil, err
+	}
+	s.schemaOf(target.Database()).pools++
+	return p, nil
 }
 
 // do runs f on the pair and gives what is to be delivered. The list is the caller's.

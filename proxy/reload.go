@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/pools/backend"
 	"github.com/lockproxy/lockproxy/proxy/login"
 	"github.com/lockproxy/lockproxy/proxy/session"
 )
@@ -73,16 +74,15 @@ func (s *Server) adopt(r *rules) (events []pools.Event, retired []*pool, err err
 		return nil, nil, errors.New("the server is shutting down")
 	}
 	s.rules.Store(r)
-	for name, p := range s.pools {
-		switch place := r.placeOf(p); place {
-		case here:
-			events = s.revise(events, p, r)
-		default:
-			delete(s.pools, name)
-			s.retired[p] = true
-			events = p.retire(events, place == nowhere)
-			retired = append(retired, p)
+	for _, p := range s.pools {
+		place, target := r.placeOf(p)
+		if place == here {
+			events = s.revise(events, p, r, target)
+			continue
 		}
+		s.log.Info("the pool's clients go elsewhere", "database", p.name.database, "user", p.name.user, "gone", place == nowhere)
+		events = s.retire(events, p, place == nowhere)
+		retired = append(retired, p)
 	}
 	return events, retired, nil
 }
@@ -96,18 +96,21 @@ const (
 	nowhere                      // its database is no more
 )
 
-func (r *rules) placeOf(p *pool) whereabouts {
+// placeOf says what becomes of a pool, and where one leads to that stays.
+func (r *rules) placeOf(p *pool) (whereabouts, *backend.Target) {
 	_, target, ok := r.database(p.name.database)
 	old := p.terms.Load().target
 	switch {
 	case !ok:
-		return nowhere
+		return nowhere, nil
 	case target.ForcesUser() != old.ForcesUser(), target.UserFor(p.name.user) != p.name.user:
-		return elsewhere
-	case r.targetFor(r.clientOf(p.name.user, p.name.database)).Place() != old.Place():
-		return elsewhere
+		return elsewhere, nil
 	}
-	return here
+	target = r.targetFor(r.clientOf(p.name.user, p.name.database))
+	if target.Place() != old.Place() {
+		return elsewhere, nil
+	}
+	return here, target
 }
 
 // clientOf stands for a client that logged in by other rules.
@@ -118,9 +121,9 @@ func (r *rules) clientOf(user, database string) *login.Client {
 }
 
 // revise gives a pool that stays other terms. Called with the server's mutex held.
-func (s *Server) revise(events []pools.Event, p *pool, r *rules) []pools.Event {
+func (s *Server) revise(events []pools.Event, p *pool, r *rules, target *backend.Target) []pools.Event {
 	db, _, _ := r.database(p.name.database)
-	old, target := p.terms.Load(), r.targetFor(r.clientOf(p.name.user, p.name.database))
+	old := p.terms.Load()
 	if !target.Proves() {
 		target = target.Proving(p.name.user, old.target.Proof()) // what a client proved itself with at login
 	}
@@ -135,9 +138,11 @@ func (s *Server) revise(events []pools.Event, p *pool, r *rules) []pools.Event {
 	return events
 }
 
-// retire ends a pool that nobody is to be given any more: what is idle is closed now, the rest at its release.
-func (p *pool) retire(events []pools.Event, gone bool) []pools.Event {
-	p.server.log.Info("the pool's clients go elsewhere", "database", p.name.database, "user", p.name.user, "gone", gone)
+// retire ends a pool that nobody is to be given any more: what is idle is closed now, the rest at its release. Called with
+// the server's mutex held.
+func (s *Server) retire(events []pools.Event, p *pool, gone bool) []pools.Event {
+	delete(s.pools, p.name)
+	s.retired[p] = true
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed, p.moved, p.gone = true, !gone, gone

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/lockproxy/lockproxy/proxy/console"
 	"github.com/lockproxy/lockproxy/proxy/link"
 )
 
@@ -42,7 +43,9 @@ type Server struct {
 	clients     map[uint32]guest        // by the process id that they were given
 	pools       map[poolName]*pool      // by database and user
 	retired     map[*pool]bool          // that nobody is given any more, and that have server connections
+	buried      console.Totals          // of pools that are no more
 	schemas     map[string]*schema      // by the servers' names of databases
+	schemaSeq   uint64                  // how many there ever were
 	definitions map[string]*definitions // by the server's database
 	asking      asking                  // those that are logging in
 	shared      []*commons              // of PostgreSQL servers, where MaxBackends bounds their backends
@@ -120,6 +123,7 @@ func (s *Server) Serve(ctx context.Context) error {
 			if s.loops != nil {
 				s.loops.Balance()
 			}
+			s.forgetUnused(now)
 			for _, p := range s.allPools() {
 				p.refresh()
 			}

@@ -66,6 +66,7 @@ func (s *Server) shutdown() {
 	for _, d := range s.definitions {
 		d.close()
 	}
+	clear(s.definitions) // a pool that is buried later finds none to close
 	s.mu.Unlock()
 	for _, p := range s.allPools() {
 		p.close()

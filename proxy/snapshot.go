@@ -23,7 +23,7 @@ func (s *Server) Snapshot() *console.Snapshot {
 		Refused: s.counters.refused.all(), Pinned: s.counters.pinned.all(),
 	}
 	s.mu.Lock()
-	shot.LoggingIn, shot.Older = s.asking.Len(), s.older
+	shot.LoggingIn, shot.Older, shot.Buried = s.asking.Len(), s.older, s.finished()
 	s.mu.Unlock()
 	clients := countClients(shot.Sessions)
 	for _, p := range s.allPools() {

@@ -23,7 +23,10 @@ type Stats struct {
 
 // Stats gives the counters as they are now. The map is the caller's.
 func (s *Server) Stats() Stats {
-	all := Stats{Pinned: s.counters.pinned.all()}
+	s.mu.Lock()
+	before := s.finished()
+	s.mu.Unlock()
+	all := Stats{Transactions: before.Transactions, Pinned: s.counters.pinned.all()}
 	for _, p := range s.allPools() {
 		p.settle()
 		p.mu.Lock()
@@ -230,6 +233,18 @@ func (p *pool) totals() console.Totals {
 	t.Queries += o.queries.Load()
 	t.Parses += o.parses.Load()
 	return t
+}
+
+// finished gives the totals of the pools that are no more, or are about to be. Called with the mutex held.
+func (s *Server) finished() console.Totals {
+	all := s.buried
+	for p := range s.retired {
+		p.mu.Lock()
+		its := p.totals()
+		p.mu.Unlock()
+		all.Add(&its)
+	}
+	return all
 }
 
 // settle takes the tallies of the server connections into account that clients have now.

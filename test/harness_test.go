@@ -104,6 +104,7 @@ func defaults(server *postgres.Server) proxy.Config {
 		MaxClients:      5000,
 		LoginTimeout:    10 * time.Second,
 		ShutdownTimeout: time.Second,
+		PoolIdleTimeout: time.Hour,
 		MaxBuffer:       256 << 10,
 		MaxStatement:    64 << 20,
 		MaxPrepared:     200,

@@ -53,6 +53,7 @@ func mainKeys() []iniKey {
 		{"transaction_timeout", "0", toTimeout("server", "transaction_timeout")},
 		{"idle_transaction_timeout", "0", toTimeout("server", "idle_in_transaction_timeout")},
 		{"query_wait_notify", "5", toTimeout("server", "wait_notice")},
+		{"autodb_idle_timeout", "3600", toDuration(longestText, "server", "pool_idle_timeout")},
 		{"stats_period", "60", toTimeout("server", "stats_period")},
 		{"unix_socket_mode", "0777", (*translation).socketMode},
 		{"so_reuseport", "0", (*translation).reusePort},
@@ -88,7 +89,7 @@ var withOthers = map[string]string{
 var withoutCounterpart = []struct{ names, why string }{
 	{"auth_ldap_options", "LDAP is not supported"},
 	{"application_name_add_host", "the client's name is passed on as it is; the log has its address"},
-	{"autodb_idle_timeout pool_idle_timeout", "a pool without connections costs nothing and stays"},
+	{"pool_idle_timeout", "server.pool_idle_timeout forgets pools that nobody uses; autodb_idle_timeout gives its time"},
 	{"cancel_wait_timeout", "a cancel request goes out at once, whether there is a connection in the pool or not"},
 	{"login_notify_message", "clients get no notice when they have logged in"},
 	{"client_tls_protocols client_tls_ciphers client_tls13_ciphers client_tls_dheparams client_tls_ecdhcurve " +

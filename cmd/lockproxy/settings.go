@@ -103,6 +103,9 @@ func (v *values) serverSettings() []setting {
 		key("max_statement", "bytes of one statement's text", int64(64<<20), integer(&s.MaxStatement, 1<<10, 1<<30)),
 		key("max_prepared", "statements kept prepared on one connection; beyond it the one used longest ago is closed",
 			int64(200), integer(&s.MaxPrepared, 1, math.MaxInt32)),
+		key("pool_idle_timeout", "how long the pools of a database and user are remembered that no client uses, so that names that "+
+			"clients make up do not add up; idle connections keep those of a database that has a name here", "1h",
+			duration(&s.PoolIdleTimeout, time.Second)),
 		key("log_level", "the least important lines that are logged", "info",
 			choice(&v.logLevel, []string{"debug", "info", "warn", "error"})),
 		key("log_format", "of the log, on standard error", "text", choice(&v.logFormat, []string{"text", "json"})),

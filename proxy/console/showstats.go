@@ -107,9 +107,9 @@ var (
 	showStatsAverages = statsTable(figureFields(func(f *figure) string { return f.averages }, (*figure).averageOf))
 )
 
-// showTotals adds up all databases.
+// showTotals adds up all databases, and those that are forgotten.
 var showTotals = pairs("name", "value", numeric, func(s *Snapshot) []pair {
-	u := usage{period: s.Now.Sub(s.Older)}
+	u := usage{period: s.Now.Sub(s.Older), total: s.Buried, older: s.Buried}
 	for i := range s.Pools {
 		u.total.Add(&s.Pools[i].Totals)
 		u.older.Add(&s.Pools[i].Older)

@@ -12,6 +12,7 @@ type Snapshot struct {
 	Older   time.Time // when the averages begin: one or two periods ago
 
 	Pools     []Pool        // by database and user
+	Buried    Totals        // of pools that are no more
 	Databases []Database    // by name
 	Sessions  []SessionInfo // by process id
 	Backends  []Backend     // by database, user and process id
