@@ -30,7 +30,7 @@ run: ## start a throw-away PostgreSQL and lockproxy before it (Ctrl-C ends both)
 	@exec bin/lockproxy run
 
 test: ## run all checks and tests, installing what they need
-	@test/install.sh postgres compiler node exporter
+	@test/install.sh postgres compiler node exporter strace
 	@test/install.sh psycopg || echo "psycopg cannot be installed: its tests are left out"
 	@$(MAKE) --no-print-directory test/node_modules lint
 	@$(MAKE) --no-print-directory versions

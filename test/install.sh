@@ -102,6 +102,7 @@ for need in "$@"; do
 	django) /usr/bin/python3 -c 'import django, psycopg2' 2>/dev/null || apt python3-django python3-psycopg2 ;;
 	alembic) /usr/bin/python3 -c 'import alembic, psycopg2' 2>/dev/null || apt python3-alembic python3-psycopg2 ;;
 	exporter) command -v pgbouncer_exporter >/dev/null || install_exporter ;;
+	strace) command -v strace >/dev/null || [ "$(uname)" != Linux ] || apt strace ;;
 	node) { command -v node && command -v npm; } >/dev/null || apt nodejs npm ;;
 	psycopg) debian python3-psycopg2 python3-psycopg python3-psycopg-pool ;;
 	asyncpg) debian python3-asyncpg ;;
