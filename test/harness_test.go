@@ -62,8 +62,14 @@ func startProxyBefore(t testing.TB, server *postgres.Server, edits ...func(*prox
 	r.stop = sync.OnceFunc(r.serve(t))
 	t.Cleanup(func() {
 		r.stop()
-		if err := goleak.Find(before, goleak.IgnoreAnyFunction(awaitsServer)); err != nil {
-			t.Errorf("the proxy left goroutines: %v", err)
+		var left error // a connection that was told goodbye ends when its server has ended it, for a second at most
+		for until := time.Now().Add(patience); ; {
+			if left = goleak.Find(before, goleak.IgnoreAnyFunction(awaitsServer)); left == nil || time.Now().After(until) {
+				break
+			}
+		}
+		if left != nil {
+			t.Errorf("the proxy left goroutines: %v", left)
 		}
 		if t.Failed() {
 			t.Logf("its links are of kind %d; the proxy's log:\n%s", config.Links, r.log.tail())
