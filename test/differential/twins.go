@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lockproxy/lockproxy/protocol"
 )
@@ -101,6 +102,9 @@ func (t *twins) connect(client int, parameters []string) (difference string) {
 	return compare(answers, errs)
 }
 
+// settles is how long one side may take longer than the other to let a client go on that waits for a lock.
+const settles = 2 * time.Second
+
 // hear has both sides hear a client's answers and compares them.
 func (t *twins) hear(client int) (difference string) {
 	var answers [2][][]byte
@@ -108,6 +112,13 @@ func (t *twins) hear(client int) (difference string) {
 	var waits [2]bool
 	for i, s := range t.sides() {
 		waits[i], errs[i] = s.hear(client)
+	}
+	for i, s := range t.sides() { // who let it go on may have done so on one side only, so far
+		for began := time.Now(); waits[i] && !waits[1-i] && time.Since(began) < settles; time.Sleep(settles / 100) {
+			waits[i], errs[i] = s.hear(client)
+		}
+	}
+	for i, s := range t.sides() {
 		p := s.peers[client]
 		if answers[i] = p.got; !waits[i] {
 			p.got = nil
