@@ -319,6 +319,38 @@ func (d *desk) hangUp() {
 	}
 }
 
+// TryQuery asks auth.query for a user that there cannot be, wherever it is asked. It says what is wrong with it. A server
+// that tries it need not serve.
+func (s *Server) TryQuery(ctx context.Context) error {
+	q := s.rules.Load().inquiry
+	if q == nil {
+		return nil
+	}
+	defer q.close()
+	if len(q.desks) == 0 {
+		return q.any.try(ctx, q.query)
+	}
+	for _, name := range slices.Sorted(maps.Keys(q.desks)) {
+		if err := q.desks[name].try(ctx, q.query); err != nil {
+			return fmt.Errorf("in database %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// nobody is longer than a role's name can be (NAMEDATALEN of pg_config_manual.h).
+var nobody = strings.Repeat("nobody ", 10)
+
+func (d *desk) try(ctx context.Context, query string) error {
+	switch _, known, err := d.ask(ctx, query, nobody); {
+	case err != nil:
+		return fmt.Errorf("as user %s: %w", d.target.User(), err)
+	case known:
+		return fmt.Errorf("it has a secret for %q, a name that nobody has: it is to give that of user $1", nobody)
+	}
+	return nil
+}
+
 // close ends the connections, once nobody asks any more.
 func (q *inquiry) close() {
 	if q == nil {

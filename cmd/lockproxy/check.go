@@ -82,8 +82,10 @@ func (c *checker) problem(path, what string) {
 
 func (c *checker) checkAll(ctx context.Context) {
 	// New opens nothing, but reads the list of users and the names of functions.
-	if _, err := proxy.New(c.config.proxy, slog.New(slog.DiscardHandler)); err != nil {
+	if server, err := proxy.New(c.config.proxy, slog.New(slog.DiscardHandler)); err != nil {
 		c.problems = append(c.problems, problem{"configuration", err.Error()})
+	} else {
+		c.checkQuery(ctx, server)
 	}
 	c.demands = map[string]*demand{}
 	for _, name := range slices.Sorted(maps.Keys(c.config.proxy.Databases)) {
@@ -96,6 +98,20 @@ func (c *checker) checkAll(ctx context.Context) {
 
 // checkTimeout bounds the work on one database, connecting included.
 const checkTimeout = 30 * time.Second
+
+// checkQuery has auth.query asked as it would be for a client.
+func (c *checker) checkQuery(ctx context.Context, server *proxy.Server) {
+	if c.config.proxy.Auth.Query == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	if err := server.TryQuery(ctx); err != nil {
+		c.problem("auth.query", err.Error())
+		return
+	}
+	fmt.Fprintln(c.out, "auth.query: works, and knows no user that there cannot be")
+}
 
 func (c *checker) checkDatabase(ctx context.Context, name string, d proxy.Database) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)

@@ -215,3 +215,37 @@ func TestCheckKnocksAtTheServerOfAURLWithoutAUser(t *testing.T) {
 		t.Errorf("there is no problem:\n%s", out)
 	}
 }
+
+func TestCheckTriesAuthQuery(t *testing.T) {
+	server := postgres.Start(t)
+	if err := server.CreateUser("asker", "secret", postgres.SCRAM); err != nil {
+		t.Fatal(err)
+	}
+	all, few := server.URL("postgres"), server.UserURL("asker", "secret", "postgres")
+	for _, c := range []struct{ name, query, url, problem string }{
+		{"a good one", "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = $1", all, ""},
+		{"may not read", "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = $1", few,
+			"c.toml:4: auth.query: as user asker: ERROR: permission denied for table pg_authid"},
+		{"no such table", "SELECT name, secret FROM nowhere WHERE name = $1", all,
+			"c.toml:4: auth.query: as user postgres: ERROR: relation \"nowhere\" does not exist"},
+		{"no parameter", "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = 'asker'", all, "c.toml:4: auth.query: as user postgres: "},
+		{"somebody else", "SELECT 'asker', 'md5' || $1", all, "c.toml:4: auth.query: as user postgres: it gives the secret of user"},
+		{"everybody", "SELECT $1::text, 'plain'", all, "c.toml:4: auth.query: it has a secret for"},
+		{"wrong password", "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = $1", strings.Replace(few, "secret", "mistyped", 1),
+			"c.toml:4: auth.query: as user asker: FATAL: password authentication failed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			out, failed := checkFile(t, fmt.Sprintf("[auth]\ntype = 'md5'\nquery_url = %q\nquery = %q\n[databases.postgres]\nurl = 'postgres://127.0.0.1:%d'\n",
+				c.url, c.query, server.Port))
+			if c.problem == "" {
+				wantProblems(t, out)
+				wantOutput(t, out, "auth.query: works")
+			} else {
+				wantProblems(t, out, c.problem)
+			}
+			if failed != (c.problem != "") || strings.Contains(out, "mistyped") {
+				t.Errorf("got\n%s", out)
+			}
+		})
+	}
+}
