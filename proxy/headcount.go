@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/lockproxy/lockproxy/protocol"
@@ -71,7 +72,8 @@ func (v *visitor) admits(from netip.Addr, database string) error {
 		s.heads.comes(v, from)
 	}
 	if most := s.rules.Load().MaxClientsPerAddress; most > 0 && s.heads.addresses[v.from] > most {
-		return protocol.Fatal(protocol.TooManyConnections, `too many connections for address "`+v.from.String()+`"`)
+		return tooMany(`too many connections for address "`+v.from.String()+`"`, "from there, logins included", s.heads.addresses[v.from]-1,
+			"server.max_clients_per_address")
 	}
 	if s.rules.Load().isConsole(database) {
 		return nil
@@ -81,10 +83,19 @@ func (v *visitor) admits(from netip.Addr, database string) error {
 
 // crowded is nil while there is room for another client. Called with the mutex held.
 func (s *Server) crowded() error {
-	if len(s.clients)-s.heads.operators < s.rules.Load().MaxClients {
+	n := len(s.clients) - s.heads.operators
+	if n < s.rules.Load().MaxClients {
 		return nil
 	}
-	return protocol.Fatal(protocol.TooManyConnections, "sorry, too many clients already")
+	return tooMany("sorry, too many clients already", "in all", n, "server.max_clients")
+}
+
+// tooMany refuses a client in PostgreSQL's words, with how many there are and the setting that bounds them.
+func tooMany(message, which string, n int, setting string) error {
+	e := protocol.Fatal(protocol.TooManyConnections, message)
+	e.Detail = fmt.Sprintf("Connected %s: %d.", which, n)
+	e.Hint = "Close connections that are not needed, or raise " + setting + "."
+	return e
 }
 
 // full is nil while there is room for this client, who has proved who it is: others may have been faster since it was
@@ -101,16 +112,20 @@ func (s *Server) full(g guest) error {
 		return err
 	}
 	a, r := g.known(), s.rules.Load()
-	most := r.MaxClientsPerUser
+	most, setting := r.MaxClientsPerUser, "server.max_clients_per_user"
 	if own := r.Users[a.user].MaxClients; own > 0 {
-		most = own
+		most, setting = own, "users."+a.user+".max_clients"
 	}
-	if most > 0 && s.heads.users[a.user] >= most {
-		return protocol.Fatal(protocol.TooManyConnections, `too many connections for role "`+a.user+`"`)
+	if n := s.heads.users[a.user]; most > 0 && n >= most {
+		return tooMany(`too many connections for role "`+a.user+`"`, "as this role", n, setting)
 	}
 	db, _, _ := r.database(a.database)
-	if db.MaxClients > 0 && s.heads.databases[a.database] >= db.MaxClients {
-		return protocol.Fatal(protocol.TooManyConnections, `too many connections for database "`+a.database+`"`)
+	if n := s.heads.databases[a.database]; db.MaxClients > 0 && n >= db.MaxClients {
+		entry := a.database
+		if _, named := r.Databases[entry]; !named {
+			entry = `"` + AnyDatabase + `"`
+		}
+		return tooMany(`too many connections for database "`+a.database+`"`, "to it", n, "databases."+entry+".max_clients")
 	}
 	return nil
 }

@@ -1,12 +1,16 @@
 package test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/lockproxy/lockproxy/protocol"
 	"github.com/lockproxy/lockproxy/proxy"
@@ -82,6 +86,25 @@ func TestCancelRequestsGetThroughWhenMaxClientsIsReached(t *testing.T) {
 	}
 	if got := s.until("Z"); !strings.HasSuffix(got, "E(57014) Z(I)") {
 		t.Errorf("the statement ends with %s", got)
+	}
+}
+
+func TestWhoIsOneTooManyIsToldWhichSettingToChange(t *testing.T) {
+	any := withDatabase(func(d *proxy.Database) { d.MaxClients = 1 })
+	for setting, edit := range map[string]func(*proxy.Config){
+		"server.max_clients":             func(c *proxy.Config) { c.MaxClients = 1 },
+		"server.max_clients_per_address": func(c *proxy.Config) { c.MaxClientsPerAddress = 1 },
+		"server.max_clients_per_user":    func(c *proxy.Config) { c.MaxClientsPerUser = 1 },
+		"users.postgres.max_clients":     func(c *proxy.Config) { c.Users = map[string]proxy.User{"postgres": {MaxClients: 1}} },
+		`databases."*".max_clients`:      any,
+	} {
+		r := startProxy(t, edit)
+		connect(t, r.url)
+		_, err := pgx.Connect(t.Context(), r.url)
+		var e *pgconn.PgError
+		if !errors.As(err, &e) || e.Code != "53300" || !strings.HasSuffix(e.Hint, " raise "+setting+".") || !strings.HasSuffix(e.Detail, ": 1.") {
+			t.Errorf("%s: got %v: %+v", setting, err, e)
+		}
 	}
 }
 
