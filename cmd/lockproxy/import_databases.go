@@ -12,6 +12,12 @@ import (
 	"github.com/lockproxy/lockproxy/proxy"
 )
 
+// Of connections to servers there are bounds for a pool, and for all that a server has.
+const (
+	noMaxDB   = "the pools of each user have bounds, and server.max_backends is for all databases of a server together"
+	noMaxUser = "the pools of each database have bounds, and server.max_backends is for all users of a server together"
+)
+
 // databaseWords are the keys of a database's connection string (parse_database in PgBouncer's loader.c); of those without
 // a counterpart, why there is none.
 var databaseWords = map[string]string{
@@ -24,7 +30,7 @@ var databaseWords = map[string]string{
 	"auth_dbname":   "auth.query is asked for all databases in the same way",
 	"auth_query":    "auth.query is asked for all databases in the same way",
 
-	"max_db_connections": "the pools' sizes bound the connections, each for its database and user",
+	"max_db_connections": noMaxDB,
 }
 
 // userWords are the keys of a user's settings (parse_user in PgBouncer's loader.c), and why they have no counterpart.
@@ -32,7 +38,7 @@ var userWords = map[string]string{
 	"pool_mode":                   "a pool's mode is its database's",
 	"pool_size":                   "a pool's size is its database's",
 	"reserve_pool_size":           "a pool's size is its database's",
-	"max_user_connections":        "the pools' sizes bound the connections, each for its database and user",
+	"max_user_connections":        noMaxUser,
 	"max_user_client_connections": "",
 	"query_wait_timeout":          "the checkout timeout is the database's",
 	"query_timeout":               "",
