@@ -116,7 +116,7 @@ func newReader(t *testing.T, program string) *reader {
 	r := &reader{t: t, folder: t.TempDir(), program: program, port: port, server: func() {}}
 	upstream := fmt.Sprint(server.Port)
 	r.replace = strings.NewReplacer("127.0.0.1:5432", "127.0.0.1:"+upstream, "port=5432", "port="+upstream, "6432", port,
-		"bin/lockproxy", "lockproxy")
+		"db.example.com:5432", "127.0.0.1:"+upstream, "sslmode=require", "sslmode=prefer", "bin/lockproxy", "lockproxy")
 	t.Cleanup(func() { r.server() })
 	return r
 }
@@ -159,6 +159,9 @@ func (r *reader) run(b block) {
 	for line := range strings.Lines(r.replace.Replace(b.text)) {
 		line = strings.TrimSuffix(line, "\n")
 		words := strings.Fields(line)
+		for len(words) > 0 && isAssignment.MatchString(words[0]) {
+			words = words[1:]
+		}
 		word := ""
 		if len(words) > 0 {
 			word = words[0]
@@ -169,13 +172,16 @@ func (r *reader) run(b block) {
 			r.lookUp(b, words)
 		case len(words) > 1 && word == "lockproxy" && (words[1] == "run" || words[1] == "serve"):
 			flush()
-			r.serve(b, words)
+			r.serve(b, strings.Fields(line))
 		default:
 			lines = append(lines, line)
 		}
 	}
 	flush()
 }
+
+// isAssignment is a variable's value before a command.
+var isAssignment = regexp.MustCompile(`^[A-Z_]+=`)
 
 // lookUp checks of a command that is not run what can be seen of it.
 func (r *reader) lookUp(b block, words []string) {
@@ -211,10 +217,12 @@ func (r *reader) script(b block, text string) {
 // serve begins a server and waits until it listens. It ends the one before.
 func (r *reader) serve(b block, words []string) {
 	r.server()
-	if words[1] == "run" {
+	at := slices.Index(words, "lockproxy")
+	if at > 0 || words[at+1] == "run" { // without a file, which would say where
 		words = append(words, "--listen", "127.0.0.1:"+r.port)
 	}
-	cmd := r.command(append([]string{filepath.Join(r.program, "lockproxy")}, words[1:]...)...)
+	cmd := r.command(append([]string{filepath.Join(r.program, "lockproxy")}, words[at+1:]...)...)
+	cmd.Env = append(cmd.Env, words[:at]...)
 	in, out := io.Pipe()
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
