@@ -11,6 +11,7 @@ import (
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/pools/backend"
 	"github.com/lockproxy/lockproxy/proxy/console"
+	"github.com/lockproxy/lockproxy/proxy/login"
 	"github.com/lockproxy/lockproxy/proxy/session"
 )
 
@@ -172,12 +173,12 @@ func addressOf(a net.Addr) string {
 	return "local"
 }
 
-// tlsOf gives version and cipher of an encrypted connection.
+// tlsOf says what an encrypted connection speaks.
 func tlsOf(conn net.Conn) string {
 	secure, ok := conn.(*tls.Conn)
 	if !ok {
 		return ""
 	}
 	state := secure.ConnectionState()
-	return tls.VersionName(state.Version) + "/" + tls.CipherSuiteName(state.CipherSuite)
+	return login.Spoken(&state)
 }

@@ -225,8 +225,8 @@ func (r *keyReader) parameter() (v operand, ok bool) {
 	return v, ok
 }
 
-// call reads CAST(... AS type), hashtext(...) or hashtextextended(...).
-func (r *keyReader) call(deep int) (v operand, ok bool) {
+// builtin reads a name that may say that it is PostgreSQL's own.
+func (r *keyReader) builtin() string {
 	var b nameBuffer
 	name := string(r.lexer.name(r.tok, &b))
 	r.next()
@@ -235,6 +235,12 @@ func (r *keyReader) call(deep int) (v operand, ok bool) {
 		name = string(r.lexer.name(r.tok, &b))
 		r.next()
 	}
+	return name
+}
+
+// call reads CAST(... AS type), hashtext(...) or hashtextextended(...).
+func (r *keyReader) call(deep int) (v operand, ok bool) {
+	name := r.builtin()
 	if name != "cast" && name != "hashtext" && name != "hashtextextended" || !r.at(r.tok, '(') {
 		return v, false
 	}
@@ -272,14 +278,7 @@ func (r *keyReader) call(deep int) (v operand, ok bool) {
 
 // cast reads the name of a type, and makes the operand one of it.
 func (r *keyReader) cast(v operand) (operand, bool) {
-	var b nameBuffer
-	name := string(r.lexer.name(r.tok, &b))
-	r.next()
-	if name == "pg_catalog" && r.at(r.tok, '.') {
-		r.next()
-		name = string(r.lexer.name(r.tok, &b))
-		r.next()
-	}
+	name := r.builtin()
 	switch name {
 	case "text", "varchar":
 		if r.at(r.tok, '(') { // a length, which may cut

@@ -43,10 +43,13 @@ type Encryption struct {
 }
 
 // String says what is spoken, as PgBouncer's console does: "TLSv1.3/TLS_AES_128_GCM_SHA256/ECDH=X25519".
-func (e *Encryption) String() string {
-	text := strings.Replace(tls.VersionName(e.State.Version), "TLS ", "TLSv", 1) + "/" + tls.CipherSuiteName(e.State.CipherSuite)
-	if e.State.CurveID != 0 {
-		text += "/ECDH=" + e.State.CurveID.String()
+func (e *Encryption) String() string { return Spoken(&e.State) }
+
+// Spoken says it of any connection in TLS.
+func Spoken(state *tls.ConnectionState) string {
+	text := strings.Replace(tls.VersionName(state.Version), "TLS ", "TLSv", 1) + "/" + tls.CipherSuiteName(state.CipherSuite)
+	if state.CurveID != 0 {
+		text += "/ECDH=" + state.CurveID.String()
 	}
 	return text
 }
