@@ -186,6 +186,24 @@ func faults(s source) []string {
 	return found
 }
 
+// CVE-2026-4427, GHSA-jqcq-xjh3-6g23 (GO-2026-4518): pgproto3/v2 panics on messages with negative lengths, and has no version that
+// does not. Here it builds messages and reads none.
+func TestNothingIsDecodedByPgproto3(t *testing.T) {
+	const path = "github.com/jackc/pgproto3/v2"
+	for _, s := range sources(t) {
+		imported := s.imports()
+		if !slices.Contains(slices.Collect(maps.Values(imported)), path) {
+			continue
+		}
+		ast.Inspect(s.file, func(node ast.Node) bool {
+			if used, ok := node.(*ast.SelectorExpr); ok && slices.Contains([]string{"Decode", "NewBackend", "NewFrontend", "NewChunkReader"}, used.Sel.Name) {
+				t.Errorf("%s: %s of %s", s.at(used), used.Sel.Name, path)
+			}
+			return true
+		})
+	}
+}
+
 func TestSessionsKnowOnlyKindsOfPoolsAndRefusals(t *testing.T) {
 	for _, s := range sources(t) {
 		if s.folder != "proxy/session" {

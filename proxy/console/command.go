@@ -60,6 +60,14 @@ type meaning struct {
 	help  bool
 }
 
+// logged is the command as the log has it: of SET without the value, which may be a secret.
+func (m *meaning) logged(c *command) string {
+	if m.tag == "SET" {
+		return "SET " + m.args[0]
+	}
+	return c.text
+}
+
 // words that drivers and pools of connections say, and that mean nothing here: nothing lasts for a transaction or a session.
 var meaningless = map[string]string{
 	"BEGIN": "BEGIN", "START": "START TRANSACTION", "COMMIT": "COMMIT", "END": "COMMIT", "ROLLBACK": "ROLLBACK", "ABORT": "ROLLBACK",

@@ -245,7 +245,7 @@ func (s *Session) run(ctx context.Context, m *meaning, c *command) ([][]any, *pr
 	if !ok {
 		return nil, &protocol.Error{Severity: "ERROR", Code: protocol.FeatureNotSupported, Message: m.tag + " is not supported"}
 	}
-	s.log.Info("a command of the console", "command", c.text)
+	s.log.Info("a command of the console", "command", m.logged(c))
 	return nil, told(ctx, m.does.run(ctx, controls, m.args))
 }
 
