@@ -421,6 +421,9 @@ func (s *Session) readyForClient(head *request, status byte) (visible bool) {
 		s.schemaSettled()
 		st := &s.state
 		st.unasked = st.unasked || len(st.touched) > 0 || st.resetAll || st.everything
+		if head.names != nil {
+			s.describeLate(head)
+		}
 	}
 	s.o.Queries++
 	return true

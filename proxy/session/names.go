@@ -451,6 +451,20 @@ func (s *Session) describesWell(r *request) bool {
 	}
 }
 
+// describeLate has what a text has prepared described, now that it is known that it left no transaction.
+func (s *Session) describeLate(r *request) {
+	if r.kind != protocol.Query || !r.unit.TransactionInside || s.srv.flight.len() > 0 {
+		return
+	}
+	stays := func(use nameUse) bool {
+		return use.op == sql.OpPrepare && use.before == nil && s.statements[use.name] == use.after && !use.after.shape.known()
+	}
+	if slices.ContainsFunc(r.names, stays) {
+		s.describeNames(r.names, forColumns)
+		s.syncOurs(forColumns)
+	}
+}
+
 // describeNames has the server describe to us what a message of the client's that is on its way prepares by SQL.
 func (s *Session) describeNames(uses []nameUse, why purpose) {
 	for i := range uses {
