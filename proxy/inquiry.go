@@ -24,8 +24,8 @@ type inquiry struct {
 	any    *desk            // of the names that there are not
 
 	mu      sync.Mutex
-	known   answers // of users that there are
-	unknown answers // of users that there are not: a flood of them does not drive out the others
+	known   *answers // of users that there are
+	unknown *answers // of users that there are not: a flood of them does not drive out the others
 	asking  map[question]*asked
 	byMD5   int // answers with an MD5 secret, less those with another
 }
@@ -42,7 +42,7 @@ type question struct {
 	user string
 }
 
-type answers map[question]answer
+type answers = login.Memory[question, answer]
 
 type answer struct {
 	secret login.Secret
@@ -73,7 +73,8 @@ const (
 func newInquiry(auth *Auth, within time.Duration, targets map[string]*backend.Target) (*inquiry, error) {
 	q := &inquiry{
 		query: auth.Query, keep: auth.QueryCache, within: within,
-		desks: make(map[string]*desk), known: make(answers), unknown: make(answers), asking: make(map[question]*asked),
+		desks: make(map[string]*desk), known: login.NewMemory[question, answer](maxAnswers),
+		unknown: login.NewMemory[question, answer](maxAnswers), asking: make(map[question]*asked),
 	}
 	if auth.QueryURL != "" {
 		target, err := backend.ParseTarget(auth.QueryURL)
@@ -149,10 +150,10 @@ func (q *inquiry) ask(ctx context.Context, user, database string) (login.Secret,
 // recall gives an answer that still counts. Called with the mutex held.
 func (q *inquiry) recall(what question) (secret login.Secret, known, ok bool) {
 	now := time.Now()
-	if a, ok := q.known[what]; ok && now.Before(a.until) {
+	if a, ok := q.known.Get(what); ok && now.Before(a.until) {
 		return a.secret, true, true
 	}
-	a, ok := q.unknown[what]
+	a, ok := q.unknown.Get(what)
 	return login.Secret{}, false, ok && now.Before(a.until)
 }
 
@@ -187,8 +188,8 @@ func (q *inquiry) answer(ctx context.Context, what question, a *asked) {
 
 // learn keeps an answer. Called with the mutex held.
 func (q *inquiry) learn(what question, a *asked) {
-	delete(q.known, what)
-	delete(q.unknown, what)
+	q.known.Forget(what)
+	q.unknown.Forget(what)
 	list := q.unknown
 	if a.known {
 		list = q.known
@@ -197,17 +198,7 @@ func (q *inquiry) learn(what question, a *asked) {
 	if q.keep == 0 {
 		return
 	}
-	now := time.Now()
-	if len(list) >= maxAnswers {
-		maps.DeleteFunc(list, func(_ question, old answer) bool { return !now.Before(old.until) })
-	}
-	if len(list) >= maxAnswers {
-		for some := range list { // any: what is asked for again comes back
-			delete(list, some)
-			break
-		}
-	}
-	list[what] = answer{a.secret, now.Add(q.keep)}
+	list.Put(what, answer{a.secret, time.Now().Add(q.keep)})
 }
 
 // count has unknown users be asked as most are. Called with the mutex held.

@@ -3,7 +3,6 @@ package login
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"sync"
 	"time"
@@ -19,12 +18,13 @@ type Failures struct {
 	Most int // within a minute; 0: there is no bound
 
 	mu      sync.Mutex
-	origins map[origin]*tries
-	swept   time.Time // when those whose time is over were last forgotten
+	origins *Memory[origin, *tries]
 }
 
 // NewFailures counts from nought.
-func NewFailures(most int) *Failures { return &Failures{Most: most, origins: make(map[origin]*tries)} }
+func NewFailures(most int) *Failures {
+	return &Failures{Most: most, origins: NewMemory[origin, *tries](maxOrigins)}
+}
 
 // origin is an address, or a user who has lately logged in from there.
 type origin struct {
@@ -38,14 +38,8 @@ type tries struct {
 	at   time.Time // when it was that much
 }
 
-const (
-	// maxOrigins bounds what is remembered. A flood from more addresses than that has some forgotten.
-	maxOrigins = 1 << 14
-	// sweepEvery keeps a flood from having all of them looked at for each that comes.
-	sweepEvery = 10 * time.Second
-	// lately is how long a user is remembered who has logged in.
-	lately = time.Hour
-)
+// maxOrigins bounds what is remembered. A flood from more addresses than that has some forgotten.
+const maxOrigins = 1 << 14
 
 func networkOf(address netip.Addr) netip.Prefix {
 	address = address.Unmap().WithZone("")
@@ -70,10 +64,12 @@ func (f *Failures) exhausted(address netip.Addr, user string, now time.Time) boo
 
 // find gives who is counted for a login. Called with the mutex held.
 func (f *Failures) find(network netip.Prefix, user string) (origin, *tries) {
-	if one := f.origins[origin{network, user}]; one != nil {
+	if one, known := f.origins.Get(origin{network, user}); known {
 		return origin{network, user}, one
 	}
-	return origin{network: network}, f.origins[origin{network: network}]
+	others := origin{network: network}
+	one, _ := f.origins.Get(others)
+	return others, one
 }
 
 // grow gives what is left now.
@@ -108,7 +104,7 @@ func (f *Failures) succeeded(address netip.Addr, user string, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	where := origin{networkOf(address), user}
-	if one := f.origins[where]; one != nil {
+	if one, known := f.origins.Get(where); known {
 		one.grow(f.Most, now)
 		return
 	}
@@ -117,21 +113,8 @@ func (f *Failures) succeeded(address netip.Addr, user string, now time.Time) {
 
 // remember begins to count. Called with the mutex held.
 func (f *Failures) remember(where origin, now time.Time) *tries {
-	if len(f.origins) >= maxOrigins && now.Sub(f.swept) > sweepEvery {
-		f.swept = now
-		maps.DeleteFunc(f.origins, func(o origin, t *tries) bool {
-			age := now.Sub(t.at)
-			return age > lately || o.user == "" && age > time.Minute
-		})
-	}
-	if len(f.origins) >= maxOrigins {
-		for some := range f.origins { // any
-			delete(f.origins, some)
-			break
-		}
-	}
 	one := &tries{float64(f.Most), now}
-	f.origins[where] = one
+	f.origins.Put(where, one)
 	return one
 }
 

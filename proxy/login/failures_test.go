@@ -88,12 +88,11 @@ func TestAFloodOfAddressesIsForgotten(t *testing.T) {
 	for i := range uint32(3 * maxOrigins) {
 		f.failed(netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, i))), "u", now)
 	}
-	if len(f.origins) > maxOrigins {
-		t.Errorf("%d are remembered", len(f.origins))
+	if n := f.origins.Len(); n > maxOrigins {
+		t.Errorf("%d are remembered", n)
 	}
-	f.failed(netip.MustParseAddr("255.255.255.255"), "u", now.Add(2*time.Minute))
-	if len(f.origins) != 1 {
-		t.Errorf("%d are remembered whose time is over", len(f.origins)-1)
+	if last := netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, 3*maxOrigins-1))); !f.exhausted(last, "u", now) {
+		t.Error("who failed last is forgotten")
 	}
 }
 
