@@ -293,6 +293,9 @@ func (c *client) checkout(events []pools.Event, kind pools.Kind, now time.Time) 
 		c.wanted = true
 		return events
 	}
+	if c.session.Seeks() && c.pool.retake(&events, c, kind, now) {
+		return events
+	}
 	for !c.pool.checkout(&events, &c.waiter, kind, now) {
 		if next := c.stands(); next != nil {
 			c.pool = next

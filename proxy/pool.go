@@ -87,6 +87,22 @@ func (p *pool) checkout(events *[]pools.Event, w *pools.Waiter, kind pools.Kind,
 	return true
 }
 
+// retake gives a session the idle server back on which it has moved sequences last. It gives false where there is none.
+func (p *pool) retake(events *[]pools.Event, c *client, kind pools.Kind, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.moved || p.paused {
+		return false
+	}
+	for b := range p.pair.Backends() {
+		if b.Kind() == kind && b.Holder() == nil && c.session.Seeking(b.Conn.(*serverConn).facts) && p.pair.Take(now, &c.waiter, b) {
+			*events = p.collect(*events)
+			return true
+		}
+	}
+	return false
+}
+
 // collect takes the pair's events and sets the timer. Called with the mutex held.
 func (p *pool) collect(into []pools.Event) []pools.Event {
 	before := len(into)

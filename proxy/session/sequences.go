@@ -10,8 +10,8 @@ import (
 // What nextval left in a server session (currval, lastval) cannot be moved to another, and nearly no application asks for
 // it once its transaction is over: to keep a server for everyone who inserts a row would be session pooling. So a session
 // keeps its server for that only in a database some of whose clients were seen to ask. Until then a server waits a moment for
-// the client's next unit, a few times; and whoever asks has the right answer if nobody else moved a sequence on that server meanwhile, else "not yet defined in this session"; never
-// the value of somebody else.
+// the client's next unit, a few times; and whoever asks gets that server back, if it is idle, and has the right answer if nobody
+// else moved a sequence there meanwhile, else "not yet defined in this session"; never the value of somebody else.
 
 // linger is how long a session's server waits for the client's next units, which may ask for what nextval left: applications
 // that do ask do so at once (PDO::lastInsertId), or when they have looked up a sequence's name (DBD::Pg). The first few
@@ -53,6 +53,23 @@ func (s *Session) staysFor() bool {
 	}
 	return s.ahead.len() == 0 // there is but a part of a message
 }
+
+// Seeks tells whether the unit that wants a server asks for what nextval left for this session, which is on the server that
+// Seeking knows, if it is anywhere. From within a step.
+func (s *Session) Seeks() bool {
+	if s.linger.times == 0 {
+		return false // it has moved none
+	}
+	for i := range s.ahead.len() {
+		if r := s.ahead.at(i); r.touches.Has(sql.TouchSequence) || r.stmt != nil && r.stmt.unit.Touches.Has(sql.TouchSequence) {
+			return true
+		}
+	}
+	return false
+}
+
+// Seeking tells whether an idle server has what nextval left for this session.
+func (s *Session) Seeking(v *Server) bool { return v.advanced == s.client }
 
 // advances notes that a statement may move sequences.
 func (s *Session) advances() {
