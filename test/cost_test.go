@@ -79,7 +79,7 @@ var whole = map[string][]byte{
 func TestTransactionsAllocateNothing(t *testing.T) {
 	allowed := 0.05 // what goes on besides: sweeping, timers, questions about the schema
 	if raceEnabled {
-		allowed = 3 // the detector has sync.Pool drop things at random
+		allowed = 50 // the detector has sync.Pool drop things at random, and system calls allocate; test/versions.sh runs it without
 	}
 	everyLink(t, func(t *testing.T, links func(*proxy.Config)) {
 		r := startProxy(t, links)

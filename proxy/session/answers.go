@@ -424,6 +424,7 @@ func (s *Session) readyForClient(head *request, status byte) (visible bool) {
 		if head.names != nil {
 			s.describeLate(head)
 		}
+		s.tellOthersAgain()
 	}
 	s.o.Queries++
 	return true

@@ -11,9 +11,25 @@ func (s *Session) tellOthers(u *sql.Unit) {
 		a := Action{Op: Redefault, Database: op.Database, Role: op.Role}
 		if op.Vacates {
 			a.Op = Vacate
+		} else {
+			if s.state.redefaults == nil {
+				s.state.redefaults = new([]Action)
+			}
+			*s.state.redefaults = append(*s.state.redefaults, a)
 		}
 		s.do(a)
 	}
+}
+
+// tellOthersAgain does so once the transaction is over: who connected meanwhile may have begun with what was before.
+func (s *Session) tellOthersAgain() {
+	if s.state.redefaults == nil {
+		return
+	}
+	for _, a := range *s.state.redefaults {
+		s.do(a)
+	}
+	s.state.redefaults = nil
 }
 
 // Status tells what the client is doing: its transaction's status, as it was told last, and whether it waits for an answer.

@@ -28,13 +28,14 @@ type serverState struct {
 	touched    []string
 	resetting  []string // startup parameters that DISCARD ALL gave the server's defaults, in this unit
 	resetAll   bool
-	unasked    bool // the client was told that they have, outside a transaction or by its COMMIT
-	maybeReset bool // by RESET, or since it was rolled back: the default need not be a value that can be set
-	advanced   bool // sequences may have been moved, in the transaction at hand
-	unclear    bool // something failed meanwhile, or was rolled back
-	everything bool // names that the text did not tell: all settings are to be asked
-	opaque     bool // a statement ran that may have left anything, locks as well
-	defines    bool // the transaction may change functions
+	unasked    bool      // the client was told that they have, outside a transaction or by its COMMIT
+	maybeReset bool      // by RESET, or since it was rolled back: the default need not be a value that can be set
+	advanced   bool      // sequences may have been moved, in the transaction at hand
+	unclear    bool      // something failed meanwhile, or was rolled back
+	everything bool      // names that the text did not tell: all settings are to be asked
+	opaque     bool      // a statement ran that may have left anything, locks as well
+	defines    bool      // the transaction may change functions
+	redefaults *[]Action // of the transaction; a pointer, since each idle client has room for it
 
 	local      *Settings // in place until the end of the transaction, on a lock backend
 	isLocal    bool
