@@ -16,7 +16,7 @@ import (
 
 // What relaying may cost: memory, whatever it is measured by. What it costs in time is the benchmark's.
 
-var costTransactions = flag.Int("transactions", 2_000, "how many transactions TestTransactionsAllocateNothing runs, of each kind")
+var costTransactions = flag.Int("transactions", 1_000, "how many transactions TestTransactionsAllocateNothing runs, of each kind")
 
 // plain is a client that allocates nothing.
 type plain struct {
@@ -77,10 +77,10 @@ var whole = map[string][]byte{
 
 // Once all is warm a transaction allocates nothing, and leaves nothing behind: with -transactions=1000000 as well.
 func TestTransactionsAllocateNothing(t *testing.T) {
-	allowed := 0.05 // what goes on besides: sweeping, timers, questions about the schema
 	if raceEnabled {
-		allowed = 50 // the detector has sync.Pool drop things at random, and system calls allocate; test/versions.sh runs it without
+		t.Skip("with the race detector system calls allocate: test/versions.sh runs it without")
 	}
+	const allowed = 0.05 // what goes on besides: sweeping, timers, questions about the schema
 	everyLink(t, func(t *testing.T, links func(*proxy.Config)) {
 		r := startProxy(t, links)
 		p := openPlain(t, r)
@@ -95,7 +95,7 @@ func TestTransactionsAllocateNothing(t *testing.T) {
 			kinds[name] = func() { p.ask(t, messages, idleNow) }
 		}
 		for name, transaction := range kinds {
-			for range 1000 {
+			for range 300 {
 				transaction()
 			}
 			before := measure(t)
