@@ -21,22 +21,32 @@ func (c *Config) listen(address string) (*listener, error) {
 	if strings.HasPrefix(address, "/") {
 		return listenUnix(address, c.UnixSocketMode, c.ReusePort)
 	}
-	l, err := c.listenTCP(address)
-	return &listener{Listener: l, shared: c.ReusePort}, err
+	return c.listenTCP(address)
 }
 
-func (c *Config) listenTCP(address string) (net.Listener, error) {
+func (c *Config) listenTCP(address string) (*listener, error) {
 	var config net.ListenConfig
+	config.SetMultipathTCP(false) // Go's default since 1.24, which costs at each accept and takes no filter (dropRequests)
 	if c.ReusePort {
 		config.Control = func(_, _ string, conn syscall.RawConn) error { return setOnSocket(conn, reusePort) }
 	}
-	return config.Listen(context.Background(), "tcp", address)
+	l, err := config.Listen(context.Background(), "tcp", address)
+	if err != nil || !c.ReusePort {
+		return &listener{Listener: l}, err
+	}
+	socket, err := l.(*net.TCPListener).SyscallConn()
+	return &listener{Listener: l, shared: socket}, err
 }
 
 // reusePort lets other processes of the same user listen at the same address: the kernel spreads connections over them.
 func reusePort(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }
 
-func setOnSocket(conn syscall.RawConn, set func(fd int) error) error {
+// socket is one whose descriptor can be had: a syscall.RawConn, or a link.Gate.
+type socket interface {
+	Control(f func(fd uintptr)) error
+}
+
+func setOnSocket(conn socket, set func(fd int) error) error {
 	var failure error
 	err := conn.Control(func(fd uintptr) { failure = set(int(fd)) })
 	return errors.Join(err, failure)

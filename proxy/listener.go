@@ -14,7 +14,7 @@ import (
 type listener struct {
 	net.Listener
 	inherited bool        // it is somebody else's, who goes on with it
-	shared    bool        // its TCP address is, with other processes' sockets
+	shared    socket      // whose TCP address other processes' sockets have, too; nil: it is not
 	path      string      // of a unix socket
 	made      os.FileInfo // there
 
@@ -73,8 +73,11 @@ func (l *listener) Addr() net.Addr {
 // serve has the connections of a listener accepted, by the event loops where there are any.
 func (l *listener) serve(s *Server) {
 	if s.loops != nil {
-		if stop, err := s.loops.Accept(l.Listener, s, s.rules.Load().keepAlive()); err == nil {
-			l.stop = func() { stop(!l.inherited) }
+		if gate, err := s.loops.Accept(l.Listener, s, s.rules.Load().keepAlive()); err == nil {
+			l.stop = func() { gate.Close(!l.inherited) }
+			if l.shared != nil {
+				l.shared = gate // the listener's own socket is closed by now
+			}
 			return
 		}
 	}
@@ -114,12 +117,7 @@ const lastHandshakes = 100 * time.Millisecond
 
 // retire has nobody else begin to connect to a shared socket, where the system can do that.
 func (l *listener) retire() (retired bool) {
-	tcp, ok := l.Listener.(*net.TCPListener)
-	if !l.shared || !ok {
-		return false
-	}
-	conn, err := tcp.SyscallConn()
-	return err == nil && setOnSocket(conn, dropRequests) == nil
+	return l.shared != nil && setOnSocket(l.shared, dropRequests) == nil
 }
 
 func (s *Server) closeListeners() {

@@ -24,8 +24,8 @@ type gate struct {
 
 // Accept has the loops accept the connections of l, a *net.TCPListener or *net.UnixListener (else the error is
 // errors.ErrUnsupported), for a host. It takes over l's socket and closes l itself; a unix socket's path is the
-// caller's to remove. After stop has returned no connection is accepted; if it is to take the rest, those are that came before.
-func (s *Loops) Accept(l net.Listener, host Host, alive net.KeepAliveConfig) (stop func(rest bool), err error) {
+// caller's to remove.
+func (s *Loops) Accept(l net.Listener, host Host, alive net.KeepAliveConfig) (Gate, error) {
 	fd, err := duplicate(l)
 	if err != nil {
 		return nil, err
@@ -43,7 +43,7 @@ func (s *Loops) Accept(l net.Listener, host Host, alive net.KeepAliveConfig) (st
 		path.SetUnlinkOnClose(false)
 	}
 	_ = l.Close() // the gate's descriptor keeps the socket open
-	return g.close, nil
+	return g, nil
 }
 
 // inherited sets what every accepted socket has from the listener's in Linux, where Go would make five system calls for
@@ -60,7 +60,17 @@ func inherited(fd int, alive net.KeepAliveConfig) {
 	}
 }
 
-func (g *gate) close(rest bool) {
+func (g *gate) Control(f func(fd uintptr)) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut {
+		return net.ErrClosed
+	}
+	f(uintptr(g.fd))
+	return nil
+}
+
+func (g *gate) Close(rest bool) {
 	g.loop.shut(g)
 	for rest && g.another() {
 	}

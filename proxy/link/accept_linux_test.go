@@ -48,7 +48,7 @@ func TestLoopsAcceptConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 		h := &echo{make(chan Peer, 1), make(chan Link, 1), make(chan error, 1)}
-		stop, err := loops.Accept(l, h, net.KeepAliveConfig{Enable: true, Idle: 7 * time.Second, Interval: 8 * time.Second, Count: 9})
+		gate, err := loops.Accept(l, h, net.KeepAliveConfig{Enable: true, Idle: 7 * time.Second, Interval: 8 * time.Second, Count: 9})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func TestLoopsAcceptConnections(t *testing.T) {
 		if err := <-h.ends; err != io.EOF {
 			t.Errorf("%s: the link ends with %v", c.network, err)
 		}
-		stop(false)
+		gate.Close(false)
 		if conn, err := net.Dial(c.network, l.Addr().String()); err == nil {
 			conn.Close()
 			t.Errorf("%s: a connection is accepted after the end", c.network)
@@ -120,7 +120,7 @@ func TestTheEndOfAListenerTakesWhoWaits(t *testing.T) {
 		}
 		defer conn.Close()
 	}
-	g.close(true)
+	g.Close(true)
 	if got := len(h.links); got != waiting {
 		t.Errorf("%d of %d were taken", got, waiting)
 	}

@@ -101,6 +101,15 @@ type Host interface {
 	AcceptFailed(err error)
 }
 
+// Gate is a listening socket whose connections go to a host. Its methods may be called from any goroutine.
+type Gate interface {
+	// Control calls f with the socket's descriptor, as syscall.RawConn does. After Close the error is net.ErrClosed.
+	Control(f func(fd uintptr)) error
+
+	// Close ends accepting: no connection is accepted once it has returned. If it is to take the rest, those are that came before.
+	Close(rest bool)
+}
+
 // Peer is who is at the other end of a connection that was accepted.
 type Peer struct {
 	Address netip.AddrPort // the zero one for a unix socket

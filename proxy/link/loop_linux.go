@@ -161,7 +161,7 @@ func (e *loop) run() {
 	gates := slices.Collect(maps.Values(e.gates))
 	e.mu.Unlock()
 	for _, g := range gates {
-		g.close(false)
+		g.Close(false)
 	}
 	for _, l := range e.links { // stopped: nobody adds any more
 		l.Close()

@@ -18,7 +18,7 @@ func NewLoops(int, bool) (*Loops, error) { return nil, errors.ErrUnsupported }
 func (*Loops) Start(net.Conn, Owner) (Link, error) { return nil, errors.ErrUnsupported }
 
 // Accept returns errors.ErrUnsupported and leaves the listener to the caller.
-func (*Loops) Accept(net.Listener, Host, net.KeepAliveConfig) (stop func(rest bool), err error) {
+func (*Loops) Accept(net.Listener, Host, net.KeepAliveConfig) (Gate, error) {
 	return nil, errors.ErrUnsupported
 }
 
