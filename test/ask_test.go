@@ -105,15 +105,7 @@ func askPsql(t testing.TB, url, _ string, statements ...string) ([]string, error
 
 // askProcess asks a program that takes a question a line, and gives an answer a line. It starts with the first.
 func askProcess(t testing.TB, cmd *exec.Cmd) func(t testing.TB, url, mode string, statements ...string) ([]string, error) {
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = os.Stderr
+	in, out := piped(t, cmd)
 	lines := bufio.NewReader(out)
 	start := sync.OnceValue(func() error {
 		err := cmd.Start()

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,17 +96,23 @@ type pool struct {
 	number int
 }
 
-func startApp(t testing.TB, cmd *exec.Cmd) *app {
+// piped connects a program that is about to be started: what it complains of is shown.
+func piped(t testing.TB, cmd *exec.Cmd) (in io.WriteCloser, out io.Reader) {
 	t.Helper()
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
+	if out, err = cmd.StdoutPipe(); err != nil {
 		t.Fatal(err)
 	}
 	cmd.Stderr = os.Stderr
+	return in, out
+}
+
+func startApp(t testing.TB, cmd *exec.Cmd) *app {
+	t.Helper()
+	in, out := piped(t, cmd)
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start an application: %v", err)
 	}

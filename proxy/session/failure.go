@@ -70,22 +70,9 @@ func (s *Session) describesParameters(making *request, code string) {
 	if making.purpose != forStatement || code == protocol.InFailedSQLTransaction {
 		return
 	}
-	if r := s.madeFor(); r != nil && r.kind == protocol.Describe && r.stmt != nil && r.stmt.shape.known() && r.stmt.shape.params != "" {
+	if r := s.underWay(); r != nil && r.kind == protocol.Describe && r.stmt != nil && r.stmt.shape.known() && r.stmt.shape.params != "" {
 		s.tellParameters(r.stmt.shape)
 	}
-}
-
-// madeFor gives the client's message that the statement at hand is made for: on its way, or waiting for that.
-func (s *Session) madeFor() *request {
-	for i := range s.srv.flight.len() {
-		if r := s.srv.flight.at(i); r.purpose == theirs {
-			return r
-		}
-	}
-	if s.ahead.len() > 0 && s.ahead.front().has(flagAwaits) {
-		return s.ahead.front()
-	}
-	return nil
 }
 
 func (s *Session) tellParameters(h *shape) {

@@ -176,17 +176,18 @@ func (s *Session) theirTurn() bool {
 	return false
 }
 
-// runsForClient tells whether the server has anything of the client's under way.
-func (s *Session) runsForClient() bool {
+// runsForClient tells whether the server has anything of the client's under way, or will in a moment.
+func (s *Session) runsForClient() bool { return s.underWay() != nil }
+
+// underWay gives the client's first message that the server has, or that is waiting for what is made for it; nil: there is none.
+func (s *Session) underWay() *request {
+	if r := s.srv.flight.firstOfClient(); r != nil {
+		return r
+	}
 	if s.ahead.len() > 0 && s.ahead.front().has(flagAwaits) {
-		return true // in a moment
+		return s.ahead.front()
 	}
-	for i := range s.srv.flight.len() {
-		if s.srv.flight.at(i).purpose == theirs {
-			return true
-		}
-	}
-	return false
+	return nil
 }
 
 // waitsForLock tells whether what is under way may be waiting for an advisory lock.

@@ -153,11 +153,9 @@ func (s *Session) neededOf(r *request) []nameUse {
 // nameFailed takes the error of a statement that could not be made again, because what it names has gone for one: that is
 // the answer to the message that uses it.
 func (s *Session) nameFailed(e *protocol.Error) {
-	for i := range s.srv.flight.len() {
-		if r := s.srv.flight.at(i); r.purpose == theirs {
-			r.instead = withoutValues(r.names, e)
-			return
-		}
+	if r := s.srv.flight.firstOfClient(); r != nil {
+		r.instead = withoutValues(r.names, e)
+		return
 	}
 	s.notMade = e
 }

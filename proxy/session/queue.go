@@ -24,6 +24,16 @@ func (q *queue) at(i int) *request { return &q.ring[(q.head+i)&(len(q.ring)-1)] 
 
 func (q *queue) front() *request { return q.at(0) }
 
+// firstOfClient gives the oldest request that is the client's own, or nil.
+func (q *queue) firstOfClient() *request {
+	for i := range q.n {
+		if r := q.at(i); r.purpose == theirs {
+			return r
+		}
+	}
+	return nil
+}
+
 func (q *queue) pop() {
 	*q.front() = request{}
 	q.head = (q.head + 1) & (len(q.ring) - 1)

@@ -43,7 +43,7 @@ func (s *Session) staysFor() bool {
 	own := s.kind == pools.Lock
 	for i := 0; i < s.ahead.len() || s.look(); i++ {
 		r := s.ahead.at(i)
-		if r.touches.Has(sql.TouchSequence) || r.stmt != nil && r.stmt.unit.Touches.Has(sql.TouchSequence) {
+		if r.asksSequences() {
 			return true
 		}
 		own = own || r.has(flagBegin) || s.takesLocks(r)
@@ -54,6 +54,11 @@ func (s *Session) staysFor() bool {
 	return s.ahead.len() == 0 // there is but a part of a message
 }
 
+// asksSequences tells whether a message asks for what nextval left, or makes or uses a statement that does.
+func (r *request) asksSequences() bool {
+	return r.touches.Has(sql.TouchSequence) || r.stmt != nil && r.stmt.unit.Touches.Has(sql.TouchSequence)
+}
+
 // Seeks tells whether the unit that wants a server asks for what nextval left for this session, which is on the server that
 // Seeking knows, if it is anywhere. From within a step.
 func (s *Session) Seeks() bool {
@@ -61,7 +66,7 @@ func (s *Session) Seeks() bool {
 		return false // it has moved none
 	}
 	for i := range s.ahead.len() {
-		if r := s.ahead.at(i); r.touches.Has(sql.TouchSequence) || r.stmt != nil && r.stmt.unit.Touches.Has(sql.TouchSequence) {
+		if s.ahead.at(i).asksSequences() {
 			return true
 		}
 	}

@@ -82,10 +82,8 @@ func (s *Session) overdue(now time.Time, t *Timeouts) timeout {
 // unitBegins notes when the server was asked, and when its transaction began. What the server is at for the client, it ends
 // first.
 func (s *Session) unitBegins() {
-	for i := range s.srv.flight.len() {
-		if s.srv.flight.at(i).purpose == theirs {
-			return
-		}
+	if s.srv.flight.firstOfClient() != nil {
+		return
 	}
 	s.srv.asked = s.now
 	if s.tx == 'I' || !s.begun {
