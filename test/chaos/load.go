@@ -30,7 +30,8 @@ type worker struct {
 	number  int
 	cabled  bool // Its network may fail, so that it may lose a connection without a word.
 	conn    *pgx.Conn
-	other   *pgx.Conn // what a lock on the first gates runs here
+	other   *pgx.Conn                      // what a lock on the first gates runs here
+	fatal   atomic.Pointer[pgconn.PgError] // the last that ended a connection since the round began
 	round   int
 	rounds  atomic.Int64 // that went well
 	perform func(w *worker, ctx context.Context) error
@@ -118,6 +119,7 @@ func (w *worker) work(ctx context.Context) {
 
 // turn is one round, on connections that are made where there are none.
 func (w *worker) turn(ctx context.Context) (err error) {
+	w.fatal.Store(nil)
 	for _, c := range []**pgx.Conn{&w.conn, &w.other} {
 		if *c != nil && !(*c).IsClosed() {
 			if (*c).PgConn().TxStatus() == 'I' {
@@ -128,12 +130,30 @@ func (w *worker) turn(ctx context.Context) (err error) {
 			}
 			continue
 		}
-		if *c, err = pgx.Connect(ctx, w.url(w.name, w.cabled)); err != nil {
+		if *c, err = w.connect(ctx); err != nil {
 			return err
 		}
 	}
 	w.round++
 	return w.perform(w, ctx)
+}
+
+// connect opens a connection that keeps what a FATAL said. Where one arrives while pgx deallocates statements, pgx reads on until
+// the connection is closed, and returns that (pgconn.Pipeline.Close).
+func (w *worker) connect(ctx context.Context) (*pgx.Conn, error) {
+	config, err := pgx.ParseConfig(w.url(w.name, w.cabled))
+	if err != nil {
+		return nil, err
+	}
+	goesOn := config.OnPgError
+	config.OnPgError = func(conn *pgconn.PgConn, said *pgconn.PgError) bool {
+		if goesOn(conn, said) {
+			return true
+		}
+		w.fatal.Store(said)
+		return false
+	}
+	return pgx.ConnectConfig(ctx, config)
 }
 
 func (w *worker) hangUp() {
@@ -155,10 +175,13 @@ var promised = []string{"08001", "08006", "08007", "57P01", "57P02", "57P03", "5
 func (w *worker) judge(err error) {
 	var said *pgconn.PgError
 	var wrong *wrongAnswer
+	if !errors.As(err, &said) {
+		said = w.fatal.Load()
+	}
 	switch {
 	case errors.As(err, &wrong):
 		w.journal.violation("%s: %v", w.name, err)
-	case errors.As(err, &said) && slices.Contains(promised, said.Code):
+	case said != nil && slices.Contains(promised, said.Code):
 		w.journal.count("errors " + said.Code)
 	case w.cabled && said == nil:
 		w.journal.count("connections cut")
