@@ -2,7 +2,7 @@ package proxy
 
 import (
 	"container/list"
-	"crypto/subtle"
+	"crypto/hmac"
 	"encoding/binary"
 	"errors"
 	"net/netip"
@@ -453,7 +453,7 @@ func (s *Server) cancel(request *login.Cancel) {
 	s.mu.Lock()
 	g := s.clients[request.Pid]
 	s.mu.Unlock()
-	if g != nil && subtle.ConstantTimeCompare(g.known().Key, request.Key) == 1 {
+	if g != nil && hmac.Equal(g.known().Key, request.Key) {
 		g.cancel()
 	}
 }

@@ -1,7 +1,7 @@
 package backend
 
 import (
-	"bytes"
+	"crypto/hmac"
 	"fmt"
 )
 
@@ -24,15 +24,18 @@ func (p Proof) isZero() bool { return p.Password == "" && !p.answers() }
 func (p Proof) answers() bool { return p.MD5 != "" || p.ClientKey != nil }
 
 func (p Proof) equal(other Proof) bool {
-	return p.Password == other.Password && p.MD5 == other.MD5 && bytes.Equal(p.ClientKey, other.ClientKey) &&
-		bytes.Equal(p.ServerKey, other.ServerKey)
+	return same(p.Password, other.Password) && same(p.MD5, other.MD5) && hmac.Equal(p.ClientKey, other.ClientKey) &&
+		hmac.Equal(p.ServerKey, other.ServerKey)
 }
+
+// same compares two secrets: in constant time, as whatever is secret here.
+func same(a, b string) bool { return hmac.Equal([]byte(a), []byte(b)) }
 
 // Proving gives the target with a user's proof, where the server sees that very user. A password that the URL has for all
 // users gives way to a user's own alone; one that it has for its own user stays. It is the target itself where nothing
 // changes: so what was known is kept until there is something else.
 func (t *Target) Proving(user string, proof Proof) *Target {
-	urls := t.config.Password != "" && t.config.Password != t.proof.Password
+	urls := t.config.Password != "" && !same(t.config.Password, t.proof.Password)
 	if t.config.User != user || urls && (t.ownUser || proof.Password == "") || proof.isZero() || proof.equal(t.proof) {
 		return t
 	}

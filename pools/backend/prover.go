@@ -202,7 +202,7 @@ func (p *prover) scram(offer []byte) error {
 	if err != nil || !there {
 		return err
 	}
-	if want := "v=" + base64.StdEncoding.EncodeToString(signature(p.proof.ServerKey, all)); !hmac.Equal([]byte(final), []byte(want)) {
+	if !hmac.Equal([]byte(final), []byte("v="+base64.StdEncoding.EncodeToString(signature(p.proof.ServerKey, all)))) {
 		return unproved("the server does not prove that it knows user %q", p.user)
 	}
 	if p.binds == "require" && binding == nil {

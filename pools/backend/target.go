@@ -135,7 +135,7 @@ func (t *Target) SameServer(other *Target) bool {
 // same settings, and trusting the same certificates.
 func (t *Target) Equal(other *Target) bool {
 	a, b := t.config, other.config
-	return t.Place() == other.Place() && a.User == b.User && a.Password == b.Password && a.ConnectTimeout == b.ConnectTimeout &&
+	return t.Place() == other.Place() && a.User == b.User && same(a.Password, b.Password) && a.ConnectTimeout == b.ConnectTimeout &&
 		a.SSLNegotiation == b.SSLNegotiation && maps.Equal(a.RuntimeParams, b.RuntimeParams) && t.keepAlive == other.keepAlive &&
 		(a.ValidateConnect == nil) == (b.ValidateConnect == nil) && sameTLS(a.TLSConfig, b.TLSConfig) &&
 		slices.EqualFunc(a.Fallbacks, b.Fallbacks, func(x, y *pgconn.FallbackConfig) bool { return sameTLS(x.TLSConfig, y.TLSConfig) })

@@ -1,9 +1,9 @@
 package login
 
 import (
+	"crypto/hmac"
 	"crypto/md5"
 	"crypto/rand"
-	"crypto/subtle"
 	"encoding/hex"
 
 	"github.com/jackc/pgproto3/v2"
@@ -35,12 +35,11 @@ func (v *visit) md5(secret Secret, known bool) error {
 	if err := v.write(request); err != nil {
 		return err
 	}
-	answer, err := v.readPassword()
+	proof, err := v.readPassword()
 	if err != nil {
 		return err
 	}
-	wanted := md5Of(stored[len("md5"):], string(salt[:]))
-	if subtle.ConstantTimeCompare([]byte(answer), []byte(wanted)) != 1 || !real {
+	if !hmac.Equal([]byte(proof), []byte(md5Of(stored[len("md5"):], string(salt[:])))) || !real {
 		return v.failed(MD5, why)
 	}
 	return nil
