@@ -53,10 +53,21 @@ func (s *Session) lacks(st *statement) bool {
 	return p == nil || !s.fits(p, st)
 }
 
+// comesInPieces tells whether the values of a Bind message are to be looked at, and the rest of them is still to come. What is
+// too long to be kept goes as it comes.
+func (s *Session) comesInPieces(r *request) bool {
+	return r.kind == protocol.Bind && r.size > len(s.view) && r.size <= s.cfg.MaxBuffer && s.checksValues(r)
+}
+
+// checksValues tells whether what is wrong with the values of a Bind message would not be found first.
+func (s *Session) checksValues(r *request) bool {
+	return r.kind == protocol.Bind && r.stmt != nil && !r.has(flagChecked) && !s.copying.in && s.lacks(r.stmt)
+}
+
 // bindsWell sees to it that what is wrong with the values of a Bind message is found first. It gives false where that was
 // known, and the message is answered.
 func (s *Session) bindsWell(r *request) bool {
-	if r.kind != protocol.Bind || r.stmt == nil || r.has(flagChecked) || s.copying.in || !s.lacks(r.stmt) {
+	if !s.checksValues(r) {
 		return true
 	}
 	r.flags |= flagChecked

@@ -268,3 +268,24 @@ func TestComparingAStatementThatIsThereAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations for a Bind", n)
 	}
 }
+
+// TestTooManyValuesInPieces: that a statement cannot be made again must not be found before that its values are too many.
+func TestTooManyValuesInPieces(t *testing.T) {
+	c := newConversation(t)
+	c.sends(parse("a", "select currval('sq')"), describe('S', "a"), syncMessage())
+	c.granted(pools.Admin)
+	c.answers(parsedOurs, noParams, columns, ready('I'))
+	c.client, c.server = nil, nil
+	c.wantRelease("free")
+	c.sends(query("begin"), query("select 1"))
+	c.granted(pools.Admin)
+	c.answers(complete("BEGIN"), ready('T'), row("1"), selected, ready('T'))
+	c.client, c.server = nil, nil
+	whole := message(protocol.Bind, "\x00a\x00\x00\x00\x00\x01\x00\x00\x00\x05value\x00\x00")
+	c.sends(whole[:15])
+	c.wantNothing("not all values are here")
+	c.sends(whole[15:], syncMessage())
+	c.wantServer("what is wrong with them is known", describe('S', nobody), syncMessage())
+	c.answers(failed("26000", "unknown"), ready('E'))
+	c.wantClient("and told", failed("08P01", `bind message supplies 1 parameters, but prepared statement "a" requires 0`), ready('E'))
+}

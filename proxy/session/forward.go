@@ -57,6 +57,9 @@ func (s *Session) forward() bool {
 	if !s.named(r) {
 		return false
 	}
+	if s.comesInPieces(r) {
+		return false
+	}
 	if !s.bindsWell(r) {
 		return s.phase == attached
 	}
