@@ -45,6 +45,7 @@ type serverSide struct {
 	cancelling bool // a cancel request is under way: what comes after must not be hit
 	cancelDue  bool // one is to be sent when it can hit nothing of ours
 	broken     bool // a question or cleaning of ours failed: what the server holds is not known
+	unheard    byte // how often in a row a question was cancelled
 	srvStatus  byte // by its last ReadyForQuery; 0: as when it was granted, 'I'
 	toMove     bool // the slot is being moved outside a unit
 	moveFailed bool // and could not be; not again on this server
@@ -391,7 +392,10 @@ func (s *Session) ready(frame []byte) (visible bool) {
 	case forEnd:
 		s.tellReported()
 	case forQuestion:
-		if !s.broken {
+		switch s.asking = false; {
+		case s.heard.canceled:
+			s.unheard++ // what is to be asked still is
+		case !s.broken:
 			s.answered()
 		}
 	}

@@ -34,6 +34,8 @@ func (s *Session) failure(frame []byte) (visible bool) {
 	switch {
 	case head.purpose == forSettings:
 		s.syncError = &e
+	case head.purpose == forQuestion && e.Code == protocol.QueryCanceled && s.unheard < askAgain:
+		s.heard.canceled = true
 	case head.purpose == forQuestion || head.purpose == forCleaning:
 		s.broken = true
 	}

@@ -180,7 +180,7 @@ func (s *Session) mayBegin() bool {
 		}
 		return false // until it is known what came before
 	}
-	if endsFirst(s.ahead.front()) && s.runsForClient() {
+	if endsFirst(s.ahead.front()) && s.srv.flight.firstOfClient() != nil {
 		return false // until it is known whether the transaction has failed
 	}
 	if s.kind == pools.Lock && !s.ahead.front().has(flagEnd) && s.needsTimeouts(locks) {

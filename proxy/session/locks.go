@@ -214,6 +214,10 @@ func (s *Session) ask() bool {
 
 const statementTimeout = "statement_timeout"
 
+// askAgain is how often a question is asked again that somebody cancelled. Who does so every time may be the server itself
+// (statement_timeout of a role).
+const askAgain = 3
+
 // askSettings adds the questions about settings. What nothing but RESET touched is back at its default, unless
 // something failed or was rolled back meanwhile.
 func (s *Session) askSettings(text []byte) []byte {
@@ -294,6 +298,7 @@ func (s *Session) settingsReset() {
 
 // heard is what the server answered so far.
 type heard struct {
+	canceled bool // by somebody who meant a statement of the client's
 	asked    bool // for locks
 	audit    bool // and that because it was due, not because of anything that this session did
 	every    bool // all settings are told that the server session has
@@ -346,7 +351,7 @@ func (h *heard) pins(objects, others string) {
 
 // answered draws the conclusions once all answers are here.
 func (s *Session) answered() {
-	s.asking = false
+	s.unheard = 0
 	h := s.heard
 	s.heard = heard{}
 	if h.asked {

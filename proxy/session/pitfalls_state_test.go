@@ -394,3 +394,32 @@ func TestARoleInDoubtIsAskedForByName(t *testing.T) {
 		}
 	}
 }
+
+// A question of ours may fail, as anybody may cancel by its process id what a server runs: it is asked again, and not for ever.
+func TestAQuestionThatIsCanceledIsAskedAgain(t *testing.T) {
+	for _, hears := range []bool{true, false} {
+		c := newConversation(t)
+		c.sends(query("set work_mem = '1MB'"))
+		c.granted(pools.Admin)
+		c.answers(complete("SET"), ready('I'))
+		c.client, c.server = nil, nil
+		c.sends(query("select 1"))
+		for range askAgain {
+			c.wantNothing("the client has to wait")
+			c.answers(failed("57014", "canceling statement due to user request"), ready('I'))
+			if !strings.HasPrefix(string(c.server), "Q") {
+				t.Fatalf("it is not asked again: %q", c.server)
+			}
+			c.server = nil
+		}
+		if hears {
+			c.answers(row("s", "work_mem", "1MB"), selected, ready('I'))
+			c.wantAction("all is known", Action{Op: Release})
+			c.granted(pools.Admin)
+			c.wantServer("and the client goes on", putting("work_mem", "1MB"), query("select 1"))
+			continue
+		}
+		c.answers(failed("57014", "canceling statement due to user request"), ready('I'))
+		c.wantClient("nobody knows what the setting is", fatal("57P01", "lockproxy: the server could not say what the session holds"))
+	}
+}
