@@ -327,6 +327,9 @@ func (s *Session) completed(head *request, kind byte, frame []byte) {
 			s.lookAgain()
 			s.discarded()
 			s.touchAgain()
+			if head.kind == protocol.Execute {
+				s.touchDefaults()
+			}
 		}
 	}
 	if bytes.HasPrefix(frame[protocol.HeadSize:], []byte("ROLLBACK")) {

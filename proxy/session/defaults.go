@@ -127,6 +127,14 @@ func (s *Session) sendDefaults(r *request) {
 	}
 }
 
+// touchDefaults notes that the startup parameters are put in place behind a DISCARD ALL, which stands whatever becomes of them.
+func (s *Session) touchDefaults() {
+	for _, own := range s.client.Settings.All() {
+		s.touchName(own.Name)
+		s.state.unclear = true
+	}
+}
+
 // appendOwn puts a startup parameter in place: by SET, which is no query, before which a transaction's snapshot would be taken;
 // but SET writes a list of names in its own way.
 func appendOwn(dst []byte, one Setting, local bool) []byte {
