@@ -24,7 +24,22 @@ func generate(seed int64, length int) conversation {
 	for client := range c.clients {
 		c.steps = append(c.steps, epilogue(client)...)
 	}
+	c.comeAfter(2)
 	return c
+}
+
+// comeAfter has new clients look at what the others have left: two at once, so that they are on different servers.
+func (c *conversation) comeAfter(count int) {
+	first := len(c.clients)
+	for range count {
+		c.clients = append(c.clients, []string{"user", "postgres"})
+	}
+	for _, text := range []string{"BEGIN; SELECT name, setting FROM pg_settings WHERE source = 'session' ORDER BY 1",
+		"SELECT current_user, nullif(current_setting('app.user_id', true), ''), '2024-02-03'::date, currval('sq')", "ROLLBACK"} {
+		for client := first; client < len(c.clients); client++ {
+			c.steps = append(c.steps, step{client: client, messages: []message{query(text)}})
+		}
+	}
 }
 
 // start is what a client says first: who it is, and the settings that it wants.
