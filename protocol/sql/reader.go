@@ -65,7 +65,7 @@ func (r *Reader) add(f Function) {
 	r.want(f.Name)
 }
 
-// calledUnseen notes what a function does when nothing names it. Its locks are the transaction's or are found, since a
+// calledUnseen notes what a function does when nothing names it. Its locks are the transaction's or are asked for, since a
 // lock pool for all that writes would be none.
 func (r *Reader) calledUnseen(f *Function) {
 	r.leaves = r.leaves || f.Leaves()

@@ -72,6 +72,7 @@ func Study(configured []string, routines []Routine) ([]Function, error) {
 
 var (
 	namesLocks     = regexp.MustCompile(`(?i)pg_(try_)?advisory_`)
+	namesHolding   = regexp.MustCompile(`(?i)pg_(try_)?advisory_lock`)
 	readsSequences = regexp.MustCompile(`(?i)\b(curr|last)val"?\s*\(`)
 )
 
@@ -100,6 +101,9 @@ func (r *Reader) routine(t *Routine) Function {
 	s.inside(maxQuoted)
 	f.Locks = s.effects != 0 || namesLocks.MatchString(body)
 	f.Touches |= s.touches & lasting
+	if namesHolding.MatchString(body) {
+		f.Touches |= TouchHolds
+	}
 	f.Settings = s.unit.lastingSettings()
 	f.Sequences = readsSequences.MatchString(body)
 	return f
@@ -107,7 +111,7 @@ func (r *Reader) routine(t *Routine) Function {
 
 // lasting is what a routine may touch that its caller must know of.
 const lasting = TouchTemp | TouchListen | TouchHold | TouchLoad | TouchSeed | TouchLinks | TouchFunction | TouchDynamic |
-	TouchDefinition | TouchSequence | TouchAdvance
+	TouchDefinition | TouchSequence | TouchAdvance | TouchHolds
 
 // lastingSettings gives the names of the settings that are changed for longer than the transaction, in order.
 func (u *Unit) lastingSettings() (names []string) {

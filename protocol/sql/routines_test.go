@@ -153,6 +153,26 @@ func TestWhatAnyStatementMayCallIsNotTakenForTheWorst(t *testing.T) {
 	}
 }
 
+// A trigger's session-level lock is asked for when the transaction is over; the transaction's own goes with it.
+func TestWhoCallsWhatHoldsLocksIsTold(t *testing.T) {
+	holds := Routine{Name: "h", Language: "sql", Body: "select pg_try_advisory_lock(1)"}
+	for body, want := range map[string]Touch{
+		"begin perform pg_advisory_lock_shared(1); end": TouchHolds, "begin execute 'select pg_try_' || 'x; select PG_ADVISORY_LOCK(1)'; end": TouchHolds | TouchDynamic, "begin perform h(); end": TouchHolds,
+		"begin perform pg_advisory_xact_lock(1); end": 0, "begin perform pg_advisory_unlock(1); end": 0,
+	} {
+		r, err := NewReader(nil, study(t, holds, Routine{Name: "t", Language: "plpgsql", Body: body, Unseen: UnseenWrites})...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u := r.Read([]byte("DELETE FROM x"), Dialect{}); u.Touches != want || u.Lock != 0 {
+			t.Errorf("%s: touches %b, locks %b", body, u.Touches, u.Lock)
+		}
+		if u := r.Read([]byte("SELECT 1"), Dialect{}); u.Touches != 0 {
+			t.Errorf("%s: a SELECT touches %b", body, u.Touches)
+		}
+	}
+}
+
 func TestFunctionsThatReadSequencesAreTold(t *testing.T) {
 	for body, want := range map[string]bool{
 		"select lastval()": true, `select pg_catalog."currval" ('a')`: true, "execute 'select CURRVAL(''a'')'": true,

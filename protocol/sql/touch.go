@@ -33,6 +33,7 @@ const (
 	TouchRollbackTo                      // ROLLBACK TO SAVEPOINT
 	TouchFunction                        // whatever a C function of the user's may keep
 	TouchSchema                          // what tables and other objects there are, or how they are made
+	TouchHolds                           // session-level locks, in functions of the user's
 )
 
 // Has tells whether t has any of the bits.

@@ -42,6 +42,9 @@ func (s *Session) settled() bool {
 		return s.restore() // what was called will be known; until then the server stays
 	}
 	s.recall()
+	if s.state.mayHold {
+		s.state.mayHold, s.held.unsure = false, true
+	}
 	if s.held.unsure && s.ask() {
 		return false
 	}
@@ -278,7 +281,8 @@ func (s *Session) clean() bool {
 		s.discarded()
 		st.pins = 0
 		return false
-	case s.held.any():
+	case s.held.any() || st.mayHold:
+		st.mayHold = false
 		s.sendQuery(forCleaning, "SELECT pg_catalog.pg_advisory_unlock_all()")
 		s.held = locks{shown: s.held.shown}
 		return false

@@ -139,8 +139,9 @@ const askPins = `SELECT 'p', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_depe
 	` pg_catalog.concat((SELECT pg_catalog.count(*) FROM pg_catalog.pg_listening_channels()), ' ',` +
 	` (SELECT pg_catalog.count(*) FROM pg_catalog.pg_cursors WHERE is_holdable));`
 
-// askNames asks for the prepared statements that clients named.
-const askNames = `SELECT 'n', name, statement FROM pg_catalog.pg_prepared_statements WHERE name OPERATOR(pg_catalog.!~) '^` + ourNames + `';`
+// askNames asks for the prepared statements that clients named, and how many of those are left that they share.
+const askNames = `SELECT 'n', name, statement FROM pg_catalog.pg_prepared_statements WHERE name OPERATOR(pg_catalog.!~) '^` + ourNames + `';` +
+	`SELECT 'o', pg_catalog.count(*), NULL FROM pg_catalog.pg_prepared_statements WHERE name OPERATOR(pg_catalog.~) '^` + ourNames + `[0-9]';`
 
 // appendAskSetting asks for one setting: for its value, or, where it may be back at its default, for the value that was
 // set. Settings of extensions' (those with a dot) are in no view; they have no default to be back at. Login is the user
@@ -307,6 +308,7 @@ type heard struct {
 	gone     sql.Touch // pins whose state is not there any more
 	here     sql.Touch // pins whose state is there
 	names    []Setting // the statements' names and texts
+	shared   string    // how many there are under names of ours; "" is not told
 	version  string    // of the functions
 	settings []told
 }
@@ -330,6 +332,8 @@ func (s *Session) hear(frame []byte) {
 		s.heard.version = string(first) + " " + string(second)
 	case "p":
 		s.heard.pins(string(first), string(second))
+	case "o":
+		s.heard.shared = string(first)
 	case "n":
 		s.heard.names = append(s.heard.names, Setting{string(first), string(second)})
 	case "s":
@@ -349,21 +353,14 @@ func (h *heard) pins(objects, others string) {
 	}
 }
 
-// answered draws the conclusions once all answers are here.
+// answered draws the conclusions once all answers are here. A lock that no session is known to hold is this one's if nobody else
+// has used the server since it was last seen to hold none; else it is nobody's.
 func (s *Session) answered() {
 	s.unheard = 0
 	h := s.heard
 	s.heard = heard{}
-	if h.asked {
-		s.srv.audited, s.srv.dirty = s.now, false
-	}
-	if h.audit && h.locks > 0 && !s.held.any() {
-		text := "it held " + strconv.Itoa(h.locks) + " advisory locks that no session holds"
-		s.do(Action{Op: Stray, Text: text})
-		s.remove(ReasonStrayLock, text)
-		return
-	}
-	if h.asked && !h.audit {
+	stray := h.audit && h.locks > 0 && !s.held.any() && !s.alone
+	if h.asked && !stray {
 		s.held.told(h.locks)
 	}
 	s.state.pins &^= h.gone
@@ -371,7 +368,21 @@ func (s *Session) answered() {
 		s.pin(h.here)
 	}
 	s.state.pinsUnsure = false
+	if h.named {
+		s.namesGone(h.names)
+		s.sharedHeard(h.shared, h.names)
+	}
 	s.settingsHeard(&h)
+	if stray {
+		text := "it held " + strconv.Itoa(h.locks) + " advisory locks that no session holds"
+		s.settingsAgreed()
+		s.do(Action{Op: Stray, Text: text})
+		s.remove(ReasonStrayLock, text)
+		return
+	}
+	if h.asked {
+		s.srv.audited, s.srv.dirty = s.now, s.held.any() || s.state.pins != 0 // then it is used further
+	}
 	if h.named {
 		s.namesHeard(h.names)
 	}

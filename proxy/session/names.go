@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/lockproxy/lockproxy/protocol"
 	"github.com/lockproxy/lockproxy/protocol/sql"
@@ -382,8 +383,9 @@ func (s *Session) closeOwn(name string, why purpose) {
 	s.srv.own.drop(name)
 }
 
-// namesHeard takes over the names that the server knows, after a statement that may have made and forgotten some.
-func (s *Session) namesHeard(list []Setting) {
+// namesGone forgets the names that the server knew and does not know any more, after a statement that may have forgotten some. It comes
+// before it is heard which settings that statement has changed: what the server knew was made under those before.
+func (s *Session) namesGone(list []Setting) {
 	s.lookAgain()
 	for _, name := range s.srv.own.names() {
 		if slices.ContainsFunc(list, func(one Setting) bool { return one.Name == name }) {
@@ -394,10 +396,29 @@ func (s *Session) namesHeard(list []Setting) {
 		}
 		s.srv.own.drop(name)
 	}
+}
+
+// namesHeard takes over the names that the server has come to know.
+func (s *Session) namesHeard(list []Setting) {
 	for _, one := range list {
 		if s.srv.own.find(one.Name) == nil {
 			s.nameHeard(one.Name, []byte(one.Value))
 		}
+	}
+}
+
+// sharedHeard forgets what a server had prepared under names of ours, where a function deallocated it. If that was all of it, so
+// are the client's statements, but for those that are there now.
+func (s *Session) sharedHeard(count string, there []Setting) {
+	left, err := strconv.Atoi(count)
+	if err != nil || left >= len(s.srv.prepared.byKey) {
+		return
+	}
+	s.srv.prepared.clear()
+	if left == 0 {
+		maps.DeleteFunc(s.statements, func(name string, _ *statement) bool {
+			return name != "" && !slices.ContainsFunc(there, func(one Setting) bool { return one.Name == name })
+		})
 	}
 }
 

@@ -34,6 +34,7 @@ type serverState struct {
 	unclear    bool      // something failed meanwhile, or was rolled back
 	everything bool      // names that the text did not tell: all settings are to be asked
 	opaque     bool      // a statement ran that may have left anything, locks as well
+	mayHold    bool      // one ran that may have left locks, where no text shows it
 	defines    bool      // the transaction may change functions
 	redefaults *[]Action // of the transaction; a pointer, since each idle client has room for it
 
@@ -105,6 +106,7 @@ func (s *Session) touch(r *request) {
 	if t.Has(sql.TouchAdvance) {
 		s.advances()
 	}
+	s.state.mayHold = s.state.mayHold || t.Has(sql.TouchHolds)
 	if t.Has(sql.TouchNotify) {
 		s.do(Action{Op: Notifies})
 	}

@@ -5,7 +5,7 @@ import "fmt"
 // scenarios are steps that belong together, between which other clients may speak.
 func (w *writer) scenario() [][]message {
 	all := []func() [][]message{w.portals, w.unnamedAcross, w.pipeline, w.changedResult, w.copyInPieces, w.savedSettings, w.cursorWithHold, w.lockAndRelease, w.listens,
-		w.twoPhase, w.sameNames, w.temporaryLife, w.flushed, w.errorInside, w.largeObject, w.mixed, w.rolesLife}
+		w.twoPhase, w.sameNames, w.temporaryLife, w.flushed, w.errorInside, w.largeObject, w.mixed, w.rolesLife, w.policies, w.deferred}
 	return all[w.Intn(len(all))]()
 }
 
@@ -17,8 +17,11 @@ func (w *writer) say(texts ...string) (steps [][]message) {
 }
 
 // extended is a statement in a batch of its own.
-func extended(text string) []message {
-	return []message{parse("", text), bind("", ""), describe("P", ""), execute("", 0), sync}
+func extended(text string) []message { return append(extendedOpen(text), sync) }
+
+// extendedOpen is a statement in a batch that goes on.
+func extendedOpen(text string) []message {
+	return []message{parse("", text), bind("", ""), describe("P", ""), execute("", 0)}
 }
 
 // portals are fetched from by turns, over several batches of a transaction.

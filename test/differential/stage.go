@@ -78,7 +78,7 @@ func prepare(server *postgres.Server) (database string, err error) {
 		return "", err
 	}
 	defer place.watch.close()
-	for _, text := range []string{makeRoles, fmt.Sprintf(makeFunctions, database)} {
+	for _, text := range []string{makeRoles, fmt.Sprintf(makeFunctions, database), makeRoutines} {
 		if _, err := place.run(text); err != nil {
 			return "", err
 		}

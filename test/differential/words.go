@@ -32,7 +32,7 @@ func (w *writer) texts() string {
 
 // text is one statement.
 func (w *writer) text() string {
-	switch w.Intn(16) {
+	switch w.Intn(17) {
 	case 0, 1:
 		return w.transaction()
 	case 2, 3, 4:
@@ -53,6 +53,8 @@ func (w *writer) text() string {
 		return w.object()
 	case 12:
 		return w.definition()
+	case 13:
+		return w.routine()
 	}
 	return w.ordinary()
 }
