@@ -1,6 +1,7 @@
 package differential
 
 import (
+	"fmt"
 	"math/rand"
 	"strconv"
 )
@@ -24,22 +25,34 @@ func generate(seed int64, length int) conversation {
 	for client := range c.clients {
 		c.steps = append(c.steps, epilogue(client)...)
 	}
-	c.comeAfter(2)
+	c.comeAfter(fmt.Sprintf("SELECT pg_try_advisory_xact_lock(%d)", w.key), "SELECT 1", "SELECT 2")
 	return c
 }
 
-// comeAfter has new clients look at what the others have left: two at once, so that they are on different servers.
-func (c *conversation) comeAfter(count int) {
+// comeAfter has new clients look at what the others have left: all at once, so that they are on different servers, and each
+// begins its transaction with a statement of its own.
+func (c *conversation) comeAfter(begin ...string) {
 	first := len(c.clients)
-	for range count {
+	for _, text := range begin {
 		c.clients = append(c.clients, []string{"user", "postgres"})
+		c.steps = append(c.steps, step{client: len(c.clients) - 1, messages: []message{query("BEGIN; " + text)}})
 	}
-	for _, text := range []string{"BEGIN; SELECT name, setting FROM pg_settings WHERE source = 'session' ORDER BY 1",
-		"SELECT current_user, nullif(current_setting('app.user_id', true), ''), '2024-02-03'::date, currval('sq')", "ROLLBACK"} {
+	for _, text := range leftBehind {
 		for client := first; client < len(c.clients); client++ {
 			c.steps = append(c.steps, step{client: client, messages: []message{query(text)}})
 		}
 	}
+}
+
+// leftBehind asks for whatever a session may leave on its server. The two timeouts are the lock pool's own,
+// and what was set for one transaction may count as set long after, with its default.
+var leftBehind = []string{
+	"SELECT name, setting FROM pg_settings WHERE source = 'session' AND name NOT IN ('lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_isolation', 'transaction_read_only', 'transaction_deferrable') ORDER BY 1",
+	"SELECT session_user, current_user, nullif(current_setting('app.user_id', true), ''), '2024-02-03'::date, interval '1 day 2 hours', '\\x01ff'::bytea, current_schemas(false)",
+	"SELECT (SELECT count(*) FROM pg_listening_channels()), (SELECT count(*) FROM pg_cursors), (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()), " +
+		"(SELECT count(*) FROM pg_prepared_statements WHERE name !~ '^lockproxy_'), (SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema())",
+	"SELECT currval('sq')",
+	"ROLLBACK",
 }
 
 // start is what a client says first: who it is, and the settings that it wants.
