@@ -367,7 +367,7 @@ func (s *Session) switchTimeouts(want, have *Settings, local bool) {
 			continue
 		}
 		if value, set := want.Get(name); set {
-			s.runInBatch(appendSet(nil, name, value, local), forTimeouts)
+			s.runInBatch(appendOwn(nil, Setting{name, value}, local), forTimeouts)
 		} else {
 			s.runInBatch(appendReset(nil, name, local), forTimeouts)
 		}
