@@ -213,35 +213,6 @@ func (r *rig) usageOf(t testing.TB, descriptors int) (u usage) {
 	return u
 }
 
-// Whoever opens connections only to leave them so keeps nobody out, and takes little.
-func TestNineThousandHalfOpenLoginsKeepNobodyOut(t *testing.T) {
-	const strangers = 9000
-	r := startProxy(t, func(c *proxy.Config) { c.LoginTimeout = time.Minute })
-	logIn(t, r.url).conn.Close()
-	before := measure(t)
-	half := startup(r.url)[:7]
-	sockets := make([]*socket, strangers)
-	inParallel(50, strangers, func(i int) {
-		sockets[i] = openSocket(t, r.url)
-		sockets[i].send(half)
-	})
-	began := time.Now()
-	for range 20 {
-		logIn(t, r.url).conn.Close()
-	}
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("20 logins take %v meanwhile", took)
-	}
-	full := measure(t)
-	if each := (full.heap - before.heap) / strangers; each > 6<<10 {
-		t.Errorf("a login that does not go on takes %d bytes", each)
-	}
-	t.Logf("each takes %d bytes, with the test's own", (full.heap-before.heap)/strangers)
-	if got := sockets[0].until("Z"); got != "E(FATAL 57014) (end)" {
-		t.Errorf("the one that came first is told %s", got)
-	}
-}
-
 // Whoever goes on and on, byte by byte, is ended in time as well, at every stage of a login.
 func TestASlowLoginEndsInTimeAtEveryStage(t *testing.T) {
 	const timeout = 400 * time.Millisecond

@@ -9,13 +9,11 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sys/unix"
 
 	"github.com/lockproxy/lockproxy/proxy"
 	"github.com/lockproxy/lockproxy/test/authority"
@@ -391,54 +389,23 @@ func (n *slowly) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Half-open logins own little, and end with the login timeout.
-func TestManyHalfOpenLogins(t *testing.T) {
-	count := 10_000
-	if raceEnabled {
-		count = 2_000
-	}
-	count = min(count, descriptors(t)/2-500) // both ends are in this process
-	s := startSecured(t, proxy.AllowTLS, func(c *proxy.Config) { c.MaxClients, c.LoginTimeout = 20_000, 3*time.Second })
-	half := [][]byte{nil, {0}, long(8, "\x04\xd2\x16\x2f"), startupPacket("x")[:20], {0x16, 3, 1, 2, 0, 1}, clientHello(t)}
-	var before, then runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	conns := make([]net.Conn, count)
-	for i := range conns {
+// Half-open logins end with the login timeout, wherever they stopped.
+func TestHalfOpenLoginsEnd(t *testing.T) {
+	s := startSecured(t, proxy.AllowTLS, func(c *proxy.Config) { c.LoginTimeout = time.Second })
+	for i, half := range [][]byte{nil, {0}, long(8, "\x04\xd2\x16\x2f"), startupPacket("x")[:20], {0x16, 3, 1, 2, 0, 1}, clientHello(t)} {
 		conn, err := net.Dial("tcp", s.server.Addrs()[0].String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		conns[i] = conn
-		if _, err := conn.Write(half[i%len(half)]); err != nil {
+		if _, err := conn.Write(half); err != nil {
 			t.Fatal(err)
 		}
-	}
-	runtime.GC()
-	runtime.ReadMemStats(&then)
-	each := (int64(then.HeapInuse+then.StackInuse) - int64(before.HeapInuse+before.StackInuse)) / int64(count)
-	t.Logf("%d half-open logins: %d bytes each, those of the clients included", count, each)
-	if each > 64<<10 {
-		t.Errorf("a half-open login owns %d bytes", each)
-	}
-	connect(t, s.secureURL(t, "postgres"))
-	for i, conn := range conns {
 		_ = conn.SetDeadline(time.Now().Add(patience))
 		if _, err := io.Copy(io.Discard, conn); isTimeout(err) {
-			t.Fatalf("login %d of kind %d does not end", i, i%len(half))
+			t.Errorf("a login of kind %d does not end", i)
 		}
 	}
-}
-
-// descriptors is how many this process may have open.
-func descriptors(t testing.TB) int {
-	t.Helper()
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	return int(min(limit.Cur, 1<<20))
 }
 
 func isTimeout(err error) bool {
