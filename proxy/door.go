@@ -13,7 +13,7 @@ import (
 // newDoor makes of the configuration what login needs: who may log in, and how it is proved. Secrets are derived here,
 // once; an error names the file and the line, or the database.
 func newDoor(r *rules) (*login.Door, error) {
-	door := &login.Door{Failures: login.NewFailures(r.Auth.MaxFailures), Proxies: r.ProxyProtocol}
+	door := &login.Door{Salts: r.salts, Failures: login.NewFailures(r.Auth.MaxFailures), Proxies: r.ProxyProtocol}
 	if r.shown != nil {
 		door.Identity, door.Demand = r.shown.current.Load, r.TLS.Mode.demand()
 	}
@@ -75,7 +75,7 @@ func fileSecrets(file string, door *login.Door) error {
 	if err != nil {
 		return err
 	}
-	users, err := login.ReadUserlist(file, string(text))
+	users, err := door.Salts.ReadUserlist(file, string(text))
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func urlSecrets(targets map[string]*backend.Target, door *login.Door) error {
 	byUser := make(map[string]one)
 	for _, name := range slices.Sorted(maps.Keys(targets)) {
 		target := targets[name]
-		secret, err := login.ReadSecret(target.User(), target.Password())
+		secret, err := door.Salts.ReadSecret(target.User(), target.Password())
 		if err != nil {
 			return fmt.Errorf("databases.%s.url: %w", name, err)
 		}

@@ -46,6 +46,16 @@ func (i *identity) follow(log *slog.Logger) {
 	log.Info("the TLS certificate was read again", "subject", read.Certificate.Subject.String(), "expires", read.Certificate.NotAfter)
 }
 
+// salts gives those that follow from the private key: they survive a restart, which would tell unknown users otherwise, and are
+// the same wherever the certificate is. No client knows the key, and no guess is ever it.
+func (i *identity) salts() *login.Salts {
+	if i == nil {
+		return login.NewSalts(nil)
+	}
+	key, _ := x509.MarshalPKCS8PrivateKey(i.current.Load().Config.Certificates[0].PrivateKey) // without an error: it was read
+	return login.NewSalts(key)
+}
+
 // changed tells whether a file is another than when it was last asked.
 func (i *identity) changed() (changed bool) {
 	for n, name := range [...]string{i.config.Certificate, i.config.Key, i.config.Authorities} {

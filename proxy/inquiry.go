@@ -18,6 +18,7 @@ import (
 // settings are its own, so that nothing that a client says reaches it but the user's name, as a parameter.
 type inquiry struct {
 	query  string
+	salts  *login.Salts
 	keep   time.Duration    // how long an answer counts
 	within time.Duration    // bounds one question
 	desks  map[string]*desk // by the names of databases
@@ -70,9 +71,9 @@ const (
 )
 
 // newInquiry makes what asks, on the connection of queryURL or else of each database's URL.
-func newInquiry(auth *Auth, within time.Duration, targets map[string]*backend.Target) (*inquiry, error) {
+func newInquiry(auth *Auth, salts *login.Salts, within time.Duration, targets map[string]*backend.Target) (*inquiry, error) {
 	q := &inquiry{
-		query: auth.Query, keep: auth.QueryCache, within: within,
+		query: auth.Query, salts: salts, keep: auth.QueryCache, within: within,
 		desks: make(map[string]*desk), known: login.NewMemory[question, answer](maxAnswers),
 		unknown: login.NewMemory[question, answer](maxAnswers), asking: make(map[question]*asked),
 	}
@@ -172,7 +173,7 @@ func (q *inquiry) leave(what question, a *asked) {
 
 // answer finds the answer for all who wait for it.
 func (q *inquiry) answer(ctx context.Context, what question, a *asked) {
-	if a.secret, a.known, a.err = what.desk.ask(ctx, q.query, what.user); a.err != nil {
+	if a.secret, a.known, a.err = what.desk.ask(ctx, q, what.user); a.err != nil {
 		a.err = fmt.Errorf("auth.query: %w", a.err)
 	}
 	q.mu.Lock()
@@ -222,7 +223,7 @@ func (q *inquiry) mock() login.Method {
 }
 
 // ask asks one question, when it is its turn.
-func (d *desk) ask(ctx context.Context, query, user string) (login.Secret, bool, error) {
+func (d *desk) ask(ctx context.Context, q *inquiry, user string) (login.Secret, bool, error) {
 	var line *backend.Line
 	select {
 	case line = <-d.turn:
@@ -236,7 +237,7 @@ func (d *desk) ask(ctx context.Context, query, user string) (login.Secret, bool,
 		}
 		d.turn <- line
 	}()
-	p := &backend.Probe{Name: "a user's secret", SQL: query, Arguments: []string{user}}
+	p := &backend.Probe{Name: "a user's secret", SQL: q.query, Arguments: []string{user}}
 	err := d.put(ctx, &line, p)
 	switch {
 	case isNoName(err):
@@ -244,7 +245,7 @@ func (d *desk) ask(ctx context.Context, query, user string) (login.Secret, bool,
 	case err != nil:
 		return login.Secret{}, false, err
 	}
-	return readAnswer(user, p.Rows)
+	return readAnswer(q.salts, user, p.Rows)
 }
 
 // put asks on a line, which it opens where there is none. One that was kept may have ended meanwhile.
@@ -282,7 +283,7 @@ func isNoName(err error) bool {
 
 // readAnswer reads the one row with the user's name and secret, as PgBouncer has it. No row means that there is no such
 // user, and never that it is somebody else (CVE-2015-6817); a secret that is NULL is one that nobody can log in with.
-func readAnswer(user string, rows [][]string) (login.Secret, bool, error) {
+func readAnswer(salts *login.Salts, user string, rows [][]string) (login.Secret, bool, error) {
 	const columns = 2
 	switch {
 	case len(rows) == 0:
@@ -294,7 +295,7 @@ func readAnswer(user string, rows [][]string) (login.Secret, bool, error) {
 	case rows[0][0] != user:
 		return login.Secret{}, false, fmt.Errorf("it gives the secret of user %q in the place of %q", rows[0][0], user)
 	}
-	secret, err := login.ReadSecret(user, rows[0][1])
+	secret, err := salts.ReadSecret(user, rows[0][1])
 	return secret, err == nil, err
 }
 
@@ -319,10 +320,10 @@ func (s *Server) TryQuery(ctx context.Context) error {
 	}
 	defer q.close()
 	if len(q.desks) == 0 {
-		return q.any.try(ctx, q.query)
+		return q.any.try(ctx, q)
 	}
 	for _, name := range slices.Sorted(maps.Keys(q.desks)) {
-		if err := q.desks[name].try(ctx, q.query); err != nil {
+		if err := q.desks[name].try(ctx, q); err != nil {
 			return fmt.Errorf("in database %s: %w", name, err)
 		}
 	}
@@ -332,8 +333,8 @@ func (s *Server) TryQuery(ctx context.Context) error {
 // nobody is longer than a role's name can be (NAMEDATALEN of pg_config_manual.h).
 var nobody = strings.Repeat("nobody ", 10)
 
-func (d *desk) try(ctx context.Context, query string) error {
-	switch _, known, err := d.ask(ctx, query, nobody); {
+func (d *desk) try(ctx context.Context, q *inquiry) error {
+	switch _, known, err := d.ask(ctx, q, nobody); {
 	case err != nil:
 		return fmt.Errorf("as user %s: %w", d.target.User(), err)
 	case known:

@@ -76,7 +76,7 @@ type guest interface {
 
 // New makes a server of a configuration. It opens nothing yet. The error names what cannot be used.
 func New(config Config, log *slog.Logger) (*Server, error) {
-	r, err := newRules(config)
+	r, err := newRules(config, nil)
 	if err != nil {
 		return nil, err
 	}

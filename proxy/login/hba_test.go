@@ -86,7 +86,7 @@ host      "sameuser" \
 
 // A socket that takes both kinds of addresses gives IPv4's within IPv6's.
 func TestIPv4AddressesAreKnownWithinIPv6(t *testing.T) {
-	v := visit{door: &Door{Rules: rules(t, "host all all 10.0.0.0/8 trust")}, who: Peer{Address: netip.MustParseAddr("::ffff:10.0.0.1")}}
+	v := visit{door: &Door{Salts: testSalts, Rules: rules(t, "host all all 10.0.0.0/8 trust")}, who: Peer{Address: netip.MustParseAddr("::ffff:10.0.0.1")}}
 	if v.door.Rules.find(v.caller("")) == nil {
 		t.Error("the address is not known again")
 	}
@@ -239,7 +239,7 @@ func TestWhoMayNotComeInIsToldSoAsByPostgres(t *testing.T) {
 		{"replication of a database", Peer{}, startup("user", "u", "database", "d", "replication", "database"),
 			`no pg_hba.conf entry for host "[local]", user "u", database "d", no encryption`},
 	} {
-		p := visitorAs(t, &Door{Rules: rules(t, rs), Secret: Userlist{}.find}, c.who)
+		p := visitorAs(t, &Door{Salts: testSalts, Rules: rules(t, rs), Secret: Userlist{}.find}, c.who)
 		p.send(c.pack)
 		p.wantFatal(c.name, "28000", c.want)
 	}
@@ -280,7 +280,7 @@ hostssl all all all cert`)
 
 func TestPeersAreBelievedToBeWhoTheSystemSays(t *testing.T) {
 	d := &Door{
-		Rules: rules(t, "local plain all peer\nlocal mapped all peer map=m"), Secret: Userlist{}.find,
+		Salts: testSalts, Rules: rules(t, "local plain all peer\nlocal mapped all peer map=m"), Secret: Userlist{}.find,
 		Maps: mapsOf(t, "m root postgres\nother root alice\nm bob bob"),
 	}
 	as := func(account string) Peer { return Peer{Account: func() (string, error) { return account, nil }} }

@@ -22,6 +22,8 @@ type Door struct {
 	// Secret is what a user proves itself with, for the database that it names. Where it is false the user is unknown,
 	// which the client cannot tell from a wrong password. It is called from many goroutines.
 	Secret func(user, database string) (Secret, bool)
+	// Salts are those of users without a stored one.
+	Salts *Salts
 	// Ask finds the secret of a user whom Secret does not know; nil: there is nobody to ask. It may take its time, until ctx
 	// ends. An error refuses the user, who is not told why.
 	Ask func(ctx context.Context, user, database string) (Secret, bool, error)

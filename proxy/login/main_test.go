@@ -60,18 +60,21 @@ func welcome(d *Door, who Peer, conn net.Conn, timeout time.Duration) (a admissi
 	return a
 }
 
+// testSalts are those of the doors of all tests.
+var testSalts = NewSalts(nil)
+
 // door knows: trusting needs no proof, alice has the password "secret", old has an MD5 secret, empty has none.
 func door(t testing.TB) *Door {
 	t.Helper()
 	users := Userlist{}
 	for user, text := range map[string]string{"alice": "secret", "old": "md5" + strings.Repeat("0", 32), "empty": ""} {
-		secret, err := ReadSecret(user, text)
+		secret, err := testSalts.ReadSecret(user, text)
 		if err != nil {
 			t.Fatal(err)
 		}
 		users[user] = secret
 	}
-	return &Door{Rules: rules(t, "local all,replication trusting trust\nlocal all,replication all scram-sha-256"), Secret: users.find}
+	return &Door{Salts: testSalts, Rules: rules(t, "local all,replication trusting trust\nlocal all,replication all scram-sha-256"), Secret: users.find}
 }
 
 func (u Userlist) find(user, _ string) (Secret, bool) {

@@ -14,7 +14,7 @@ import (
 // md5 runs the exchange of the manual's "AuthenticationMD5Password". A user that is unknown, or has no such secret, goes
 // through the same steps to the same end as one with a wrong password.
 func (v *visit) md5(secret Secret, known bool) error {
-	mock := "md5" + hex.EncodeToString(keyed("md5 ", v.startup.User)[:md5.Size]) // whether it is needed or not: it takes time
+	mock := "md5" + hex.EncodeToString(v.door.Salts.keyed("md5 ", v.startup.User)[:md5.Size]) // whether it is needed or not: it takes time
 	stored, why := secret.md5()
 	switch {
 	case !known:

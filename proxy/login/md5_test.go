@@ -13,17 +13,17 @@ import (
 func md5Door(t testing.TB) *Door {
 	t.Helper()
 	users := Userlist{}
-	derived, err := ReadSecret("modern", "secret")
+	derived, err := testSalts.ReadSecret("modern", "secret")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for user, text := range map[string]string{"alice": "secret", "old": md5Of("secret", "old"), "empty": ""} {
-		if users[user], err = ReadSecret(user, text); err != nil {
+		if users[user], err = testSalts.ReadSecret(user, text); err != nil {
 			t.Fatal(err)
 		}
 	}
 	users["modern"] = Secret{&proof{verifier: derived.proof.verifier}}
-	return &Door{Rules: Everybody(MD5, ""), Secret: users.find, Mock: users.Mock}
+	return &Door{Salts: testSalts, Rules: Everybody(MD5, ""), Secret: users.find, Mock: users.Mock}
 }
 
 func TestMD5IsAskedOfWhoeverHasNoSCRAMSecret(t *testing.T) {
@@ -41,7 +41,7 @@ func TestMD5IsAskedOfWhoeverHasNoSCRAMSecret(t *testing.T) {
 		}
 		p.conn.Close()
 	}
-	if said := psql(t, &Door{Rules: d.Rules, Secret: func(string, string) (Secret, bool) { return d.Secret("alice", "") }}, "secret"); strings.Contains(said, "logged in") {
+	if said := psql(t, &Door{Salts: testSalts, Rules: d.Rules, Secret: func(string, string) (Secret, bool) { return d.Secret("alice", "") }}, "secret"); strings.Contains(said, "logged in") {
 		t.Error("an MD5 secret of another user's name lets in")
 	}
 }
@@ -83,7 +83,7 @@ func TestEveryMD5LoginHasASaltOfItsOwn(t *testing.T) {
 }
 
 func TestUnknownUsersAreAskedAsMostAre(t *testing.T) {
-	verifier, md5 := Secret{&proof{verifier: mockVerifier("x")}}, Secret{&proof{md5: "md5"}}
+	verifier, md5 := Secret{&proof{verifier: testSalts.mock("x")}}, Secret{&proof{md5: "md5"}}
 	for _, c := range []struct {
 		users Userlist
 		want  Method

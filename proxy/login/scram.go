@@ -36,7 +36,7 @@ func (d *doubt) Unwrap() error { return d.said }
 // peer has proved itself by, and the last message, not yet written. A user that is unknown, or has no verifier, goes
 // through the same steps at the same cost to the same end as one with a wrong password.
 func (v *visit) scram(secret Secret, known bool) (Secret, []byte, error) {
-	mock := mockVerifier(v.startup.User)
+	mock := v.door.Salts.mock(v.startup.User)
 	verifier, why := secret.verifier()
 	if !known {
 		verifier, why = nil, "the user is unknown"

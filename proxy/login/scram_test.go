@@ -248,17 +248,17 @@ func TestDamagedProofsEndAlikeForEveryUser(t *testing.T) {
 
 func TestVerifiersServeLoginsAsPlainPasswordsDo(t *testing.T) {
 	// ALTER USER ... PASSWORD 'secret' in PostgreSQL stores a text of this form (RFC 7677, 4096 iterations).
-	derived, err := derive("x", "secret")
+	derived, err := testSalts.derive("x", "secret")
 	if err != nil {
 		t.Fatal(err)
 	}
 	encode := base64.StdEncoding.EncodeToString
 	text := fmt.Sprintf("SCRAM-SHA-256$4096:%s$%s:%s", encode([]byte(derived.Salt)), encode(derived.StoredKey), encode(derived.ServerKey))
-	secret, err := ReadSecret("alice", text)
+	secret, err := testSalts.ReadSecret("alice", text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &Door{Rules: Everybody(SCRAM, ""), Secret: func(string, string) (Secret, bool) { return secret, true }}
+	d := &Door{Salts: testSalts, Rules: Everybody(SCRAM, ""), Secret: func(string, string) (Secret, bool) { return secret, true }}
 	if err := connect(t, d, "alice", "secret"); err != nil {
 		t.Error(err)
 	}
@@ -282,11 +282,11 @@ func TestPasswordsArePreparedAsPostgresDoes(t *testing.T) {
 		{"\xff\xfe", "\xff\xfe"},     // no UTF-8
 		{"\U0001f511", "\U0001f511"}, // a key, unassigned in Unicode 3.2
 	} {
-		secret, err := ReadSecret("u", c.stored)
+		secret, err := testSalts.ReadSecret("u", c.stored)
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := &Door{Rules: Everybody(SCRAM, ""), Secret: func(string, string) (Secret, bool) { return secret, true }}
+		d := &Door{Salts: testSalts, Rules: Everybody(SCRAM, ""), Secret: func(string, string) (Secret, bool) { return secret, true }}
 		if said := psql(t, d, c.typed); !strings.Contains(said, "logged in") {
 			t.Errorf("%q typed as %q: %s", c.stored, c.typed, said)
 		}
@@ -341,7 +341,7 @@ func FuzzConversation(f *testing.F) {
 	f.Add("n,,n=,r=abc", "c=biws,r=abc,p=AAAA")
 	f.Add("y,,n=a=2Cb,r=,", "c=eSws,r=,p=")
 	f.Fuzz(func(t *testing.T, first, final string) {
-		x, err := new(visit).newExchange(mockVerifier("u"))
+		x, err := new(visit).newExchange(testSalts.mock("u"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,8 +1,6 @@
 package login
 
 import (
-	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -10,7 +8,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 	"unicode/utf8"
 
 	"github.com/xdg-go/scram"
@@ -34,7 +31,7 @@ type proof struct {
 // ReadSecret reads a secret as PostgreSQL stores it in pg_authid.rolpassword and PgBouncer in userlist.txt: a plain
 // password, "SCRAM-SHA-256$...", or "md5...". Of a plain password it derives the verifier here, once, which takes about a
 // millisecond; later logins all cost the same, whether the user exists or not. No error quotes the secret.
-func ReadSecret(user, text string) (Secret, error) {
+func (s *Salts) ReadSecret(user, text string) (Secret, error) {
 	switch {
 	case text == "":
 		return Secret{&proof{why: "the user has an empty password, which nobody can log in with"}}, nil
@@ -44,7 +41,7 @@ func ReadSecret(user, text string) (Secret, error) {
 		verifier, err := readVerifier(text)
 		return Secret{&proof{verifier: verifier}}, err
 	}
-	verifier, err := derive(user, text)
+	verifier, err := s.derive(user, text)
 	return Secret{&proof{password: text, md5: md5Of(text, user), verifier: verifier}}, err
 }
 
@@ -151,7 +148,7 @@ const maxSalt = 1024
 
 // derive makes the verifier of a plain password. PostgreSQL prepares passwords with SASLprep and takes those that it
 // forbids, and those that are no UTF-8, as they are (pg_be_scram_build_secret in src/backend/libpq/auth-scram.c).
-func derive(user, password string) (*scram.StoredCredentials, error) {
+func (s *Salts) derive(user, password string) (*scram.StoredCredentials, error) {
 	client, err := scram.SHA256.NewClient("", password, "")
 	if err != nil || !utf8.ValidString(password) {
 		client, err = scram.SHA256.NewClientUnprepped("", password, "")
@@ -159,34 +156,9 @@ func derive(user, password string) (*scram.StoredCredentials, error) {
 	if err != nil {
 		return nil, errVerifier
 	}
-	verifier, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(saltOf(user)), Iters: iterations})
+	verifier, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: s.of(user), Iters: iterations})
 	if err != nil {
 		return nil, errVerifier
 	}
 	return &verifier, nil
-}
-
-// processKey makes salts that nobody can foresee and that stay the same while the process lives.
-var processKey = sync.OnceValue(func() []byte {
-	key := make([]byte, sha256.Size)
-	_, _ = rand.Read(key) // never fails: it ends the program instead
-	return key
-})
-
-func keyed(purpose, user string) []byte {
-	mac := hmac.New(sha256.New, processKey())
-	mac.Write([]byte(purpose))
-	mac.Write([]byte(user))
-	return mac.Sum(nil)
-}
-
-func saltOf(user string) []byte { return keyed("salt ", user)[:saltSize] }
-
-// mockVerifier stands in for a user that cannot log in. It looks like a real one, the same at every attempt, as
-// mock_scram_secret does in src/backend/libpq/auth-scram.c.
-func mockVerifier(user string) *scram.StoredCredentials {
-	return &scram.StoredCredentials{
-		KeyFactors: scram.KeyFactors{Salt: string(saltOf(user)), Iters: iterations},
-		StoredKey:  keyed("stored key ", user), ServerKey: keyed("server key ", user),
-	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func TestSecretsAreNeverPrinted(t *testing.T) {
-	secret, err := ReadSecret("u", "hunter2")
+	secret, err := testSalts.ReadSecret("u", "hunter2")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 func TestMalformedVerifiersAreRefusedUnquoted(t *testing.T) {
 	key := base64.StdEncoding.EncodeToString(make([]byte, 32))
 	good := "SCRAM-SHA-256$4096:c2FsdA==$" + key + ":" + key
-	if _, err := ReadSecret("u", good); err != nil {
+	if _, err := testSalts.ReadSecret("u", good); err != nil {
 		t.Fatal(err)
 	}
 	bad := []string{
@@ -45,7 +45,7 @@ func TestMalformedVerifiersAreRefusedUnquoted(t *testing.T) {
 		bad = append(bad, good[:end])
 	}
 	for _, text := range bad {
-		secret, err := ReadSecret("u", text)
+		secret, err := testSalts.ReadSecret("u", text)
 		if err == nil || strings.Contains(err.Error(), "AAA") {
 			t.Errorf("%q: %v", text, err)
 		}
@@ -61,7 +61,7 @@ func TestMD5SecretsHave32HexDigits(t *testing.T) {
 		text string
 		md5  bool
 	}{{"md5" + digits, true}, {"md5" + digits[1:], false}, {"md5" + digits + "0", false}, {"md5", false}, {"MD5" + digits, false}, {"md5" + digits[2:] + "xx", false}} {
-		secret, err := ReadSecret("u", c.text)
+		secret, err := testSalts.ReadSecret("u", c.text)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,12 +13,12 @@ type Userlist map[string]Secret
 // quotes, in which "" stands for one; a line that starts with ; is a comment, and what follows the secret is passed
 // over. Of two lines for one user the last counts. name is the file's name, for errors: they tell it and the line,
 // and never a secret.
-func ReadUserlist(name, text string) (Userlist, error) {
+func (s *Salts) ReadUserlist(name, text string) (Userlist, error) {
 	users := Userlist{}
 	for number, line := range strings.Split(text, "\n") {
 		user, secret, err := readLine(line)
 		if err == nil && user != "" {
-			users[user], err = ReadSecret(user, secret)
+			users[user], err = s.ReadSecret(user, secret)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", name, number+1, err)

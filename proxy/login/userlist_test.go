@@ -6,7 +6,7 @@ import (
 )
 
 func TestUserlistsAreReadAsPgBouncerDoes(t *testing.T) {
-	users, err := ReadUserlist("userlist.txt", `;comment "x" "y"
+	users, err := testSalts.ReadUserlist("userlist.txt", `;comment "x" "y"
 "alice" "secret"
 
 	"bob"	"with ""quotes"" and \ "  "more" is passed over
@@ -43,7 +43,7 @@ func TestBrokenUserlistsNameFileAndLineAndNoSecret(t *testing.T) {
 		{`"alice" "SCRAM-SHA-256$hunter2"`, "malformed SCRAM-SHA-256 verifier"},
 		{`"alice" "hunter2` + "\x00" + `"`, "a zero byte"},
 	} {
-		_, err := ReadUserlist("/etc/userlist.txt", "\"bob\" \"x\"\n\n"+c.line+"\n")
+		_, err := testSalts.ReadUserlist("/etc/userlist.txt", "\"bob\" \"x\"\n\n"+c.line+"\n")
 		if err == nil || !strings.HasPrefix(err.Error(), "/etc/userlist.txt:3: ") || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.line, err)
 		} else if strings.Contains(err.Error(), "hunter2") {

@@ -12,12 +12,12 @@ import (
 // asking is a door that has alice's secret looked up, which is "secret".
 func asking(t testing.TB, answer func(ctx context.Context) error) *Door {
 	t.Helper()
-	secret, err := ReadSecret("alice", "secret")
+	secret, err := testSalts.ReadSecret("alice", "secret")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &Door{
-		Rules: Everybody(SCRAM, ""), Secret: Userlist{}.find,
+		Salts: testSalts, Rules: Everybody(SCRAM, ""), Secret: Userlist{}.find,
 		Ask: func(ctx context.Context, user, database string) (Secret, bool, error) {
 			if database != "d" {
 				t.Errorf("%s of %s is asked for", user, database)
