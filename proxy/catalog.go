@@ -13,8 +13,11 @@ const catalogLives = 30 * time.Second
 
 // FindFunctions gives a database's functions with what they may do to a session: PostgreSQL's own lock functions, for
 // FunctionCall messages, and all of the user's with their bodies, which session.NewCatalog reads. What calls a function
-// without naming it depends on it (pg_depend): triggers and column defaults when somebody writes, the rest at any time.
-const FindFunctions = `SELECT p.oid::pg_catalog.int8::pg_catalog.text, n.nspname::pg_catalog.text, p.proname::pg_catalog.text,
+// without naming it depends on it (pg_depend): triggers and column defaults when somebody writes, the rest at any time. What calls
+// PostgreSQL's own does not depend on them: it is read as a function without a name.
+const FindFunctions = `WITH v AS MATERIALIZED (SELECT ` + session.AskVersion + ` AS version, EXISTS (SELECT FROM pg_catalog.pg_attrdef
+WHERE adbin::pg_catalog.text OPERATOR(pg_catalog.~) ':funcid (1575|2559) ') AS sequences)
+SELECT p.oid::pg_catalog.int8::pg_catalog.text, n.nspname::pg_catalog.text, p.proname::pg_catalog.text,
 l.lanname::pg_catalog.text, EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid OPERATOR(pg_catalog.=) p.tableoid
 AND e.objid OPERATOR(pg_catalog.=) p.oid AND e.deptype OPERATOR(pg_catalog.=) 'e'), c.callers::pg_catalog.text, c.total::pg_catalog.text,
 c.writes, v.version, v.sequences, CASE WHEN n.nspname OPERATOR(pg_catalog.=) 'pg_catalog' THEN '' ELSE pg_catalog.left(pg_catalog.concat(
@@ -27,10 +30,23 @@ CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS callers, pg_catalog.sum(d.xmin
 pg_catalog.bool_and(d.classid OPERATOR(pg_catalog.=) ANY ('{pg_catalog.pg_trigger,pg_catalog.pg_event_trigger,
 pg_catalog.pg_attrdef,pg_catalog.pg_class}'::pg_catalog.regclass[])) AS writes
 FROM pg_catalog.pg_depend d WHERE d.refclassid OPERATOR(pg_catalog.=) p.tableoid AND d.refobjid OPERATOR(pg_catalog.=) p.oid) c
-CROSS JOIN (SELECT ` + session.AskVersion + ` AS version, EXISTS (SELECT FROM pg_catalog.pg_attrdef
-WHERE adbin::pg_catalog.text OPERATOR(pg_catalog.~) ':funcid (1575|2559) ') AS sequences) v
+CROSS JOIN v
 WHERE CASE n.nspname WHEN 'pg_catalog' THEN p.proname OPERATOR(pg_catalog.~) '^pg_(try_)?advisory_(xact_)?(un)?lock'
-WHEN 'information_schema' THEN false ELSE p.prokind OPERATOR(pg_catalog.<>) 'a' END`
+WHEN 'information_schema' THEN false ELSE p.prokind OPERATOR(pg_catalog.<>) 'a' END
+UNION ALL SELECT '0', '', '', 'sql', false, '0', '0', e.writes, v.version, v.sequences, pg_catalog.left(e.body, 200001) FROM (
+SELECT ev_type OPERATOR(pg_catalog.<>) '1' AS writes, CASE ev_type WHEN '1' THEN pg_catalog.pg_get_viewdef(ev_class)
+ELSE pg_catalog.substring(pg_catalog.pg_get_ruledef(oid), ' DO (.*)$') END AS body FROM pg_catalog.pg_rewrite
+WHERE oid OPERATOR(pg_catalog.>=) 16384 AND ev_action::pg_catalog.text OPERATOR(pg_catalog.~) '` + ownCalls + `'
+UNION ALL SELECT true, pg_catalog.pg_get_expr(adbin, adrelid) FROM pg_catalog.pg_attrdef
+WHERE adbin::pg_catalog.text OPERATOR(pg_catalog.~) '` + ownCalls + `'
+UNION ALL SELECT conrelid OPERATOR(pg_catalog.<>) 0, pg_catalog.pg_get_constraintdef(oid) FROM pg_catalog.pg_constraint
+WHERE conbin::pg_catalog.text OPERATOR(pg_catalog.~) '` + ownCalls + `'
+UNION ALL SELECT false, pg_catalog.concat(pg_catalog.pg_get_expr(polqual, polrelid), ' ; ', pg_catalog.pg_get_expr(polwithcheck, polrelid))
+FROM pg_catalog.pg_policy WHERE pg_catalog.concat(polqual, polwithcheck) OPERATOR(pg_catalog.~) '` + ownCalls + `') e CROSS JOIN v`
+
+// ownCalls finds calls of PostgreSQL's own functions that leave something in the session, in stored expressions (pg_proc.dat): setseed,
+// set_config, and those that take locks for longer than the transaction.
+const ownCalls = `:funcid (1599|2078|288[0-36-9]) `
 
 // maxBody is how many characters of a body are read. What goes on longer may do anything.
 const maxBody = 200000

@@ -19,6 +19,9 @@ func (s *scan) candidate() {
 		}
 		return
 	}
+	if s.stores && leaves(name) {
+		s.touches |= TouchDefinition
+	}
 	if !s.live {
 		return
 	}
@@ -53,6 +56,12 @@ func (s *scan) candidate() {
 	}
 	s.touches |= touch & TouchLinks // dblink may be in any schema
 	s.callUser(schema, name)
+}
+
+// leaves tells whether PostgreSQL's own function of that name leaves something in the session: what it is stored in does when it is
+// evaluated.
+func leaves(name []byte) bool {
+	return string(name) == "set_config" || string(name) == "setseed" || lockFunctions[string(name)]&(SessionAcquire|SessionTry) != 0
 }
 
 // callUser notes a call of what may be a function of the user's. One without a schema may be in any, by the search path.

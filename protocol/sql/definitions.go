@@ -4,6 +4,7 @@ package sql
 // of a partition evaluate what stands in them.
 func (s *scan) create() {
 	s.changesSchema()
+	s.stores = s.live
 	s.next()
 	temporary := false
 	for s.tok.kind == word && s.modifies() {
@@ -70,7 +71,7 @@ func (s *scan) createTable() {
 	for !s.ended() && s.next() {
 		switch {
 		case s.depth == 0 && s.on("as"):
-			s.live = live
+			s.live, s.stores = live, s.stores && !live
 			if s.is(s.peek(), "execute") {
 				s.next()
 				s.execute(live)
@@ -108,6 +109,7 @@ func (s *scan) createRoutine() {
 // SET DEFAULT is for rows to come.
 func (s *scan) alter() {
 	s.changesSchema()
+	s.stores = s.live
 	s.next()
 	s.define(false)
 	if !s.on("table") && !s.on("domain") {

@@ -52,10 +52,13 @@ func NewReader(locks []string, found ...Function) (*Reader, error) {
 		r.add(Function{Schema: schema, Name: name, Locks: true})
 	}
 	for _, f := range found {
-		if f.Matters() {
-			r.add(f)
-			r.calledUnseen(&f)
+		if !f.Matters() {
+			continue
 		}
+		if f.Name != "" {
+			r.add(f)
+		}
+		r.calledUnseen(&f)
 	}
 	return r, nil
 }

@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// Routine is a function or procedure of the user's, as the database's catalog has it.
+// Routine is a function or procedure of the user's, as the database's catalog has it; without a name, what a view, a rule or the like
+// does itself.
 type Routine struct {
 	Schema, Name string
 	Language     string

@@ -122,14 +122,15 @@ func TestABodyThatCallsAnotherDoesWhatThatOneDoes(t *testing.T) {
 func TestWhatNoTextNamesIsCalledByWhatMayCallIt(t *testing.T) {
 	trigger := Routine{Name: "t", Language: "plpgsql", Body: "begin perform set_config('t', '', false); end", Unseen: UnseenWrites}
 	view := Routine{Name: "v", Language: "sql", Body: "select set_config('v', '', false)", Unseen: UnseenAlways}
+	rule := Routine{Language: "sql", Body: "ALSO SELECT set_config('r'::text, ''::text, false) AS set_config", Unseen: UnseenWrites}
 	writer := Routine{Name: "w", Language: "sql", Body: "select 1; delete from x"}
-	r, err := NewReader(nil, study(t, trigger, view, writer)...)
+	r, err := NewReader(nil, study(t, trigger, view, writer, rule)...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for text, want := range map[string][]string{
-		"SELECT 1": {"v"}, "INSERT INTO x VALUES (1)": {"t", "v"}, "TRUNCATE x": {"t", "v"}, "BEGIN": nil, "SHOW a": nil,
-		"SELECT w()": {"t", "v"}, "DO ''": {"t", "v"}, "PREPARE a AS SELECT 1": nil, "EXECUTE a": {"t", "v"}, "COMMIT": nil,
+		"SELECT 1": {"v"}, "INSERT INTO x VALUES (1)": {"r", "t", "v"}, "TRUNCATE x": {"r", "t", "v"}, "BEGIN": nil, "SHOW a": nil,
+		"SELECT w()": {"r", "t", "v"}, "DO ''": {"r", "t", "v"}, "PREPARE a AS SELECT 1": nil, "EXECUTE a": {"r", "t", "v"}, "COMMIT": nil,
 	} {
 		u := r.Read([]byte(text), Dialect{})
 		if got := u.lastingSettings(); !slices.Equal(got, want) {

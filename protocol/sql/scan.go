@@ -6,6 +6,7 @@ type scan struct {
 	reader  *Reader
 	unit    Unit
 	live    bool  // the server evaluates what stands here
+	stores  bool  // it keeps it, to evaluate it some other time
 	body    bool  // this is the inside of a DO block
 	control bool  // a transaction begins or ends in this text
 	shown   bool  // the first statement is a plain SELECT: its rows may tell of locks
@@ -35,7 +36,7 @@ func (s *scan) statement() bool {
 			break
 		}
 	}
-	s.live, s.effects, s.touches = true, 0, 0
+	s.live, s.stores, s.effects, s.touches = true, false, 0, 0
 	verb := s.verb()
 	s.unit.Statements++
 	if s.unit.Statements == 1 {

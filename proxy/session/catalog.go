@@ -87,8 +87,13 @@ func NewCatalog(configured []string, d *Definitions) (*Catalog, error) {
 	for i, f := range found {
 		c.sequences = c.sequences || f.Sequences
 		if f.Matters() {
-			c.users[users[i].OID] = f
 			c.settings = append(c.settings, f.Settings...)
+		}
+		if f.Name == "" {
+			continue // no function
+		}
+		if f.Matters() {
+			c.users[users[i].OID] = f
 		}
 		if f.Leaves() {
 			lasting = append(lasting, users[i])
