@@ -24,8 +24,18 @@ type source struct {
 	environment func(name string) string
 	listen      []string // From flags; wins over the file if not empty.
 
-	text *string // The file's; nil: it is read.
+	text *string // The file's; nil: it is not read yet, or there is none.
 	set  []entry // What an operator has set since; wins over everything.
+}
+
+// read gives the source with its file's text, which stays the one that it has.
+func (s source) read() (source, error) {
+	if s.path == "" || s.text != nil {
+		return s, nil
+	}
+	text, err := readText(s.path)
+	s.text = &text
+	return s, err
 }
 
 // configuration is what was read, checked.
@@ -52,9 +62,13 @@ type loader struct {
 
 // load reads the configuration. Its error holds everything that is wrong, a line each.
 func load(from source) (*configuration, error) {
+	from, err := from.read()
+	if err != nil {
+		return nil, err
+	}
 	l := &loader{source: from, values: defaults(), origins: map[string]string{}}
 	inDatabases := func(e entry) bool { return e.path[0] == "databases" }
-	entries, err := l.readFile()
+	entries, err := l.entries()
 	if err != nil {
 		return nil, err
 	}
@@ -73,16 +87,10 @@ func load(from source) (*configuration, error) {
 	return c, nil
 }
 
-func (l *loader) readFile() ([]entry, error) {
-	if l.path == "" {
-		return nil, nil
-	}
+// entries are those of the file.
+func (l *loader) entries() ([]entry, error) {
 	if l.text == nil {
-		text, err := readText(l.path)
-		if err != nil {
-			return nil, err
-		}
-		l.text = &text
+		return nil, nil
 	}
 	entries, err := readDocument(*l.text)
 	var syntax toml.ParseError

@@ -70,12 +70,8 @@ func (s *steward) Set(name, value string) error {
 
 // take puts a configuration in place.
 func (s *steward) take(from source) (unchangeable []string, err error) {
-	if from.text == nil && from.path != "" {
-		text, err := readText(from.path)
-		if err != nil {
-			return nil, err
-		}
-		from.text = &text
+	if from, err = from.read(); err != nil {
+		return nil, err
 	}
 	config, err := load(from)
 	if err != nil {

@@ -42,12 +42,9 @@ func serve(ctx context.Context, args []string, w streams) error {
 
 // open makes a server of a configuration, and has it listen, or accept from the sockets that are there already.
 func open(where source, w streams, inherited ...net.Listener) (*steward, error) {
-	if where.path != "" {
-		text, err := readText(where.path)
-		if err != nil {
-			return nil, err
-		}
-		where.text = &text
+	where, err := where.read()
+	if err != nil {
+		return nil, err
 	}
 	config, err := load(where)
 	if err != nil {
