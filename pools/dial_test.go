@@ -241,7 +241,7 @@ func TestCallsThatChangeNothingLeaveNoDialUndone(t *testing.T) {
 		"Take":   func(p *Pair, gone *Backend) { p.Take(later, &Waiter{}, gone) },
 	}
 	for name, call := range calls {
-		p := NewPair(Config{Max: 2, MinIdle: 1}, Config{Max: 1})
+		p := newPair(Config{Max: 2, MinIdle: 1}, Config{Max: 1})
 		p.Tick(begin)
 		gone := p.Dialed(begin, p.Events()[0].Dial, nil)
 		p.Remove(begin, gone)

@@ -69,9 +69,6 @@ type Waiter struct {
 	noticed bool          // it was told that it still waits
 }
 
-// NewPair returns a pair without backends that shares its server with no other. Tick fills it up to MinIdle.
-func NewPair(admin, lock Config) *Pair { return new(Budget).NewPair(admin, lock) }
-
 // Checkout asks for a backend of pool k. The answer is a Granted or Refused event: in this call when an
 // idle backend is there and nobody waits, or the queue is full; else later. It panics if w already waits
 // or holds a backend.

@@ -342,7 +342,7 @@ func BenchmarkCheckoutRelease(b *testing.B) {
 // onePair returns a pair with an idle admin backend, limits as the defaults are.
 func onePair() (*Pair, *Waiter, time.Time) {
 	cfg := Config{Max: 20, CheckoutTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, MaxLifetime: time.Hour}
-	p, w, now := NewPair(cfg, cfg), &Waiter{}, time.Now()
+	p, w, now := newPair(cfg, cfg), &Waiter{}, time.Now()
 	p.Checkout(now, w, Admin)
 	b := p.Dialed(now, p.Events()[0].Dial, nil)
 	p.Release(now, b)

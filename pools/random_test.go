@@ -66,7 +66,7 @@ type walk struct {
 func newWalk(seed int64) *walk {
 	w := &walk{rng: rand.New(rand.NewSource(seed)), hash: fnv.New64a(), causes: map[Cause]int{}}
 	admin, lock := w.config(), w.config()
-	w.p, w.m = NewPair(admin, lock), newModel(admin, lock)
+	w.p, w.m = newPair(admin, lock), newModel(admin, lock)
 	w.m.now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i := range 4 + w.rng.Intn(24) {
 		w.sessions = append(w.sessions, &Waiter{Owner: i, Label: i})

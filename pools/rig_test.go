@@ -24,6 +24,9 @@ type rig struct {
 	dialNo   int
 }
 
+// newPair gives a pair that shares its server with no other.
+func newPair(admin, lock Config) *Pair { return new(Budget).NewPair(admin, lock) }
+
 func newRig(t testing.TB, settings ...string) *rig {
 	begin := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	r := &rig{
@@ -35,7 +38,7 @@ func newRig(t testing.TB, settings ...string) *rig {
 		waiters: map[string]*Waiter{}, backends: map[string]*Backend{}, dials: map[string]*Dial{},
 	}
 	r.set(settings)
-	r.p = NewPair(r.configs[Admin], r.configs[Lock])
+	r.p = newPair(r.configs[Admin], r.configs[Lock])
 	return r
 }
 

@@ -7,7 +7,7 @@ import (
 
 func TestTakeGivesOneCertainIdleBackendAndNoOther(t *testing.T) {
 	now := time.Unix(0, 0)
-	p := NewPair(Config{Max: 2, MinIdle: 2}, Config{Max: 1})
+	p := newPair(Config{Max: 2, MinIdle: 2}, Config{Max: 1})
 	p.Tick(now)
 	var backends []*Backend
 	for _, e := range append([]Event(nil), p.Events()...) {

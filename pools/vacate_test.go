@@ -22,7 +22,7 @@ func dials(p *Pair, cause Cause) (wanted []*Dial, refused int) {
 }
 
 func TestVacatedPoolsStayEmptyUntilSomebodyAsks(t *testing.T) {
-	p := NewPair(Config{Max: 3, MinIdle: 2}, Config{Max: 1})
+	p := newPair(Config{Max: 3, MinIdle: 2}, Config{Max: 1})
 	p.Tick(start)
 	wanted, _ := dials(p, 0)
 	p.Dialed(start, wanted[0], nil)
@@ -42,7 +42,7 @@ func TestVacatedPoolsStayEmptyUntilSomebodyAsks(t *testing.T) {
 
 // To try again and again is of no use, and fills the logs of both sides.
 func TestNobodyIsDialledForMinIdleAfterAPermanentFailure(t *testing.T) {
-	p := NewPair(Config{Max: 2, MinIdle: 1}, Config{Max: 1})
+	p := newPair(Config{Max: 2, MinIdle: 1}, Config{Max: 1})
 	p.Tick(start)
 	wanted, _ := dials(p, 0)
 	p.DialFailed(start, wanted[0], errors.New("no such database"), true)
@@ -59,7 +59,7 @@ func TestNobodyIsDialledForMinIdleAfterAPermanentFailure(t *testing.T) {
 func TestPatientPairsWaitForTheServerThatTakesOver(t *testing.T) {
 	const timeout = 10 * time.Second
 	for _, patient := range []bool{false, true} {
-		p := NewPair(Config{Max: 1, CheckoutTimeout: timeout}, Config{Max: 1, CheckoutTimeout: timeout})
+		p := newPair(Config{Max: 1, CheckoutTimeout: timeout}, Config{Max: 1, CheckoutTimeout: timeout})
 		p.Patient = patient
 		p.Checkout(start, &Waiter{}, Admin)
 		refused, attempts := 0, 0

@@ -108,7 +108,7 @@ func newWorld(seed int64, log *trace) *world {
 		Catalog: func() *session.Catalog { return w.definitions.catalog }, Schema: new(schema), LockTimeout: w.plan.lockTimeout, IdleTimeout: w.plan.idleTimeout,
 		MaxStatement: 1 << 20, MaxPrepared: 200, MaxBuffer: w.plan.maxBuffer, SessionMode: w.plan.sessionMode,
 	}
-	w.pair = pools.NewPair(w.plan.admin, w.plan.lock)
+	w.pair = new(pools.Budget).NewPair(w.plan.admin, w.plan.lock)
 	w.pair.Tick(w.now)
 	w.collect()
 	for i := range w.plan.apps {
