@@ -69,12 +69,3 @@ var touchingNames = map[string]Touch{
 
 // FunctionEffect gives the effect of PostgreSQL's own function of that name in lower case, 0 if it takes no locks.
 func FunctionEffect(name string) Effect { return lockFunctions[name] }
-
-// LockFunctions gives the names of PostgreSQL's own lock functions, in no particular order. The slice is the caller's.
-func LockFunctions() []string {
-	names := make([]string, 0, len(lockFunctions))
-	for name := range lockFunctions {
-		names = append(names, name)
-	}
-	return names
-}
