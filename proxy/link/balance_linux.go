@@ -108,6 +108,9 @@ func (l *loopLink) move(to *loop) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	from := l.loop
+	if l.phase != closed {
+		l.scatter()
+	}
 	_ = from.control(unix.EPOLL_CTL_DEL, l.fd, 0)
 	l.loop = to // before the other loop can see it
 	if to.add(l) == nil {

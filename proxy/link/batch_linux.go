@@ -44,8 +44,11 @@ func (b *Batch) Write(to Link, p ...[]byte) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.phase != open || l.broken != nil {
+		return
+	}
+	l.scatter()
 	switch {
-	case l.phase != open || l.broken != nil:
 	case l.out.size > 0 || len(l.held) > 0 && l.holder != b || b.used+len(l.held)+size > batchRoom:
 		l.release()
 		l.write(p)

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	loopInput  = 64 << 10      // how much a loop reads at once from a link that has much to say
-	loopSip    = 4 << 10       // and from any other
+	loopInput  = 64 << 10      // how much a loop reads at once from a link that had much to say
+	loopSip    = 4 << 10       // which is that much or more; how much it reads from any other
 	loopRoom   = 8 * loopInput // and from several, before their owners have it
 	loopEvents = 128           // how many links a loop serves in one round
 )
@@ -49,6 +49,9 @@ type loop struct {
 	reads  []read // of this round
 	ring   *ring  // nil: there is none
 	load   load
+
+	patient    bool // the kernel can wait for moments
+	gatherings []gathering
 }
 
 // read is what a link has to say.
@@ -74,6 +77,8 @@ func newLoop(rings bool) (*loop, error) {
 		e.release()
 		return nil, err
 	}
+	_, err = e.waitBriefly(0)
+	e.patient = err == nil // Linux has had epoll_pwait2 since 5.11
 	if rings {
 		e.ring, _ = newRing() // the loop does without
 	}
@@ -205,6 +210,9 @@ func (e *loop) round(n int) (stopped bool) {
 		}
 	}
 	e.deliver()
+	if len(e.gatherings) > 0 {
+		e.hasten()
+	}
 	for i, g := range e.ajar {
 		g.serve(1 + n/8) // the longer a round is, the more wait
 		e.ajar[i] = nil
@@ -231,10 +239,10 @@ func (e *loop) silence(fd int) {
 	}
 }
 
-// want has a link read from before the round is over.
-func (e *loop) want(l *loopLink) {
+// want has a link read from before the round is over; wide if it is likely to have much to say.
+func (e *loop) want(l *loopLink, wide bool) {
 	size := loopSip
-	if l.wide {
+	if wide {
 		size = loopInput
 	}
 	if e.used+size > loopRoom || len(e.reads) == ringSize {
@@ -261,7 +269,6 @@ func (e *loop) deliver() {
 	}
 	for i := range e.reads {
 		r := &e.reads[i]
-		r.link.wide = r.n == len(r.room)
 		r.link.take(r.room[:r.n], r.err)
 		r.link = nil
 	}
@@ -297,7 +304,13 @@ func (e *loop) wait(nap bool) int {
 		timeout = int(yieldEvery / time.Millisecond)
 	}
 	for {
-		n, err := unix.EpollWait(e.epoll, e.events[:], timeout)
+		var n int
+		var err error
+		if len(e.gatherings) > 0 {
+			n, err = e.waitBriefly(gatherFor)
+		} else {
+			n, err = unix.EpollWait(e.epoll, e.events[:], timeout)
+		}
 		switch err {
 		case nil:
 			return n

@@ -35,11 +35,11 @@ type loopLink struct {
 	timer  *time.Timer // ends a closing link that takes too long
 	phase  phase
 	paused bool
-	muted  bool // bytes came while paused: the socket is not watched for more
-	eof    bool // the peer has ended its stream: only output is of interest
+	muted  bool  // bytes came while paused: the socket is not watched for more
+	eof    bool  // the peer has ended its stream: only output is of interest
+	much   uint8 // reads in a row that found much, with nothing written between them
 
 	// Used by the loop's goroutine only.
-	wide   bool // the last read found as much as it had room for
 	hungUp bool // HungUp has been called, or was not wanted
 	told   bool // Closed has been called
 	buried bool // the socket is about to be closed
@@ -77,6 +77,7 @@ func (l *loopLink) Write(p ...[]byte) {
 	if l.phase != open || l.broken != nil {
 		return
 	}
+	l.scatter()
 	l.release()
 	l.write(p)
 }
@@ -265,7 +266,7 @@ func (l *loopLink) writeOut() (drained bool) {
 // input reads from the socket, or decides not to.
 func (l *loopLink) input(events uint32) {
 	l.mu.Lock()
-	phase, paused, eof := l.phase, l.paused, l.eof
+	phase, paused, eof, wide := l.phase, l.paused, l.eof, l.much > 0
 	if phase == open && paused && !l.muted {
 		l.muted = true
 		l.watch() // an end that has already come makes an event of its own now
@@ -285,7 +286,7 @@ func (l *loopLink) input(events uint32) {
 			l.endWhilePaused()
 		}
 	default:
-		l.loop.want(l)
+		l.loop.want(l, wide)
 	}
 }
 
@@ -293,6 +294,7 @@ func (l *loopLink) input(events uint32) {
 func (l *loopLink) take(p []byte, err error) {
 	switch {
 	case err == unix.EAGAIN:
+		l.pauses()
 	case err != nil:
 		l.end(err)
 	case len(p) == 0:
@@ -306,6 +308,9 @@ func (l *loopLink) take(p []byte, err error) {
 func (l *loopLink) received(p []byte) {
 	l.mu.Lock()
 	open := l.phase == open
+	if open {
+		l.weigh(len(p))
+	}
 	l.mu.Unlock()
 	switch owner, batches := l.owner.(BatchOwner); {
 	case !open:
