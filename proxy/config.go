@@ -198,3 +198,20 @@ type User struct {
 	// Timeouts are for the user's clients, each in place of that for all.
 	Timeouts Timeouts
 }
+
+// SettingError is about a setting that cannot be used, by its name in the file.
+type SettingError struct {
+	Setting string
+	Err     error // never with a secret
+}
+
+func (e *SettingError) Error() string { return e.Setting + ": " + e.Err.Error() }
+func (e *SettingError) Unwrap() error { return e.Err }
+
+// inSetting says that an error is about a setting; nil is none.
+func inSetting(setting string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &SettingError{setting, err}
+}

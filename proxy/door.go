@@ -23,7 +23,7 @@ func newDoor(r *rules) (*login.Door, error) {
 	switch auth := &r.Auth; {
 	case auth.File != "":
 		if err := fileSecrets(auth.File, door); err != nil {
-			return nil, err
+			return nil, inSetting("auth.file", err)
 		}
 	case r.inquiry != nil:
 		door.Secret = func(string, string) (login.Secret, bool) { return login.Secret{}, false }
@@ -43,19 +43,19 @@ const certMap = "cert"
 func setRules(auth *Auth, door *login.Door) (err error) {
 	if auth.IdentFile != "" {
 		if door.Maps, err = login.ReadMaps(auth.IdentFile); err != nil {
-			return err
+			return inSetting("auth.ident_file", err)
 		}
 	}
 	switch auth.Type {
 	case HBA:
 		door.Rules, err = login.ReadRules(auth.HBAFile)
-		return err
+		return inSetting("auth.hba_file", err)
 	case Cert:
 		mapName := ""
 		if auth.IdentFile != "" {
 			mapName = certMap
 			if !door.Maps.Has(mapName) {
-				return fmt.Errorf("%s: there is no map %q, by which certificates are to go", auth.IdentFile, mapName)
+				return inSetting("auth.ident_file", fmt.Errorf("%s: there is no map %q, by which certificates are to go", auth.IdentFile, mapName))
 			}
 		}
 		door.Rules = login.Everybody(login.Cert, mapName)
@@ -100,7 +100,7 @@ func urlSecrets(targets map[string]*backend.Target, door *login.Door) error {
 		target := targets[name]
 		secret, err := door.Salts.ReadSecret(target.User(), target.Password())
 		if err != nil {
-			return fmt.Errorf("databases.%s.url: %w", name, err)
+			return inSetting("databases."+name+".url", err)
 		}
 		byDatabase[name] = one{target.User(), secret}
 		if _, found := byUser[target.User()]; !found && target.Password() != "" {

@@ -23,7 +23,7 @@ func (s *Server) listenHTTP() (err error) {
 			s.closeListeners()
 		}
 	}
-	return err
+	return inSetting("server.http_listen", err)
 }
 
 // HTTPAddr gives the address at which metrics are served; nil: they are not.

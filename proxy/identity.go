@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -80,9 +81,9 @@ func isSameFile(a, b os.FileInfo) bool {
 // something to verify it by; one that does not hold ends the handshake, and whether there must be one is told later, in
 // words. And as there no session is resumed: what a certificate was worth is looked at each time.
 func (t TLS) read() (*login.Identity, error) {
-	pair, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
+	pair, err := t.readPair()
 	if err != nil {
-		return nil, fmt.Errorf("tls.cert and tls.key: %w", err)
+		return nil, err
 	}
 	config := &tls.Config{
 		Certificates:                []tls.Certificate{pair},
@@ -93,11 +94,30 @@ func (t TLS) read() (*login.Identity, error) {
 	}
 	if t.Authorities != "" {
 		if config.ClientCAs, err = readAuthorities(t.Authorities); err != nil {
-			return nil, fmt.Errorf("tls.ca: %w", err)
+			return nil, inSetting("tls.ca", err)
 		}
 		config.ClientAuth = tls.VerifyClientCertIfGiven
 	}
 	return &login.Identity{Config: config, Certificate: pair.Leaf}, nil
+}
+
+func (t TLS) readPair() (pair tls.Certificate, err error) {
+	certificate, err := os.ReadFile(t.Certificate)
+	if err != nil {
+		return pair, inSetting("tls.cert", err)
+	}
+	key, err := os.ReadFile(t.Key)
+	if err != nil {
+		return pair, inSetting("tls.key", err)
+	}
+	if bytes.Contains(key, []byte("ENCRYPTED")) { // "ENCRYPTED PRIVATE KEY", or "Proc-Type: 4,ENCRYPTED"
+		return pair, inSetting("tls.key", fmt.Errorf("the key in %s has a passphrase, and nobody is there to enter it: "+
+			"openssl pkey writes it without one", t.Key))
+	}
+	if pair, err = tls.X509KeyPair(certificate, key); err != nil {
+		err = fmt.Errorf("%s and %s, of tls.key, are no certificate with its key: %w", t.Certificate, t.Key, err)
+	}
+	return pair, inSetting("tls.cert", err)
 }
 
 func readAuthorities(file string) (*x509.CertPool, error) {

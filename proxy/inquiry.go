@@ -80,7 +80,7 @@ func newInquiry(auth *Auth, salts *login.Salts, within time.Duration, targets ma
 	if auth.QueryURL != "" {
 		target, err := backend.ParseTarget(auth.QueryURL)
 		if err != nil {
-			return nil, fmt.Errorf("auth.query_url: %w", err)
+			return nil, inSetting("auth.query_url", err)
 		}
 		q.any = newDesk(target, "postgres")
 		return q, nil
@@ -88,7 +88,7 @@ func newInquiry(auth *Auth, salts *login.Salts, within time.Duration, targets ma
 	for _, name := range slices.Sorted(maps.Keys(targets)) {
 		target := targets[name]
 		if !target.ForcesUser() || name == AnyDatabase && !target.ForcesDatabase() {
-			return nil, fmt.Errorf("databases.%s.url: names no user, or no database, to ask auth.query with: set auth.query_url", name)
+			return nil, inSetting("databases."+name+".url", errors.New("names no user, or no database, to ask auth.query with: set auth.query_url"))
 		}
 		q.desks[name] = newDesk(target, name)
 		if q.any == nil || name == AnyDatabase {

@@ -57,6 +57,9 @@ func listenUnix(path string, mode os.FileMode, share bool) (*listener, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, socketName)
 	}
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("the folder of %s must be there: %w", path, err)
+	}
 	if conn, err := net.Dial("unix", path); err == nil {
 		conn.Close()
 		if !share {

@@ -32,7 +32,7 @@ func (s *Server) Listen() error {
 		l, err := r.listen(address)
 		if err != nil {
 			s.closeListeners()
-			return err
+			return inSetting("server.listen", err)
 		}
 		s.listeners = append(s.listeners, l)
 	}

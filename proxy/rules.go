@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/lockproxy/lockproxy/pools/backend"
@@ -34,7 +33,7 @@ func newRules(config Config, salts *login.Salts) (*rules, error) {
 			_, err = newCatalog(db.Functions, nil)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("databases.%s: %w", name, err)
+			return nil, inSetting("databases."+name, err)
 		}
 		r.targets[name] = target
 	}

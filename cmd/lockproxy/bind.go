@@ -28,7 +28,7 @@ func integer(to *int, low, high int64) bind {
 		n, ok := value.(int64)
 		switch {
 		case !ok:
-			return errors.New("must be an integer")
+			return errors.New("must be an integer, without quotes or a unit")
 		case n < low:
 			return fmt.Errorf("must be at least %d", low)
 		case n > high:

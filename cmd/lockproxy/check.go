@@ -83,7 +83,7 @@ func (c *checker) problem(path, what string) {
 func (c *checker) checkAll(ctx context.Context) {
 	// New opens nothing, but reads the list of users and the names of functions.
 	if server, err := proxy.New(c.config.proxy, slog.New(slog.DiscardHandler)); err != nil {
-		c.problems = append(c.problems, problem{"configuration", err.Error()})
+		c.problems = append(c.problems, asProblems(c.config.locate(err))...)
 	} else {
 		c.checkQuery(ctx, server)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -81,6 +82,7 @@ func load(from source) (*configuration, error) {
 	l.bindAll(slices.DeleteFunc(slices.Clone(l.set), func(e entry) bool { return !inDatabases(e) }))
 	l.bindListen()
 	c := l.configuration()
+	l.problems.sort(l.path)
 	if err := l.problems.orNil(); err != nil {
 		return nil, err
 	}
@@ -95,7 +97,11 @@ func (l *loader) entries() ([]entry, error) {
 	entries, err := readDocument(*l.text)
 	var syntax toml.ParseError
 	if errors.As(err, &syntax) {
-		return nil, problems{{fmt.Sprintf("%s:%d", l.path, syntax.Position.Line), syntax.Message}}
+		message := syntax.Message
+		if strings.HasPrefix(message, `expected value but found "`) {
+			message += ": a text is written in quotes"
+		}
+		return nil, problems{{fmt.Sprintf("%s:%d", l.path, syntax.Position.Line), message}}
 	}
 	return entries, err
 }
@@ -173,9 +179,24 @@ func (l *loader) section(path toml.Key) ([]setting, bool) {
 	return l.values.sections().find(strings.Join(path, "."))
 }
 
+// ofPgBouncer says what stands in the place of PgBouncer's settings of a database, whose names are like none of ours.
+var ofPgBouncer = map[string]string{
+	"host": inURL, "port": inURL, "dbname": inURL, "user": inURL, "password": inURL, "auth_user": "auth.query_url names it",
+	"pool_size": "admin_pool.max and lock_pool.max are its", "min_pool_size": "admin_pool.min_idle is its",
+	"max_db_connections": "server.max_backends bounds all pools of a server", "connect_query": "options in the url set what it set",
+}
+
+const inURL = "the url has it, as in postgres://user:password@host:5432/database"
+
 // suggestion names the setting that was probably meant: one of that name in another table, else one like it in the same.
 func (l *loader) suggestion(path toml.Key) string {
-	above, name := path[:len(path)-1], path[len(path)-1]
+	above, name := path[:len(path)-1], strings.ToLower(path[len(path)-1])
+	switch hint := ofPgBouncer[name]; {
+	case len(above) == 0 && name == "pgbouncer":
+		return "; lockproxy import reads PgBouncer's file"
+	case len(above) > 1 && above[0] == "databases" && hint != "":
+		return "; " + hint
+	}
 	for _, table := range l.values.sections() {
 		if slices.ContainsFunc(table.settings, func(s setting) bool { return s.name == name }) {
 			return fmt.Sprintf("; did you mean %s.%s?", table.name, name)
@@ -254,8 +275,8 @@ func (l *loader) configuration() *configuration {
 		origins: l.origins, path: l.path,
 	}
 	c.proxy.Databases = map[string]proxy.Database{}
-	for name, d := range l.values.databases {
-		c.proxy.Databases[name] = l.database(name, d)
+	for _, name := range slices.Sorted(maps.Keys(l.values.databases)) {
+		c.proxy.Databases[name] = l.database(name, l.values.databases[name])
 	}
 	c.proxy.MaxBackends = l.values.shares()
 	c.proxy.Users = map[string]proxy.User{}

@@ -23,6 +23,23 @@ func TestEveryProblemIsToldWithItsPlace(t *testing.T) {
 			"c.toml:4: databases.app.admin_pool.functions: unknown setting; did you mean pools.lock.functions?"}},
 		{"setting in no table", "listen = []\n" + minimal, nil, []string{
 			"c.toml:1: listen: unknown setting; did you mean server.listen?"}},
+		{"unknown setting in capitals", minimal + "[Server]\n[databases.b]\nURL = 'x'\n", nil, []string{
+			"c.toml:3: Server: unknown setting; did you mean server?",
+			"c.toml:5: databases.b.URL: unknown setting; did you mean databases.b.url?", "c.toml: databases.b.url: is missing"}},
+		{"settings of PgBouncer", minimal + "host = 'h'\npool_size = 3\n[pgbouncer]\npool_mode = 'session'\n", nil, []string{
+			"c.toml:3: databases.app.host: unknown setting; the url has it, as in postgres://",
+			"c.toml:4: databases.app.pool_size: unknown setting; admin_pool.max and lock_pool.max are its",
+			"c.toml:5: pgbouncer: unknown setting; lockproxy import reads PgBouncer's file"}},
+		{"a text without quotes", "[server]\nlog_level = debug\n", nil, []string{
+			`c.toml:2: expected value but found "debug" instead: a text is written in quotes`}},
+		{"a size with a unit", minimal + "[server]\nmax_buffer = '1MB'\n", nil, []string{
+			"c.toml:4: server.max_buffer: must be an integer, without quotes or a unit"}},
+		{"urls, in the order of the lines", "\n\n\n[databases.z]\nurl = 'postgre://a:secret@h/d'\n[databases.y]\n\n\nurl = 'h:5432'\n" +
+			"[databases.x]\nurl = 'postgres://a:secret%@h/d'\n", nil, []string{
+			"c.toml:5: databases.z.url: connection string: failed to parse as keyword/value: postgres://user:password@host:5432/database is expected",
+			"c.toml:9: databases.y.url: connection string: failed to parse as keyword/value: postgres://user:password@host:5432/database is expected",
+			"c.toml:11: databases.x.url: connection string: failed to parse as URL: postgres://user:password@host:5432/database is expected, " +
+				`in which a password has %40 for "@"`}},
 		{"unknown setting without a near one", minimal + "[server]\nbeer = true\n", nil, []string{"c.toml:4: server.beer: unknown setting"}},
 		{"unknown table, told once", "[servers]\nmax_clients = 1\nmore = 2\n[servers.x]\ny = 1\n" + minimal, nil, []string{
 			"c.toml:1: servers: unknown setting; did you mean server?"}},

@@ -82,7 +82,7 @@ func (s *steward) take(from source) (unchangeable []string, err error) {
 		return nil, err
 	}
 	if unchangeable, err = s.server.Reload(config.proxy); err != nil {
-		return nil, err
+		return nil, config.locate(err)
 	}
 	if config.logFormat != s.format {
 		unchangeable = append(unchangeable, "server.log_format")

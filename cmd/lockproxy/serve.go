@@ -58,12 +58,12 @@ func open(where source, w streams, inherited ...net.Listener) (*steward, error) 
 		s.log.Warn(warning.what, "setting", warning.where)
 	}
 	if s.server, err = proxy.New(config.proxy, s.log); err != nil {
-		return nil, err
+		return nil, config.locate(err)
 	}
 	s.server.Configuration = s
 	s.server.Inherit(inherited)
 	if err := s.server.Listen(); err != nil {
-		return nil, err
+		return nil, config.locate(err)
 	}
 	for _, address := range s.server.Addrs() {
 		s.log.Info("listening", "address", address.String())

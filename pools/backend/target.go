@@ -41,7 +41,7 @@ const defaultTimeout = 15 * time.Second
 func ParseTarget(text string) (*Target, error) {
 	config, err := pgconn.ParseConfig(text)
 	if err != nil {
-		return nil, withoutConnString(err)
+		return nil, withoutConnString(text, err)
 	}
 	t := &Target{
 		config:       config,
@@ -221,14 +221,17 @@ func dropEnvironment(text string, parameters map[string]string) {
 }
 
 // withoutConnString keeps of pgconn's error what went wrong and leaves out the string. The cause is added only where
-// the string could be read as such, so that it is about a file.
-func withoutConnString(err error) error {
+// the string could be read as such, so that it is about a file; where it could not, what is right is.
+func withoutConnString(connString string, err error) error {
 	text := err.Error()
 	reason := text[strings.LastIndex(text, "`: ")+1:]
 	reason = strings.TrimPrefix(reason, ": ")
 	cause := errors.Unwrap(err)
 	if cause != nil && strings.HasPrefix(reason, "failed to parse") {
-		reason = strings.TrimSuffix(reason, " ("+cause.Error()+")")
+		reason = strings.TrimSuffix(reason, " ("+cause.Error()+")") + ": postgres://user:password@host:5432/database is expected"
+		if strings.Contains(connString, "://") {
+			reason += `, in which a password has %40 for "@", %2F for "/", %25 for "%"`
+		}
 	}
 	return fmt.Errorf("connection string: %s", reason)
 }
