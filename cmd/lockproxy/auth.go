@@ -42,8 +42,11 @@ func (l *loader) auth() proxy.Auth {
 	return auth
 }
 
-// checkQuery finds settings of auth.query that say nothing. What it leads to, the server finds out.
+// checkQuery finds an auth.query that cannot work and settings of it that say nothing. What it leads to, the server finds out.
 func (l *loader) checkQuery(auth *proxy.Auth) {
+	if auth.Query != "" && !strings.Contains(auth.Query, "$1") {
+		l.problem("auth.query", "does not ask for a user: $1 stands for the name, as in WHERE usename = $1")
+	}
 	if auth.QueryURL == "" {
 		return
 	}

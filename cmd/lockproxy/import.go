@@ -156,6 +156,10 @@ func (t *translation) wrong(e iniEntry, format string, args ...any) {
 func (t *translation) add(err error) {
 	var found problems
 	if errors.As(err, &found) {
-		t.problems = append(t.problems, found...)
+		for _, p := range found {
+			if !slices.Contains(t.problems, p) { // what is wrong for several databases is told once
+				t.problems = append(t.problems, p)
+			}
+		}
 	}
 }

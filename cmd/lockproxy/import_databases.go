@@ -169,18 +169,18 @@ func (d databaseImport) address(u *url.URL, query url.Values) bool {
 // poolMode takes the database's mode, or that of all.
 func (d databaseImport) poolMode() {
 	s := d.main["pool_mode"]
-	mode, from := s.value, s.from()
+	mode, from, at, whose := s.value, s.from(), s.iniEntry, ""
 	if own := d.words["pool_mode"]; own != "" {
-		mode, from = own, ""
+		mode, from, at, whose = own, "", d.e, d.e.key+": "
 	}
 	switch mode = strings.ToLower(mode); mode {
 	case "session", "transaction":
 		d.set(d.table, "pool_mode", mode, from)
 	case "statement":
-		d.wrong(d.e, "%s: pool_mode = statement is not supported: it forbids transactions of several statements; use "+
-			"transaction, which runs single statements the same way", d.e.key)
+		d.wrong(at, "%spool_mode = statement is not supported: it forbids transactions of several statements; use "+
+			"transaction, which runs single statements the same way", whose)
 	default:
-		d.wrong(d.e, "%s: pool_mode must be session or transaction", d.e.key)
+		d.wrong(at, "%spool_mode must be session or transaction", whose)
 	}
 }
 

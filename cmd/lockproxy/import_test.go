@@ -140,8 +140,9 @@ func TestImportTellsWhatIsWrong(t *testing.T) {
 		{good + "server_connect_timeout = x\n", "a.ini:5: server_connect_timeout must be a number of seconds"},
 		{good + "listen_port = 65536\n", "a.ini:5: listen_port must be a port"},
 		{good + "unix_socket_dir =\n", "a.ini: neither listen_addr nor unix_socket_dir says where to listen"},
-		{good + "pool_mode = statement\n", "a.ini:2: app: pool_mode = statement is not supported"},
-		{good + "pool_mode = tx\n", "a.ini:2: app: pool_mode must be session or transaction"},
+		{good + "pool_mode = statement\n", "a.ini:5: pool_mode = statement is not supported"},
+		{good + "pool_mode = tx\n", "a.ini:5: pool_mode must be session or transaction"},
+		{"[databases]\na = host=x pool_mode=tx\n", "a.ini:2: a: pool_mode must be session or transaction"},
 		{good + "server_tls_sslmode = on\n", "a.ini:5: server_tls_sslmode must be one of disable"},
 		{good + "auth_type = ldap\n", "a.ini:5: auth_type = ldap is not supported"},
 		{good + "auth_type = kerberos\n", "a.ini:5: auth_type must be one of"},
@@ -167,6 +168,13 @@ func TestImportTellsWhatIsWrong(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s\ngot  %v\nwant %s\n%s", c.text, err, c.want, got)
 		}
+	}
+}
+
+func TestImportTellsWhatIsWrongForAllDatabasesOnce(t *testing.T) {
+	_, err := translate("a.ini", reading("[databases]\na = host=x\nb = host=x\n[pgbouncer]\nauth_type = trust\npool_mode = tx\n"))
+	if err == nil || err.Error() != "a.ini:6: pool_mode must be session or transaction" {
+		t.Errorf("got %v", err)
 	}
 }
 

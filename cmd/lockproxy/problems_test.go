@@ -106,13 +106,17 @@ func TestEveryProblemIsToldWithItsPlace(t *testing.T) {
 			`c.toml:4: server.http_listen: "/run" is not host:port`}},
 		{"an address for a query that there is not", minimal + "[auth]\nquery_url = 'postgres://h:port/app'\n", nil, []string{
 			"c.toml:4: auth.query_url: connection string: ", "c.toml:4: auth.query_url: is not used without auth.query"}},
-		{"a query makes passwords in urls needless", "[databases.app]\nurl = 'postgres://u@h/app'\n[auth]\nquery = 'x'\n", nil, nil},
+		{"a query makes passwords in urls needless", "[databases.app]\nurl = 'postgres://u@h/app'\n[auth]\nquery = '$1'\n", nil, nil},
+		{"a query for nobody", minimal + "[auth]\nquery = 'SELECT usename, passwd FROM pg_shadow'\n", nil, []string{
+			"c.toml:4: auth.query: does not ask for a user: $1 stands for the name"}},
 		{"TLS without its files", minimal + "[tls]\nmode = 'verify-ca'\ncert = 'c'\n", nil, []string{
 			`c.toml: tls.key: is missing, which tls.mode = "verify-ca" needs`,
 			`c.toml: tls.ca: is missing, which tls.mode = "verify-ca" needs`}},
+		{"files of TLS that is off", minimal + "[tls]\ncert = 'c'\nkey = 'k'\n", nil, []string{
+			`c.toml:4: tls.cert: is not shown to anybody: set tls.mode, to "require" for example`}},
 		{"an unknown mode of TLS", minimal + "[tls]\nmode = 'prefer'\n", nil, []string{
 			`c.toml:4: tls.mode: must be one of "disable", "allow", "require", "verify-ca", "verify-full"`}},
-		{"what is off by default, and said to be off", minimal + "[tls]\nmode = 'disable'\ncert = ''\n[server]\nhttp_listen = ''\n", nil, nil},
+		{"what is off by default, and said to be off", minimal + "[tls]\nmode = 'disable'\ncert = 'c'\n[server]\nhttp_listen = ''\n", nil, nil},
 		{"no database", "[server]\ninstances = 1\n", nil, []string{
 			"c.toml: databases: there is none: add [databases.NAME] with a url, or set LOCKPROXY_UPSTREAM"}},
 		{"no url", "\n[databases.app]\n", nil, []string{"c.toml: databases.app.url: is missing"}},

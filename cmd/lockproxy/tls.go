@@ -17,6 +17,9 @@ func (l *loader) tlsMode() proxy.TLSMode {
 			l.problem(setting, fmt.Sprintf("is missing, which tls.mode = %q needs", l.values.tlsMode))
 		}
 	}
+	if mode == proxy.NoTLS && l.origins["tls.mode"] == "" && files.Certificate != "" {
+		l.problem("tls.cert", `is not shown to anybody: set tls.mode, to "require" for example, or to "disable" if that is meant`)
+	}
 	need("tls.cert", files.Certificate, proxy.AllowTLS)
 	need("tls.key", files.Key, proxy.AllowTLS)
 	need("tls.ca", files.Authorities, proxy.VerifyCA)

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -29,7 +30,7 @@ func (e *Error) Error() string {
 	for i, line := range lines {
 		lines[i] = strings.TrimSpace(line)
 	}
-	text := strings.Join(lines, "; ")
+	text := strings.Join(slices.Compact(lines), "; ") // an address that fails with TLS and without fails in one way
 	return strings.Replace(text, ":; ", ": ", 1)
 }
 
