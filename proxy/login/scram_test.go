@@ -19,14 +19,13 @@ import (
 	"github.com/lockproxy/lockproxy/test/postgres"
 )
 
-// connect logs in with pgconn, a real client, and returns its error.
-func connect(t *testing.T, d *Door, user, password string) error {
+// welcomeOne lets one client log in at an address; who gets in is told something. over is to be called when it has gone.
+func welcomeOne(t *testing.T, d *Door, told []byte) (address string, over func()) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -36,11 +35,19 @@ func connect(t *testing.T, d *Door, user, password string) error {
 		}
 		defer conn.Close()
 		if a := welcome(d, Peer{}, conn, soon); a.err == nil {
-			_, _ = conn.Write(protocol.AppendReady(protocol.AppendKeyData(nil, 1, []byte("abcd")), 'I'))
-			_, _ = conn.Read(make([]byte, 5))
+			_, _ = conn.Write(told)
+			_, _ = conn.Read(make([]byte, 5)) // until it leaves
 		}
 	}()
-	config, err := pgconn.ParseConfig("postgres://" + l.Addr().String() + "/d?sslmode=disable")
+	return l.Addr().String(), func() { l.Close(); <-served }
+}
+
+// connect logs in with pgconn, a real client, and returns its error.
+func connect(t *testing.T, d *Door, user, password string) error {
+	t.Helper()
+	address, over := welcomeOne(t, d, protocol.AppendReady(protocol.AppendKeyData(nil, 1, []byte("abcd")), 'I'))
+	defer over()
+	config, err := pgconn.ParseConfig("postgres://" + address + "/d?sslmode=disable")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +58,6 @@ func connect(t *testing.T, d *Door, user, password string) error {
 	if err == nil {
 		_ = conn.Close(ctx)
 	}
-	<-served
 	return err
 }
 
@@ -300,28 +306,12 @@ func psql(t *testing.T, d *Door, password string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		if a := welcome(d, Peer{}, conn, soon); a.err == nil {
-			_, _ = conn.Write(protocol.AppendError(nil, protocol.Fatal(protocol.AdminShutdown, "logged in")))
-		}
-	}()
-	host, port, _ := net.SplitHostPort(l.Addr().String())
+	address, over := welcomeOne(t, d, protocol.AppendError(nil, protocol.Fatal(protocol.AdminShutdown, "logged in")))
+	defer over()
+	host, port, _ := net.SplitHostPort(address)
 	cmd := exec.Command(filepath.Join(programs, "psql"), "-X", "-w", "-h", host, "-p", port, "-U", "u", "-c", "select 1")
 	cmd.Env = append(os.Environ(), "PGPASSWORD="+password, "PGSSLMODE=disable", "PGGSSENCMODE=disable", "LC_ALL=C.UTF-8")
 	said, _ := cmd.CombinedOutput()
-	l.Close()
-	<-served
 	return string(said)
 }
 
