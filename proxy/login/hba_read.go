@@ -129,6 +129,8 @@ func readOrigins(fields []field) (o origins, rest []field, err error) {
 	text, length, slash := strings.Cut(w.text, "/")
 	address, err := netip.ParseAddr(text)
 	switch {
+	case err != nil && len(rest) == 0:
+		return o, nil, fmt.Errorf("%q is no IP address, and there is no method behind it: write \"all\" before the method for all addresses", text)
 	case err != nil && !slash:
 		return o, nil, fmt.Errorf("%q is no IP address: host names are not supported, since looking them up would hold logins up", text)
 	case err != nil || address.Zone() != "":
@@ -153,7 +155,7 @@ func readOrigins(fields []field) (o origins, rest []field, err error) {
 func masked(address netip.Addr, text string) (netip.Prefix, error) {
 	mask, err := netip.ParseAddr(text)
 	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("invalid IP mask %q", text)
+		return netip.Prefix{}, fmt.Errorf("invalid IP mask %q: write %s/%d for this address alone", text, address, address.BitLen())
 	}
 	if mask.BitLen() != address.BitLen() {
 		return netip.Prefix{}, errors.New("IP address and mask do not match")
@@ -166,6 +168,9 @@ func masked(address netip.Addr, text string) (netip.Prefix, error) {
 	}
 	return netip.Prefix{}, fmt.Errorf("the bits of the IP mask %q are not contiguous", text)
 }
+
+// allMethods are those that a rule may have, for errors.
+const allMethods = `"trust", "reject", "md5", "scram-sha-256", "cert" or "peer"`
 
 // setMethod checks that the method is one that there is, and goes with the kind of connection.
 func (r *Rule) setMethod(text string) error {
@@ -188,9 +193,9 @@ func (r *Rule) setMethod(text string) error {
 		}
 		r.clientCert = fullCertificate
 	case "password", "gss", "sspi", "ldap", "radius", "pam", "bsd", "oauth":
-		return fmt.Errorf("%q authentication is not supported", text)
+		return fmt.Errorf("%q authentication is not supported: use %s", text, allMethods)
 	default:
-		return fmt.Errorf("invalid authentication method %q", text)
+		return fmt.Errorf("invalid authentication method %q: must be %s", text, allMethods)
 	}
 	return nil
 }
