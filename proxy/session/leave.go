@@ -38,6 +38,7 @@ func (s *Session) settled() bool {
 	if s.tx != 'I' {
 		return false
 	}
+	s.state.otherwise = false
 	if s.o.Redefined != NotRedefined || s.cfg.Catalog().doubt == unread {
 		return s.restore() // what was called will be known; until then the server stays
 	}

@@ -309,10 +309,8 @@ func (s *Session) syncOurs(why purpose) {
 // tellName makes the server know one name as the client does; nil: not at all.
 func (s *Session) tellName(name string, st *statement, why purpose) {
 	known := s.srv.own.find(name)
-	key := ""
 	if st != nil {
-		key = st.sharedKey(s.state.settings)
-		if known != nil && known.means(st, key) && s.fits(&known.parsing, st) {
+		if known != nil && known.means(st, st.sharedKey(s.state.settings)) && s.fits(&known.parsing, st) {
 			return
 		}
 	} else if known == nil {
@@ -324,8 +322,9 @@ func (s *Session) tellName(name string, st *statement, why purpose) {
 	if st == nil {
 		return
 	}
+	s.setApart(st)
 	p := s.parsingNow(st)
-	s.srv.own.add(ownName{name: name, key: key, parsing: p})
+	s.srv.own.add(ownName{name: name, key: st.sharedKey(s.state.settings), parsing: p})
 	making := []nameUse{{op: sql.OpPrepare, name: name, before: st, after: st}}
 	if st.source != "" {
 		s.runInBatch([]byte(st.source), why)
@@ -450,6 +449,9 @@ func (s *Session) namesSent(r *request) {
 		default:
 			if r.kind == protocol.Execute {
 				use.after.batch = s.batch
+			}
+			if use.op == sql.OpPrepare && use.before == nil {
+				s.setApart(use.after)
 			}
 			key := use.after.sharedKey(s.state.settings)
 			s.srv.own.add(ownName{name: use.name, key: key, of: use.after, parsing: s.parsingNow(use.after)})

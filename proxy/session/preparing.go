@@ -17,6 +17,7 @@ func (s *Session) sendParse() {
 	st := s.ahead.front().stmt
 	st.making = making{batch: s.batch}
 	st.under = s.state.settings
+	s.setApart(st)
 	s.namesFor(s.ahead.front(), true)
 	r, p := s.take(false)
 	if r.stmt.name == "" {
@@ -144,15 +145,15 @@ func (s *Session) serverName(st *statement) string {
 		}
 		return ""
 	}
-	key := st.sharedKey(s.state.settings)
-	sh := s.srv.prepared.find(key)
+	sh := s.srv.prepared.find(st.sharedKey(s.state.settings))
 	if sh != nil && s.fits(&sh.parsing, st) {
 		return sh.name
 	}
 	if sh != nil {
 		s.closeShared(sh)
 	}
-	sh = s.prepare(key, st)
+	s.setApart(st)
+	sh = s.prepare(st.sharedKey(s.state.settings), st)
 	s.pushed(request{kind: protocol.Parse, purpose: forStatement, shared: sh})
 	s.describeOurs(sh.name, sh.shape, forStatement)
 	return sh.name

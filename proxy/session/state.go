@@ -28,6 +28,7 @@ type serverState struct {
 	touched    []string
 	resetting  []string // startup parameters that DISCARD ALL gave the server's defaults, in this unit
 	resetAll   bool
+	otherwise  bool      // some by which texts are read may have been changed for the transaction
 	unasked    bool      // the client was told that they have, outside a transaction or by its COMMIT
 	maybeReset bool      // by RESET, or since it was rolled back: the default need not be a value that can be set
 	advanced   bool      // sequences may have been moved, in the transaction at hand
@@ -138,6 +139,7 @@ func (s *Session) touch(r *request) {
 	}
 	for _, one := range r.unit.Settings {
 		s.state.maybeReset = s.state.maybeReset || isReset(one)
+		s.state.otherwise = s.state.otherwise || one.Local && (one.Name == "" || reading[one.Name])
 		switch {
 		case one.Local:
 			s.touchLocal(one.Name)
@@ -179,6 +181,17 @@ func (s *Session) touchAgain() {
 		}
 	}
 }
+
+// readsOtherwise tells whether the server may read a text by other settings than the session is known to have.
+func (s *Session) readsOtherwise() bool {
+	st := &s.state
+	return st.otherwise || st.opaque || st.everything || st.resetAll || slices.ContainsFunc(st.touched, func(name string) bool { return reading[name] })
+}
+
+// reading are the settings by which constants are read when their text is parsed: no plan is made anew when they change, as it is for
+// search_path and roles (plancache.c).
+var reading = map[string]bool{"client_encoding": true, "standard_conforming_strings": true, "backslash_quote": true, "datestyle": true, "timezone": true,
+	"intervalstyle": true, "array_nulls": true, "transform_null_equals": true, "xmloption": true, "default_text_search_config": true}
 
 // touchLocal notes a setting that is for the transaction alone. One that no extension has defined is there afterwards, as
 // an empty text (guc.c, add_placeholder_variable), where it was unknown before.

@@ -37,6 +37,7 @@ type statement struct {
 	key         string
 	keySettings *Settings
 	under       *Settings // those it was prepared under
+	alone       string    // tells it from others of the same text where settings that nobody knows gave it its meaning
 
 	shape *shape // nil: no server has parsed it yet
 	own   shape  // of the unnamed statement, where a server first parsed it
@@ -67,9 +68,18 @@ func (st *statement) onlyReads() bool {
 // sharedKey gives what sessions that share the statement have in common.
 func (st *statement) sharedKey(settings *Settings) string {
 	if st.key == "" || st.keySettings != settings {
-		st.key, st.keySettings = st.source+st.body+settings.planned(), settings
+		st.key, st.keySettings = st.source+st.body+settings.planned()+st.alone, settings
 	}
 	return st.key
+}
+
+// setApart keeps what a text is about to be parsed as from other sessions, where the settings by which it is read may be others than
+// the session's: they were changed for the transaction, or nobody has asked what became of them.
+func (s *Session) setApart(st *statement) {
+	if st.alone == "" && s.readsOtherwise() {
+		st.alone = "\x00" + strconv.FormatUint(uint64(s.client.Pid), 10) + " " + strconv.Itoa(s.batch)
+		st.key = ""
+	}
 }
 
 func (st *statement) text() string {
