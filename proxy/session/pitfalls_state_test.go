@@ -198,6 +198,35 @@ func TestSettingsThatCannotBePutInPlaceAreTheClientsError(t *testing.T) {
 	c.wantServer("the next unit has another", putting("app.x", "1"), query("select 3"))
 }
 
+// A server reads nothing of a message whose letters are none in its encoding: the block must have begun before.
+func TestSettingsThatCannotBeReadAreTheClientsError(t *testing.T) {
+	c := newConversation(t)
+	c.sets("set app.x = '\xe9'", "SET", "app.x", "\xe9", c.granted)
+	c.sends(query("select 1"))
+	c.granted(pools.Admin)
+	c.wantServer("a block, and what may not be read", query("BEGIN"), query("SELECT pg_catalog.set_config( E'app.x', E'\xe9',false);COMMIT"), query("select 1"))
+	bad, aborted := failed("22021", "invalid byte sequence"), failed("25P02", "aborted")
+	c.answers(complete("BEGIN"), ready('T'), bad, ready('E'), aborted, ready('E'))
+	c.wantClient("it hears the reason, and has not run without them", bad, ready('I'))
+	c.wantAction("the server is not given to anybody", Action{Op: Remove})
+}
+
+// The encoding of the client before is not the one in which the settings of the next are sent.
+func TestSettingsAreReadInTheirClientsEncoding(t *testing.T) {
+	c := newConversation(t)
+	c.sets("set app.x = 'é'", "SET", "app.x", "é", c.granted)
+	c.srv = nil
+	other := NewServer(98, c.s.state.told, c.now)
+	other.settings = NewSettings([]Setting{{"client_encoding", "LATIN1"}})
+	c.sends(query("select 1"))
+	c.s.Granted(&c.o, c.now, other, pools.Admin)
+	c.took()
+	c.wantServer("it is put off first", query(`SET "client_encoding" TO DEFAULT;`), query("BEGIN"),
+		query("SET \"client_encoding\" TO DEFAULT;SELECT pg_catalog.set_config( E'app.x', E'é',false);COMMIT"), query("select 1"))
+	c.answers(complete("SET"), ready('I'), complete("BEGIN"), ready('T'), complete("COMMIT"), ready('I'), row("1"), selected, ready('I'))
+	c.wantClient("of which it hears nothing", row("1"), selected, ready('I'))
+}
+
 // S#663: what a server reports may differ from what the last one reported.
 func TestAChangedParameterStatusIsTold(t *testing.T) {
 	c := newConversation(t)

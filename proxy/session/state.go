@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/protocol"
@@ -160,6 +161,9 @@ func (s *Session) touch(r *request) {
 			}
 			s.state.unclear = s.state.unclear || one.Op != sql.OpReset || custom(one.Name) || s.mayRollBack(r)
 		}
+		if !one.Local && (one.Name == encodingSetting || one.Op == sql.OpResetAll) {
+			s.touchLetters()
+		}
 	}
 }
 
@@ -200,6 +204,21 @@ func (s *Session) touchLocal(name string) {
 		s.touchName(name)
 		s.state.unclear = true
 	}
+}
+
+// touchLetters notes the settings whose values are known in another client_encoding than the one to come.
+func (s *Session) touchLetters() {
+	for _, one := range s.state.settings.All() {
+		if hasLetters(one.Value) {
+			s.touchName(one.Name)
+			s.state.unclear = true
+		}
+	}
+}
+
+// hasLetters tells whether a text has other letters than ASCII's.
+func hasLetters(text string) bool {
+	return strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
 func (s *Session) touchName(name string) {
@@ -302,15 +321,20 @@ func (s *Session) putSettings(locks bool) {
 		}
 		return
 	}
-	if encoding, ok := want.Get("client_encoding"); ok {
+	if !want.agrees(s.srv.settings, encodingSetting) {
 		// The values of the others are read in the encoding that is in place when they arrive.
-		if now, _ := s.srv.settings.Get("client_encoding"); now != encoding {
-			s.sendQuery(forSettings, string(appendSet(nil, "client_encoding", encoding, false)))
+		if encoding, ok := want.Get(encodingSetting); ok {
+			s.sendQuery(forSettings, string(appendSet(nil, encodingSetting, encoding, false)))
+		} else {
+			s.sendQuery(forSettings, string(appendReset(nil, encodingSetting, false)))
 		}
 	}
-	text := append([]byte(nil), "BEGIN;"...)
-	text = change(text, s.srv.settings, want)
-	s.sendQuery(forSettings, string(append(text, "COMMIT"...)))
+	text := string(append(change([]byte("BEGIN;"), s.srv.settings, want), "COMMIT"...))
+	if hasLetters(text) { // which may be none in the encoding, so that the server reads no part of the message
+		s.sendQuery(forSettings, "BEGIN")
+		text = text[len("BEGIN;"):]
+	}
+	s.sendQuery(forSettings, text)
 	s.srv.settings = want
 }
 
@@ -475,7 +499,7 @@ func dialectOf(settings *Settings) sql.Dialect {
 	if v, ok := settings.Get("standard_conforming_strings"); ok {
 		d.BackslashQuotes = isFalse(v)
 	}
-	if v, ok := settings.Get("client_encoding"); ok {
+	if v, ok := settings.Get(encodingSetting); ok {
 		d.Encoding = sql.EncodingOf(v)
 	}
 	return d

@@ -10,6 +10,7 @@ import (
 // side is one of the two places where a conversation is held: PostgreSQL itself, or lockproxy before another one.
 type side struct {
 	address  string // where clients connect
+	direct   bool   // which is the server itself
 	database string
 	watch    *peer // a connection of our own to its server
 	peers    []*peer
@@ -22,7 +23,7 @@ func newSide(server, address, database string) (*side, error) {
 	if err != nil || watch.closed {
 		return nil, fmt.Errorf("log in: %v %v", spellAll(answers), err)
 	}
-	return &side{address: address, database: database, watch: watch}, nil
+	return &side{address: address, direct: address == server, database: database, watch: watch}, nil
 }
 
 // run runs statements on the server and gives the first column of their rows.
@@ -48,9 +49,15 @@ func (s *side) run(text string) (column []string, err error) {
 	return column, nil
 }
 
-// reset brings the database to where each conversation begins, once the one before is over.
+// reset brings the database to where each conversation begins, once the one before is over. Directly, clients that are gone may wait for
+// each other for ever (Settings).
 func (s *side) reset() error {
 	s.peers, s.lines = nil, nil
+	if s.direct {
+		if _, err := s.run("SELECT pg_terminate_backend(pid)" + ungranted); err != nil {
+			return err
+		}
+	}
 	for deadline := time.Now().Add(answerWithin); time.Now().Before(deadline); {
 		busy, err := s.run("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name !~ '^(watch|noise)' AND state <> 'idle'")
 		if err != nil {
