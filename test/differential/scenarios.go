@@ -5,7 +5,8 @@ import "fmt"
 // scenarios are steps that belong together, between which other clients may speak.
 func (w *writer) scenario() [][]message {
 	all := []func() [][]message{w.portals, w.unnamedAcross, w.pipeline, w.changedResult, w.copyInPieces, w.savedSettings, w.cursorWithHold, w.lockAndRelease, w.listens,
-		w.twoPhase, w.sameNames, w.temporaryLife, w.flushed, w.errorInside, w.largeObject, w.mixed, w.rolesLife, w.policies, w.deferred}
+		w.twoPhase, w.sameNames, w.temporaryLife, w.flushed, w.errorInside, w.largeObject, w.mixed, w.rolesLife, w.policies, w.deferred, w.application, w.application, w.cursorsLife, w.portalsOfSQL,
+		w.encodings, w.savedLocks}
 	return all[w.Intn(len(all))]()
 }
 

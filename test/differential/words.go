@@ -32,7 +32,7 @@ func (w *writer) texts() string {
 
 // text is one statement.
 func (w *writer) text() string {
-	switch w.Intn(17) {
+	switch w.Intn(22) {
 	case 0, 1:
 		return w.transaction()
 	case 2, 3, 4:
@@ -55,6 +55,14 @@ func (w *writer) text() string {
 		return w.definition()
 	case 13:
 		return w.routine()
+	case 14:
+		return w.cursor()
+	case 15:
+		return w.literal()
+	case 16, 17:
+		return w.form()
+	case 18:
+		return w.spelt()
 	}
 	return w.ordinary()
 }
