@@ -24,9 +24,10 @@ type serverSide struct {
 	passing passing
 	rest    int // bytes still to come of an answer whose beginning is through
 
-	heard     heard
-	syncError *protocol.Error // why the session's settings could not be put in place
-	last      []byte          // the server's FATAL
+	heard      heard
+	syncError  *protocol.Error // why the session's settings could not be put in place
+	unswitched *protocol.Error // why the lock pool's timeouts could not be switched, and the transaction has failed
+	last       []byte          // the server's FATAL
 
 	// Flags, together: each idle client has these.
 	begun      bool // the client's first unit is on its way
@@ -389,8 +390,12 @@ func (s *Session) ready(frame []byte) (visible bool) {
 	case theirs:
 		return s.readyForClient(&head, status)
 	case forSettings:
-		if last := flight.len() == 0 || flight.front().purpose != forSettings; last && s.syncError == nil {
+		switch {
+		case flight.len() > 0 && flight.front().purpose == forSettings:
+		case s.syncError == nil:
 			s.tellReported()
+		case s.runsForClient() && (status == 'I' || s.endsLater()): // the failed block holds nothing up
+			s.failsAlone("the session's settings could not be put in place", s.syncError)
 		}
 	case forEnd:
 		s.tellReported()
@@ -411,7 +416,7 @@ func (s *Session) readyForClient(head *request, status byte) (visible bool) {
 			s.tellDefault(name) // where the server had nothing to report
 		}
 	}
-	s.state.resetting, s.erred = nil, false
+	s.state.resetting, s.erred, s.unswitched = nil, false, nil
 	if s.syncError != nil {
 		// The server stands in the failed block that put the settings in place.
 		if s.tx != 'I' {

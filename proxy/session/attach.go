@@ -39,6 +39,7 @@ func (s *Session) sendBegin() {
 	if s.failed {
 		// Aborts any transaction (xact.c, RollbackToSavepoint), as the one was that is lost.
 		s.sendQuery(forBegin, `ROLLBACK TO SAVEPOINT "lockproxy: the transaction was lost"`)
+		s.mayFail()
 	}
 	s.settleBegin()
 }

@@ -311,7 +311,7 @@ func (s *Session) failTransaction(status byte) bool {
 		return false
 	}
 	s.sendQuery(theirs, failing)
-	s.srv.flight.at(s.srv.flight.len() - 1).flags |= flagFails
+	s.mayFail()
 	return true
 }
 

@@ -15,7 +15,7 @@ func withDefaultsOf(t *testing.T, list ...Setting) *conversation {
 	c.s.state.told = c.s.state.told.With("client_encoding", "UTF8")
 	c.sends(query("begin"), query("select 1"))
 	c.granted(pools.Admin)
-	c.answers(complete("BEGIN"))
+	c.answers(complete("BEGIN"), ready('T'))
 	for range list {
 		c.answers(row("x"))
 	}

@@ -25,6 +25,10 @@ func (s *Session) failure(frame []byte) (visible bool) {
 		s.knockFails(head)
 		return false
 	}
+	if head.purpose == forBegin && !head.has(flagFails) {
+		s.failsAlone("the transaction could not begin", &e)
+		return false
+	}
 	s.state.unclear, s.state.maybeReset = true, true
 	s.copying.fails()
 	if head.lock != 0 {
@@ -32,8 +36,11 @@ func (s *Session) failure(frame []byte) (visible bool) {
 		s.countLock(head, e.Code)
 	}
 	switch {
+	case head.purpose == forSettings && head.has(flagFails):
 	case head.purpose == forSettings:
 		s.syncError = &e
+	case head.purpose == forTimeouts && !s.inTheirBatch():
+		s.unswitched = &e
 	case head.purpose == forQuestion && e.Code == protocol.QueryCanceled && s.unheard < askAgain:
 		s.heard.canceled = true
 	case head.purpose == forQuestion || head.purpose == forCleaning:
@@ -64,6 +71,13 @@ func (s *Session) failure(frame []byte) (visible bool) {
 		s.renameBefore(0, "", failed.prev, nil) // it is dropped before the new text is looked at (postgres.c, exec_parse_message)
 	}
 	return visible
+}
+
+// failsAlone gives the server up where what had to come first has failed, and what was sent with it may be running by itself now. A
+// server refuses a BEGIN for what it says (READ WRITE on a standby), and somebody may have cancelled it.
+func (s *Session) failsAlone(what string, e *protocol.Error) {
+	s.lost(&protocol.Error{Code: protocol.ConnectionFailure, Message: "lockproxy: " + what + ": " + e.Message,
+		Detail: "What was sent with it may have been run all the same."})
 }
 
 // describesParameters tells the client the parameters of a statement that it wants described, where that cannot be made again: a
@@ -116,6 +130,8 @@ func (s *Session) unreplaced(head *request, code string, frame []byte) bool {
 		s.tellError(s.overtimeError())
 	case s.syncError != nil:
 		s.tellError(s.syncError)
+	case s.unswitched != nil && code == protocol.InFailedSQLTransaction:
+		s.tellError(s.unswitched)
 	case head.added != nil:
 		at := len(s.o.scratch)
 		s.o.scratch = head.added.original(s.o.scratch, frame)

@@ -164,6 +164,11 @@ func (s *Session) forgetsEarlier() bool {
 
 // mayBegin tells whether the next unit may go to the server now; it starts what must come first.
 func (s *Session) mayBegin() bool {
+	if s.syncError != nil && s.srv.flight.len() == 0 {
+		s.begun = true
+		s.refuseNext(s.syncError) // it waited for what was to be made for it under these settings
+		return false
+	}
 	if s.asking || s.cancelling || s.comparing > 0 || s.failing || s.syncError != nil || s.unitsAhead >= maxUnitsAhead {
 		return false
 	}
@@ -419,6 +424,9 @@ func (s *Session) refuseNext(e *protocol.Error) {
 	s.sized = 0
 	at := len(s.o.scratch)
 	if r.kind == protocol.Query || r.kind == protocol.FunctionCall {
+		if r.kind == protocol.Query {
+			s.unnamed = nil // which it destroys before it can fail
+		}
 		s.o.scratch = appendHead(s.o.scratch, protocol.Query, len(failing)+1)
 		s.o.scratch = append(append(s.o.scratch, failing...), 0)
 		s.toServer(s.o.since(at))

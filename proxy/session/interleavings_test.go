@@ -297,7 +297,7 @@ func TestSettingsOfExtensionsAreAskedByNameWhereAnythingMayHaveChanged(t *testin
 	c.s.state.settings = NewSettings([]Setting{{"app.tenant", "x"}})
 	c.sends(query("do 'begin perform 1; end'"))
 	c.granted(pools.Admin)
-	c.answers(complete("BEGIN"), row("x"), complete("COMMIT"), ready('I'))
+	c.answers(complete("BEGIN"), ready('T'), row("x"), complete("COMMIT"), ready('I'))
 	c.server = nil
 	c.answers(complete("DO"), ready('I'))
 	if !strings.Contains(string(c.server), "current_setting( E'app.tenant',true)") {

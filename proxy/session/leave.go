@@ -118,20 +118,30 @@ func (s *Session) move() bool {
 	return true
 }
 
-// settingsFailed ends a server that stands without the session's settings. Its client was told.
+// settingsFailed ends a server that stands without the session's settings. Its client was told; one that holds locks there, or has what
+// cannot be made again, ends with it.
 func (s *Session) settingsFailed() {
 	text := s.syncError.Message
+	if s.endsWithServer() {
+		s.fatal(&protocol.Error{Code: protocol.AdminShutdown, Message: "lockproxy: the session's settings could not be put in place: " + text}, ReasonSettings)
+		return
+	}
 	if s.tx == 'E' {
 		s.begin, s.beginAs, s.failed = append(s.begin[:0], "BEGIN"...), nil, true
 	}
 	s.remove(ReasonSettings, text)
 }
 
+// endsWithServer tells whether the session cannot go on without the server that it has.
+func (s *Session) endsWithServer() bool {
+	return s.held.any() || s.state.pins&^pinSession != 0 || s.state.unasked
+}
+
 // notTold ends a server that could not answer our question: what it holds is not known. A session that holds locks
 // there ends with it.
 func (s *Session) notTold() {
 	const text = "the server could not say what the session holds"
-	if s.held.any() || s.state.pins != 0 || s.state.unasked {
+	if s.endsWithServer() {
 		s.fatal(&protocol.Error{Code: protocol.AdminShutdown, Message: "lockproxy: " + text}, ReasonNotCleaned)
 		return
 	}

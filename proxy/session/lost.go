@@ -31,7 +31,7 @@ func (s *Session) lost(why *protocol.Error) {
 		s.end()
 	case s.phase == starting:
 		s.fatal(why, ReasonServerLost)
-	case s.held.any() || s.held.xact || s.state.pins&^pinSession != 0 || s.state.unasked || s.rest > 0:
+	case s.endsWithServer() || s.held.xact || s.rest > 0:
 		// The lock is gone, and somebody else may have it already: the client must know at once (ROUTING.md, "When
 		// things go wrong"). So with whatever else lived there alone, as do settings whose values nobody had the time to
 		// ask for, and with an answer that breaks off in the middle.

@@ -107,6 +107,16 @@ func (s *Session) rollsBackLater() bool {
 	return false
 }
 
+// endsLater tells whether a message in flight ends a transaction.
+func (s *Session) endsLater() bool {
+	for i := range s.srv.flight.len() {
+		if r := s.srv.flight.at(i); r.purpose == theirs && (r.has(flagEnd) || r.rollsBack()) {
+			return true
+		}
+	}
+	return false
+}
+
 // namesFor makes the server's names ready for a message.
 func (s *Session) namesFor(r *request, inBatch bool) {
 	if s.aborted() {

@@ -94,9 +94,8 @@ func TestCancelNeverHitsWhatWeRunOurselves(t *testing.T) {
 	c.sends(parse("", "select 1")) // no unit yet
 	c.sends(flushNow)
 	c.granted(pools.Admin)
-	put := query("BEGIN;SELECT pg_catalog.set_config( E'work_mem', E'1MB',false);COMMIT")
-	c.wantServer("the settings go first", put, parse("", "select 1"), flushNow)
-	c.answers(complete("BEGIN"), row("1MB"), complete("COMMIT"), ready('I'), parsed)
+	c.wantServer("the settings go first", putting("work_mem", "1MB"), parse("", "select 1"), flushNow)
+	c.answers(complete("BEGIN"), ready('T'), row("1MB"), complete("COMMIT"), ready('I'), parsed)
 	c.wantClient("unseen", parsed)
 	c.s.Cancel(&c.o, c.now)
 	c.took()

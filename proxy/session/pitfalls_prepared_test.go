@@ -201,7 +201,7 @@ func TestTheSameTextUnderOtherSettingsIsAnotherStatement(t *testing.T) {
 		other.s.state.settings = other.s.client.Settings
 		other.sends(parse("a", "select from t"), syncMessage())
 		c.takenBy(other, pools.Admin)
-		other.wantServer("it is not shared", query("BEGIN;SELECT pg_catalog.set_config( E'"+setting.Name+"', E'"+setting.Value+"',false);COMMIT"),
+		other.wantServer("it is not shared", putting(setting.Name, setting.Value),
 			parseOurs("lockproxy_2", "select from t"), syncMessage())
 	}
 }

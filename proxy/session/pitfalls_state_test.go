@@ -38,7 +38,7 @@ func (c *conversation) tellsDefault(name string) {
 
 // putting is what puts one setting in place.
 func putting(name, literal string) []byte {
-	return query("BEGIN;SELECT pg_catalog.set_config( E'" + name + "', E'" + literal + "',false);COMMIT")
+	return append(query("BEGIN"), query("SELECT pg_catalog.set_config( E'"+name+"', E'"+literal+"',false);COMMIT")...)
 }
 
 // D#698: a setting's value was put into the text of a SET as it was, and run.
@@ -59,7 +59,7 @@ func TestSettingsInPlaceAreNotSetAgain(t *testing.T) {
 	other := newConversation(t)
 	other.sends(query("select 1"))
 	c.takenBy(other, pools.Admin)
-	other.wantServer("another client has its own", query(`BEGIN;SET "work_mem" TO DEFAULT;COMMIT`), query("select 1"))
+	other.wantServer("another client has its own", query("BEGIN"), query(`SET "work_mem" TO DEFAULT;COMMIT`), query("select 1"))
 }
 
 // G#911: a SET that the server rejected was remembered.
@@ -98,7 +98,7 @@ func TestAResetThatWasRolledBackIsAskedFor(t *testing.T) {
 			c.sends(query(text))
 		}
 		c.granted(pools.Admin)
-		c.answers(complete("SELECT 1"), complete("COMMIT"), ready('I')) // it is in place
+		c.answers(complete("BEGIN"), ready('T'), complete("SELECT 1"), complete("COMMIT"), ready('I')) // it is in place
 		c.server, c.client = nil, nil
 		for i := range texts {
 			c.answers(complete("OK"), ready("TTI"[3-len(texts)+i]))
@@ -133,8 +133,8 @@ func TestARoleFollowsItsClientAndNobodyElse(t *testing.T) {
 		other := newConversation(t)
 		other.sends(query("select current_user"))
 		c.takenBy(other, pools.Admin)
-		other.wantServer("the next client is itself", query(`BEGIN;SET "`+name+`" TO DEFAULT;COMMIT`), query("select current_user"))
-		other.answers(complete("BEGIN"), complete("SET"), complete("COMMIT"), ready('I'), row("me"), selected, ready('I'))
+		other.wantServer("the next client is itself", query("BEGIN"), query(`SET "`+name+`" TO DEFAULT;COMMIT`), query("select current_user"))
+		other.answers(complete("BEGIN"), ready('T'), complete("SET"), complete("COMMIT"), ready('I'), row("me"), selected, ready('I'))
 		c.sends(query("select current_user"))
 		other.takenBy(c, pools.Admin)
 		c.wantServer("and the client is whom it asked to be", putting(name, "bob"), query("select current_user"))
@@ -190,7 +190,7 @@ func TestSettingsThatCannotBePutInPlaceAreTheClientsError(t *testing.T) {
 	c.granted(pools.Admin)
 	c.wantServer("settings, and what was asked", putting("app.x", "1"), query("select 1"), query("select 2"))
 	bad, aborted := failed("42501", "permission denied to set parameter"), failed("25P02", "aborted")
-	c.answers(complete("BEGIN"), bad, ready('E'), aborted, ready('E'), aborted, ready('E'))
+	c.answers(complete("BEGIN"), ready('T'), bad, ready('E'), aborted, ready('E'), aborted, ready('E'))
 	c.wantClient("each hears the reason, and neither has run without them", bad, ready('I'), bad, ready('I'))
 	c.wantAction("the server is not given to anybody", Action{Op: Remove})
 	c.sends(query("select 3"))
@@ -451,4 +451,63 @@ func TestAQuestionThatIsCanceledIsAskedAgain(t *testing.T) {
 		c.answers(failed("57014", "canceling statement due to user request"), ready('I'))
 		c.wantClient("nobody knows what the setting is", fatal("57P01", "lockproxy: the server could not say what the session holds"))
 	}
+}
+
+// What is cancelled by its process id may be ours: whatever was sent behind it must not run without it, or not be believed.
+func TestWhatIsCanceledInPlaceOfTheClients(t *testing.T) {
+	cancelled := failed("57014", "canceling statement due to user request")
+	t.Run("the beginning of the settings' block", func(t *testing.T) {
+		c := newConversation(t)
+		c.sets("set work_mem = '1MB'", "SET", "work_mem", "1MB", c.granted)
+		c.sends(query("select 1"))
+		c.granted(pools.Admin)
+		c.answers(cancelled, ready('I'), row("1MB"), complete("COMMIT"), ready('I'), row("1"), selected, ready('I'))
+		c.wantClient("they are in place all the same", row("1"), selected, ready('I'))
+	})
+	t.Run("the settings", func(t *testing.T) {
+		c := newConversation(t)
+		c.sets("set work_mem = '1MB'", "SET", "work_mem", "1MB", c.granted)
+		c.sends(query("select 1"))
+		c.granted(pools.Admin)
+		c.answers(complete("BEGIN"), ready('T'), cancelled, ready('E'), failed("25P02", "aborted"), ready('E'))
+		c.wantClient("nothing has run without them", cancelled, ready('I'))
+	})
+	t.Run("settings that change nothing's meaning", func(t *testing.T) {
+		c := newConversation(t)
+		c.sets("set application_name = 'a'", "SET", "application_name", "a", c.granted)
+		c.sends(query("select 1"))
+		c.granted(pools.Admin)
+		c.answers(cancelled, ready('I'))
+		e := protocol.ReadError(c.client[protocol.HeadSize:])
+		if e.Code != "08006" || !strings.Contains(e.Message, "settings could not be put in place") {
+			t.Errorf("the client was told %v", e)
+		}
+	})
+	t.Run("the beginning of a transaction", func(t *testing.T) {
+		c := newConversation(t)
+		c.sends(query("begin"), query("select 1"))
+		c.granted(pools.Admin)
+		c.client = nil
+		c.answers(cancelled, ready('I'), row("1"), selected, ready('I'))
+		e := protocol.ReadError(c.client[protocol.HeadSize:])
+		if e.Code != "08006" || !strings.Contains(e.Message, "could not begin") || !strings.HasSuffix(string(c.client), string(ready('E'))) {
+			t.Errorf("the client was told %s", spell(c.client))
+		}
+	})
+}
+
+// A unit that waits until something is made for it is not the server's yet when its settings turn out to be refused.
+func TestRefusedSettingsBeforeAStatementThatHasToBeMade(t *testing.T) {
+	c := newConversation(t)
+	c.prepares("a", "select $1", "lockproxy_1", c.granted)
+	c.sets("set app.x = '1'", "SET", "app.x", "1", c.again)
+	c.sends(query("execute a"))
+	c.granted(pools.Admin)
+	c.server = nil
+	bad, aborted := failed("42501", "permission denied to set parameter"), failed("25P02", "aborted")
+	c.answers(complete("BEGIN"), ready('T'), bad, ready('E'), aborted, ready('E'))
+	c.wantServer("the client's text is refused", query(failing))
+	c.answers(aborted, ready('E'))
+	c.wantClient("for that reason", bad, ready('I'))
+	c.wantAction("the server is not given to anybody", Action{Op: Remove})
 }

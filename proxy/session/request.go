@@ -75,7 +75,7 @@ const (
 	flagChecked                      // the values of a Bind message, as far as they are to be
 	flagOpens                        // it may begin a transaction
 	flagEnded                        // the failed transaction that its text ends first was ended ahead of it
-	flagFails                        // it ends a batch that has failed for the client, or fails its transaction
+	flagFails                        // it ends a batch that has failed for the client, or fails its transaction; or it may fail
 )
 
 func (r *request) has(f flags) bool { return r.flags&f != 0 }

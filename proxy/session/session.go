@@ -153,8 +153,15 @@ func (s *Session) welcome(reported *Settings) {
 
 // welcomeFrom welcomes the client with what its first server reports, now that its settings are in place there.
 func (s *Session) welcomeFrom() {
-	if s.syncError != nil {
-		s.fatal(s.syncError, ReasonLogin)
+	switch e := s.syncError; {
+	case e == nil:
+	case e.Code == protocol.QueryCanceled: // by somebody who meant what ran there before
+		s.remove(ReasonSettings, e.Message)
+		s.phase = starting
+		s.do(Action{Op: Checkout, Kind: pools.Admin})
+		return
+	default:
+		s.fatal(e, ReasonLogin)
 		return
 	}
 	s.welcome(s.srv.Reported)

@@ -311,7 +311,8 @@ func (s *Session) inPlace() *Settings {
 }
 
 // putSettings puts the session's settings in place on a server that has no transaction. Should one be refused, the
-// block is left open and failed, so that the unit sent behind it cannot run without it.
+// block is left open and failed, so that the unit sent behind it cannot run without it. Where it matters what the unit runs under, the
+// block is begun by itself: else somebody's cancel request could prevent both at once, the BEGIN and the settings.
 func (s *Session) putSettings(locks bool) {
 	want := s.wanted(locks)
 	if want.inPlaceOn(s.srv) {
@@ -330,13 +331,18 @@ func (s *Session) putSettings(locks bool) {
 		}
 	}
 	text := string(append(change([]byte("BEGIN;"), s.srv.settings, want), "COMMIT"...))
-	if hasLetters(text) { // which may be none in the encoding, so that the server reads no part of the message
+	// A text with letters that are none in the encoding is not read at all.
+	if want.planned() != s.srv.settings.planned() || hasLetters(text) {
 		s.sendQuery(forSettings, "BEGIN")
+		s.mayFail()
 		text = text[len("BEGIN;"):]
 	}
 	s.sendQuery(forSettings, text)
 	s.srv.settings = want
 }
+
+// mayFail says of what was sent last that it may fail.
+func (s *Session) mayFail() { s.srv.flight.at(s.srv.flight.len() - 1).flags |= flagFails }
 
 // inPlaceOn tells whether a server has the settings. A role of the same name may be another one by now, dropped and made
 // again: the server knows it by its oid (isolation suite, truncate-conflict). So it counts only as long as the session has

@@ -234,6 +234,14 @@ func (x *execution) asks(e *engine) (tag string, err *protocol.Error) {
 				rows = append(rows, []*string{yes("n"), yes(name), yes("")})
 			}
 		}
+	case vAskShared:
+		shared := 0
+		for name := range e.prepared {
+			if number, ours := strings.CutPrefix(name, "lockproxy_"); ours && number != "" && number[0] >= '0' && number[0] <= '9' {
+				shared++
+			}
+		}
+		rows = append(rows, []*string{yes("o"), yes(strconv.Itoa(shared)), nil})
 	default:
 		e.strange("statement " + x.st.text)
 	}

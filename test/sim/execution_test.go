@@ -69,12 +69,12 @@ func (x *execution) selects(e *engine) (outcome, *protocol.Error) {
 		}
 	}
 	for ; x.row < x.st.rows; x.row++ {
+		if err := e.fault(atRow); err != nil {
+			return completes, err
+		}
 		if x.limit > 0 && x.sent == x.limit {
 			e.emit([]byte{protocol.PortalSuspended, 0, 0, 0, 4})
 			return suspends, nil
-		}
-		if err := e.fault(atRow); err != nil {
-			return completes, err
 		}
 		end, show, err := x.oneRow(e)
 		if err != nil || end == waits {

@@ -124,7 +124,11 @@ func (f *front) act(a *session.Action) {
 		if a.Reason == session.ReasonProtocol || a.Reason == session.ReasonInternal {
 			w.fail("%v removed its server: %s", f, a.Text)
 		}
-		f.letGo(w.pair.Remove).close()
+		sl := f.letGo(w.pair.Remove)
+		if gaveUp := a.Reason == session.ReasonServerLost || a.Reason == session.ReasonSettings || a.Reason == session.ReasonNotCleaned; gaveUp && !sl.dead && f.app != nil {
+			f.app.losses++ // it is given up: nobody knows whether it did what it was sent
+		}
+		sl.close()
 	case session.Hold:
 		w.pair.Hold(f.server.slot, a.On)
 	case session.CancelServer:

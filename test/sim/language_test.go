@@ -39,6 +39,7 @@ const (
 	vAskActing
 	vAskPins
 	vAskNames
+	vAskShared
 	vAskVersion
 )
 
@@ -79,7 +80,7 @@ func (s *statement) exits() bool {
 // hasRows tells whether the statement gives rows.
 func (s *statement) hasRows() bool {
 	switch s.verb {
-	case vSelect, vShow, vAskLocks, vAskSettings, vAskSetting, vAskActing, vAskPins, vAskNames, vAskVersion:
+	case vSelect, vShow, vAskLocks, vAskSettings, vAskSetting, vAskActing, vAskPins, vAskNames, vAskShared, vAskVersion:
 		return true
 	}
 	return false
@@ -357,6 +358,7 @@ const (
 	questionActing   = "s , %s , case when pg_catalog . current_setting ( %s ) operator ( pg_catalog . < > ) "
 	questionPins     = "p , ( select pg_catalog . count ( * ) from pg_catalog . pg_depend where refclassid operator ( pg_catalog . = ) "
 	questionNames    = "n , name , statement from pg_catalog . pg_prepared_statements where name operator ( pg_catalog . ! ~ ) ^lockproxy_"
+	questionShared   = "o , pg_catalog . count ( * ) , null from pg_catalog . pg_prepared_statements where name operator ( pg_catalog . ~ ) ^lockproxy_[0-9]"
 	questionVersion  = "f , pg_catalog . concat ( ( select pg_catalog . concat ( pg_catalog . count ( * ) , "
 	questionSettings = "s , name , setting from pg_catalog . pg_settings where source operator ( pg_catalog . = ) session"
 )
@@ -379,6 +381,8 @@ func (r *reader) question() *statement {
 		s.verb = vAskPins
 	case text == questionNames:
 		s.verb = vAskNames
+	case text == questionShared:
+		s.verb = vAskShared
 	case text == strings.ReplaceAll(questionSetting, "%s", r.words[2].text):
 		s.verb, s.name = vAskSetting, r.words[2].text
 	case text == questionLocks:

@@ -287,6 +287,8 @@ func (w *world) disturb() {
 		w.upheave()
 	case n < p.deaths+p.cancels+p.vanish+p.upheavals+p.changes:
 		w.redefine()
+	case n < p.deaths+p.cancels+p.vanish+p.upheavals+p.changes+p.signals:
+		w.signalSome()
 	case n > 9990:
 		w.audit()
 	}
@@ -321,6 +323,25 @@ func (w *world) cancelSome() {
 	a.cancels++
 	w.note("%v cancels", a)
 	a.front.step((*session.Session).Cancel)
+}
+
+// signalSome has somebody cancel what a server runs, by its process id: whatever that is.
+func (w *world) signalSome() {
+	if len(w.servers) == 0 {
+		return
+	}
+	v := w.servers[w.rng.Intn(len(w.servers))]
+	if x := v.engine.running; v.gone || !v.interruptible() || x != nil && x.st.verb == vBegin { // a BEGIN would leave what was sent with it alone
+		return
+	}
+	w.note("somebody cancels what server %d runs", v.pid)
+	w.seen.signals++
+	v.hurt = true
+	for _, a := range w.apps {
+		if a.front == v.link.holder {
+			a.cancels += max(1, len(a.units)) // each may hear why what was to come before them failed
+		}
+	}
 }
 
 // upheave reconfigures the pools, replaces all backends, or stops a session.

@@ -67,6 +67,7 @@ type plan struct {
 	piece       int // bytes that come at once, at most
 	deaths      int // of servers, in steps of 1/10000
 	cancels     int
+	signals     int
 	vanish      int
 	failedDials int  // percent
 	upheavals   int  // reconfigurations, drains
@@ -132,7 +133,7 @@ func (w *world) drawPlan() {
 		room: []int{40, 500, 8 << 10, 64 << 10}[r.Intn(4)], maxBuffer: []int{100, 2000, 64 << 10}[r.Intn(3)],
 		piece: []int{3, 40, 500, 64 << 10}[r.Intn(4)], deaths: rare(40, 120), cancels: rare(40, 200), vanish: rare(40, 60),
 		failedDials: rare(30, 60), upheavals: rare(20, 60), changes: rare(30, 60), startup: r.Intn(2) == 0, sessionMode: r.Intn(8) == 0,
-		ownTimeouts: rare(30, 60),
+		ownTimeouts: rare(30, 60), signals: rare(30, 100),
 		lockTimeout: time.Duration(r.Intn(4)) * 10 * time.Second, idleTimeout: time.Duration(r.Intn(3)) * 10 * time.Second,
 	}
 }
