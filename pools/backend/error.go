@@ -30,7 +30,10 @@ func (e *Error) Error() string {
 	for i, line := range lines {
 		lines[i] = strings.TrimSpace(line)
 	}
-	text := strings.Join(slices.Compact(lines), "; ") // an address that fails with TLS and without fails in one way
+	lines = slices.CompactFunc(lines, func(a, b string) bool { // an address that fails with TLS and without fails in one way
+		return strings.HasSuffix(a, b) || strings.HasSuffix(b, a)
+	})
+	text := strings.Join(lines, "; ")
 	return strings.Replace(text, ":; ", ": ", 1)
 }
 
