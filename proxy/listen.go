@@ -52,10 +52,7 @@ func setOnSocket(conn socket, set func(fd int) error) error {
 	return errors.Join(err, failure)
 }
 
-// longestPath is the longest name of a socket, which has room for a zero byte at its end.
-const longestPath = len(unix.RawSockaddrUnix{}.Path) - 1
-
-// listenUnix opens a unix socket in a folder or at a path.
+// listenUnix opens a unix socket. It has its name once it is ready, so that who connects meets one process or the other.
 func listenUnix(path string, mode os.FileMode, share bool) (*listener, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, socketName)
@@ -63,19 +60,6 @@ func listenUnix(path string, mode os.FileMode, share bool) (*listener, error) {
 	if _, err := os.Stat(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("the folder of %s must be there: %w", path, err)
 	}
-	if len(path) > longestPath {
-		return nil, fmt.Errorf("listen unix %s: a socket's path has at most %d bytes", path, longestPath)
-	}
-	l, err := listenAt(path, mode, share)
-	var reason syscall.Errno
-	if errors.As(err, &reason) { // which may be about the name that the socket has at first
-		err = fmt.Errorf("listen unix %s: %w", path, reason)
-	}
-	return l, err
-}
-
-// listenAt opens a unix socket. It has its name once it is ready, so that who connects meets one process or the other.
-func listenAt(path string, mode os.FileMode, share bool) (*listener, error) {
 	if conn, err := net.Dial("unix", path); err == nil {
 		conn.Close()
 		if !share {

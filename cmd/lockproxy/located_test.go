@@ -19,8 +19,7 @@ func TestProblemsOfFilesAndAddressesAreToldWithTheirPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	here := t.TempDir()
-	t.Chdir(here)
+	t.Chdir(t.TempDir())
 	for _, name := range []string{"a", "b"} {
 		if _, _, err := authority.Files(".", authority.New().Issue(name)); err != nil {
 			t.Fatal(err)
@@ -48,10 +47,6 @@ func TestProblemsOfFilesAndAddressesAreToldWithTheirPlace(t *testing.T) {
 			"c.toml:5: server.http_listen: listen tcp " + taken.Addr().String() + ": bind: address already in use"},
 		{"a folder that is not there", minimal + "[server]\nlisten = ['/nowhere/at/all']\n", true,
 			"c.toml:4: server.listen: the folder of /nowhere/at/all must be there: "},
-		{"a folder that is a file", minimal + fmt.Sprintf("[server]\nlisten = [%q]\n", here+"/junk/x"), true,
-			"c.toml:4: server.listen: listen unix " + here + "/junk/x: not a directory"},
-		{"a socket with a long path", minimal + fmt.Sprintf("[server]\nlisten = [%q]\n", "/"+strings.Repeat("x", 200)), true,
-			"xx: a socket's path has at most 10"},
 		{"no certificate", good + fmt.Sprintf(secured, "x", "a.key", "ca.crt"), false, "c.toml:7: tls.cert: open x: no such file or directory"},
 		{"no key", good + fmt.Sprintf(secured, "a.crt", "x", "ca.crt"), false, "c.toml:8: tls.key: open x: no such file or directory"},
 		{"another's key", good + fmt.Sprintf(secured, "a.crt", "b.key", "ca.crt"), false,

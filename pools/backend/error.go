@@ -30,10 +30,7 @@ func (e *Error) Error() string {
 	for i, line := range lines {
 		lines[i] = strings.TrimSpace(line)
 	}
-	lines = slices.CompactFunc(lines, func(a, b string) bool { // an address that fails with TLS and without fails in one way
-		return strings.HasSuffix(a, b) || strings.HasSuffix(b, a)
-	})
-	text := strings.Join(lines, "; ")
+	text := strings.Join(slices.Compact(lines), "; ") // an address that fails with TLS and without fails in one way
 	return strings.Replace(text, ":; ", ": ", 1)
 }
 

@@ -73,8 +73,8 @@ func (s *Session) failure(frame []byte) (visible bool) {
 	return visible
 }
 
-// failsAlone gives the server up where what had to come first has failed, and what was sent with it may be running by itself now. A
-// server refuses a BEGIN for what it says (READ WRITE on a standby), and somebody may have cancelled it.
+// failsAlone gives the server up where what had to come first has failed, and what was sent with it may be running by itself now:
+// somebody has cancelled it.
 func (s *Session) failsAlone(what string, e *protocol.Error) {
 	s.lost(&protocol.Error{Code: protocol.ConnectionFailure, Message: "lockproxy: " + what + ": " + e.Message,
 		Detail: "What was sent with it may have been run all the same."})
