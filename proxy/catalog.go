@@ -20,7 +20,7 @@ WHERE adbin::pg_catalog.text OPERATOR(pg_catalog.~) ':funcid (1575|2559) ') AS s
 SELECT p.oid::pg_catalog.int8::pg_catalog.text, n.nspname::pg_catalog.text, p.proname::pg_catalog.text,
 l.lanname::pg_catalog.text, EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid OPERATOR(pg_catalog.=) p.tableoid
 AND e.objid OPERATOR(pg_catalog.=) p.oid AND e.deptype OPERATOR(pg_catalog.=) 'e'), c.callers::pg_catalog.text, c.total::pg_catalog.text,
-c.writes, v.version, v.sequences, CASE WHEN n.nspname OPERATOR(pg_catalog.=) 'pg_catalog' THEN '' ELSE pg_catalog.left(pg_catalog.concat(
+c.writes, v.version, v.sequences, p.prosecdef, CASE WHEN n.nspname OPERATOR(pg_catalog.=) 'pg_catalog' THEN '' ELSE pg_catalog.left(pg_catalog.concat(
 CASE WHEN p.pronargdefaults OPERATOR(pg_catalog.>) 0 THEN pg_catalog.concat(pg_catalog.pg_get_function_arguments(p.oid), ' ; ') END,
 CASE WHEN p.prosrc OPERATOR(pg_catalog.=) '' THEN pg_catalog.substring(pg_catalog.pg_get_functiondef(p.oid), '\n((BEGIN ATOMIC|RETURN ).*)$')
 ELSE p.prosrc END), 200001) END
@@ -33,7 +33,7 @@ FROM pg_catalog.pg_depend d WHERE d.refclassid OPERATOR(pg_catalog.=) p.tableoid
 CROSS JOIN v
 WHERE CASE n.nspname WHEN 'pg_catalog' THEN p.proname OPERATOR(pg_catalog.~) '^pg_(try_)?advisory_(xact_)?(un)?lock'
 WHEN 'information_schema' THEN false ELSE p.prokind OPERATOR(pg_catalog.<>) 'a' END
-UNION ALL SELECT '0', '', '', 'sql', false, '0', '0', e.writes, v.version, v.sequences, pg_catalog.left(e.body, 200001) FROM (
+UNION ALL SELECT '0', '', '', 'sql', false, '0', '0', e.writes, v.version, v.sequences, false, pg_catalog.left(e.body, 200001) FROM (
 SELECT ev_type OPERATOR(pg_catalog.<>) '1' AS writes, CASE ev_type WHEN '1' THEN pg_catalog.pg_get_viewdef(ev_class)
 ELSE pg_catalog.substring(pg_catalog.pg_get_ruledef(oid), ' DO (.*)$') END AS body FROM pg_catalog.pg_rewrite
 WHERE oid OPERATOR(pg_catalog.>=) 16384 AND ev_action::pg_catalog.text OPERATOR(pg_catalog.~) '` + ownCalls + `'
@@ -60,7 +60,7 @@ func newDefinitions(rows [][]string) (*session.Definitions, error) {
 			return nil, err
 		}
 		r := session.Routine{OID: uint32(oid)}
-		r.Schema, r.Name, r.Language, r.Extension, r.Body = row[1], row[2], row[3], row[4] == "t", row[10]
+		r.Schema, r.Name, r.Language, r.Extension, r.Definer, r.Body = row[1], row[2], row[3], row[4] == "t", row[10] == "t", row[11]
 		r.Callers, _ = strconv.ParseInt(row[5], 10, 64)
 		r.CallersSum, _ = strconv.ParseInt(row[6], 10, 64)
 		switch {

@@ -12,6 +12,7 @@ type Routine struct {
 	Schema, Name string
 	Language     string
 	Extension    bool   // it belongs to one
+	Definer      bool   // it runs with its owner's rights
 	Body         string // in SQL's or another language's words: with the defaults of its arguments
 	Unseen       Unseen
 }
@@ -105,14 +106,16 @@ func (r *Reader) routine(t *Routine) Function {
 	if namesHolding.MatchString(body) {
 		f.Touches |= TouchHolds
 	}
-	f.Settings = s.unit.lastingSettings()
+	if f.Settings = s.unit.lastingSettings(); t.Definer && len(f.Settings) > 0 {
+		f.Touches |= TouchElevates
+	}
 	f.Sequences = readsSequences.MatchString(body)
 	return f
 }
 
 // lasting is what a routine may touch that its caller must know of.
 const lasting = TouchTemp | TouchListen | TouchHold | TouchLoad | TouchSeed | TouchLinks | TouchFunction | TouchDynamic |
-	TouchDefinition | TouchSequence | TouchAdvance | TouchHolds
+	TouchDefinition | TouchSequence | TouchAdvance | TouchHolds | TouchElevates
 
 // lastingSettings gives the names of the settings that are changed for longer than the transaction, in order.
 func (u *Unit) lastingSettings() (names []string) {

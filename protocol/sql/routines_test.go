@@ -174,6 +174,18 @@ func TestWhoCallsWhatHoldsLocksIsTold(t *testing.T) {
 	}
 }
 
+// What a function with its owner's rights sets, its caller need not be allowed to.
+func TestWhoseCallersSetWhatTheyMayNotIsTold(t *testing.T) {
+	owners := Routine{Name: "o", Language: "sql", Body: "select set_config('log_statement', 'all', false)", Definer: true}
+	caller, harmless := Routine{Name: "c", Language: "sql", Body: "select o()"}, Routine{Name: "h", Language: "sql", Body: "select 1", Definer: true}
+	local := Routine{Name: "l", Language: "sql", Body: "select set_config('log_statement', 'all', true)", Definer: true}
+	for i, want := range []Touch{TouchElevates, TouchElevates, 0, 0} {
+		if f := study(t, owners, caller, harmless, local)[i]; f.Touches != want {
+			t.Errorf("%s: %b", f.Name, f.Touches)
+		}
+	}
+}
+
 func TestFunctionsThatReadSequencesAreTold(t *testing.T) {
 	for body, want := range map[string]bool{
 		"select lastval()": true, `select pg_catalog."currval" ('a')`: true, "execute 'select CURRVAL(''a'')'": true,

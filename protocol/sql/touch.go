@@ -33,6 +33,7 @@ const (
 	TouchRollbackTo                      // ROLLBACK TO SAVEPOINT
 	TouchFunction                        // whatever a C function of the user's may keep
 	TouchSchema                          // what tables and other objects there are, or how they are made
+	TouchElevates                        // settings, by functions with their owner's rights (SECURITY DEFINER)
 	TouchHolds                           // session-level locks, in functions of the user's
 )
 

@@ -139,6 +139,11 @@ const askPins = `SELECT 'p', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_depe
 	` pg_catalog.concat((SELECT pg_catalog.count(*) FROM pg_catalog.pg_listening_channels()), ' ',` +
 	` (SELECT pg_catalog.count(*) FROM pg_catalog.pg_cursors WHERE is_holdable));`
 
+// askElevated asks how many settings there are that the server session's own user could not put in place, nor lay down: a function
+// with its owner's rights has set them.
+const askElevated = `SELECT 'e', pg_catalog.count(*), NULL FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'` +
+	` AND context OPERATOR(pg_catalog.=) 'superuser' AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) SESSION_USER);`
+
 // askNames asks for the prepared statements that clients named, and how many of those are left that they share.
 const askNames = `SELECT 'n', name, statement FROM pg_catalog.pg_prepared_statements WHERE name OPERATOR(pg_catalog.!~) '^` + ourNames + `';` +
 	`SELECT 'o', pg_catalog.count(*), NULL FROM pg_catalog.pg_prepared_statements WHERE name OPERATOR(pg_catalog.~) '^` + ourNames + `[0-9]';`
@@ -192,6 +197,9 @@ func (s *Session) ask() bool {
 	}
 	if s.state.pins&askable != 0 && s.state.pinsUnsure || s.state.opaque {
 		text = append(text, askPins...)
+	}
+	if s.state.elevated || s.state.opaque {
+		text = append(text, askElevated...)
 	}
 	if s.heard.named = s.state.opaque; s.heard.named {
 		text = append(text, askNames...)
@@ -303,6 +311,7 @@ type heard struct {
 	asked    bool // for locks
 	audit    bool // and that because it was due, not because of anything that this session did
 	every    bool // all settings are told that the server session has
+	elevated bool // there are settings that the user may not set
 	named    bool // all prepared statements with names of clients' are told
 	locks    int
 	gone     sql.Touch // pins whose state is not there any more
@@ -332,6 +341,8 @@ func (s *Session) hear(frame []byte) {
 		s.heard.version = string(first) + " " + string(second)
 	case "p":
 		s.heard.pins(string(first), string(second))
+	case "e":
+		s.heard.elevated = string(first) != "0"
 	case "o":
 		s.heard.shared = string(first)
 	case "n":
@@ -366,6 +377,9 @@ func (s *Session) answered() {
 	s.state.pins &^= h.gone
 	if h.named { // by then nothing of it need be in a text
 		s.pin(h.here)
+	}
+	if h.elevated {
+		s.pin(pinAlone)
 	}
 	s.state.pinsUnsure = false
 	if h.named {

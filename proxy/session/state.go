@@ -36,6 +36,7 @@ type serverState struct {
 	unclear    bool      // something failed meanwhile, or was rolled back
 	everything bool      // names that the text did not tell: all settings are to be asked
 	opaque     bool      // a statement ran that may have left anything, locks as well
+	elevated   bool      // some may be such as the client's own user may not set
 	mayHold    bool      // one ran that may have left locks, where no text shows it
 	defines    bool      // the transaction may change functions
 	redefaults *[]Action // of the transaction; a pointer, since each idle client has room for it
@@ -52,11 +53,12 @@ const (
 	idleTimeout = "idle_in_transaction_session_timeout"
 )
 
-// pinSession is the pin of pool mode "session", pinSetting that of a setting whose name the text does not tell; the
-// others are what was touched.
+// pinSession is the pin of pool mode "session", pinSetting that of a setting whose name the text does not tell, pinAlone that of one which
+// could not be put in place on another server, nor be laid down on this one; the others are what was touched.
 const (
 	pinSession sql.Touch = 1 << 63
 	pinSetting sql.Touch = 1 << 62
+	pinAlone   sql.Touch = 1 << 61
 )
 
 // pinning is what lives in the server session and cannot be moved.
@@ -73,7 +75,7 @@ var pinWords = []struct {
 	bit  sql.Touch
 	name string
 }{
-	{pinSession, "session mode"}, {pinSetting, "setting named by a value"},
+	{pinSession, "session mode"}, {pinSetting, "setting named by a value"}, {pinAlone, "setting of one connection"},
 	{sql.TouchTemp, "temporary table"}, {sql.TouchListen, "listen"}, {sql.TouchHold, "cursor with hold"},
 	{sql.TouchLoad, "loaded library"}, {sql.TouchSequence, "sequence value"}, {sql.TouchSeed, "random seed"},
 	{sql.TouchLinks, "connections of the server's"}, {sql.TouchFunction, "function that leaves state"}, {sql.TouchPid, "process id stored"},
@@ -108,6 +110,7 @@ func (s *Session) touch(r *request) {
 	if t.Has(sql.TouchAdvance) {
 		s.advances()
 	}
+	s.state.elevated = s.state.elevated || t.Has(sql.TouchElevates)
 	s.state.mayHold = s.state.mayHold || t.Has(sql.TouchHolds)
 	if t.Has(sql.TouchNotify) {
 		s.do(Action{Op: Notifies})
@@ -494,7 +497,7 @@ func (s *Session) discarded() {
 func (s *Session) settingsAgreed() {
 	st := &s.state
 	st.touched, st.resetAll, st.unclear, st.everything, st.opaque = st.touched[:0], false, false, false, false
-	st.unasked = false
+	st.unasked, st.elevated = false, false
 	st.ownLock, st.ownIdle, st.maybeReset = false, false, false
 	st.dialect = dialectOf(st.settings)
 }
