@@ -34,7 +34,7 @@ test: ## run all checks and tests, installing what they need
 	@test/install.sh psycopg || echo "psycopg cannot be installed: its tests are left out"
 	@$(MAKE) --no-print-directory test/node_modules lint
 	@$(MAKE) --no-print-directory versions
-	go test -race -timeout 25m ./test ./... # the one that takes longest begins first
+	@test/run.sh
 
 lint: ## check format, go vet and staticcheck
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted by gofmt:" $$unformatted; exit 1; }
