@@ -311,7 +311,7 @@ func TestAMistypedCommandIsToldWhatWasMeant(t *testing.T) {
 	r := startProxy(t, watched)
 	c := r.console(t, "watcher")
 	for typed, want := range map[string]string{
-		"SHOW POOL": "SHOW POOLS", "SHWO POOLS": "SHOW", "PAUZE": "PAUSE", "SHOW STAT": "SHOW STATE", "RELOAD now": "RELOAD", "SHOW": "",
+		"SHOW POOL": "SHOW POOLS", "SHWO POOLS": "SHOW POOLS", "SHWO x": "SHOW", "PAUZE": "PAUSE", "SHOW STAT": "SHOW STATE", "RELOAD now": "RELOAD", "SHOW": "",
 		"DISABLE": "DISABLE database", "SHUTDOWN NOW": "SHUTDOWN [WAIT_FOR_SERVERS | WAIT_FOR_CLIENTS]", "DROP TABLE x": "",
 	} {
 		for _, mode := range execModes {

@@ -179,19 +179,10 @@ func (l *loader) section(path toml.Key) ([]setting, bool) {
 	return l.values.sections().find(strings.Join(path, "."))
 }
 
-// ofPgBouncer says what stands in the place of PgBouncer's settings of a database, whose names are like none of ours.
-var ofPgBouncer = map[string]string{
-	"host": inURL, "port": inURL, "dbname": inURL, "user": inURL, "password": inURL, "auth_user": "auth.query_url names it",
-	"pool_size": "admin_pool.max and lock_pool.max are its", "min_pool_size": "admin_pool.min_idle is its",
-	"max_db_connections": "server.max_backends bounds all pools of a server", "connect_query": "options in the url set what it set",
-}
-
-const inURL = "the url has it, as in postgres://user:password@host:5432/database"
-
 // suggestion names the setting that was probably meant: one of that name in another table, else one like it in the same.
 func (l *loader) suggestion(path toml.Key) string {
 	above, name := path[:len(path)-1], strings.ToLower(path[len(path)-1])
-	switch hint := ofPgBouncer[name]; {
+	switch hint := ofDatabases[name]; {
 	case len(above) == 0 && name == "pgbouncer":
 		return "; lockproxy import reads PgBouncer's file"
 	case len(above) > 1 && above[0] == "databases" && hint != "":
@@ -201,6 +192,9 @@ func (l *loader) suggestion(path toml.Key) string {
 		if slices.ContainsFunc(table.settings, func(s setting) bool { return s.name == name }) {
 			return fmt.Sprintf("; did you mean %s.%s?", table.name, name)
 		}
+	}
+	if other := renamed[name]; other != "" {
+		return fmt.Sprintf("; did you mean %s?", other)
 	}
 	if found := spelling.Nearest(name, l.namesIn(above)); found != "" {
 		return fmt.Sprintf("; did you mean %s?", append(slices.Clone(above), found))

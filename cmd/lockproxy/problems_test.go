@@ -30,6 +30,9 @@ func TestEveryProblemIsToldWithItsPlace(t *testing.T) {
 			"c.toml:3: databases.app.host: unknown setting; the url has it, as in postgres://",
 			"c.toml:4: databases.app.pool_size: unknown setting; admin_pool.max and lock_pool.max are its",
 			"c.toml:5: pgbouncer: unknown setting; lockproxy import reads PgBouncer's file"}},
+		{"settings of PgBouncer's for all", minimal + "[server]\nmax_client_conn = 1\n[pools]\ndefault_pool_size = 1\n", nil, []string{
+			"c.toml:4: server.max_client_conn: unknown setting; did you mean server.max_clients?",
+			"c.toml:6: pools.default_pool_size: unknown setting; did you mean pools.admin.max?"}},
 		{"a text without quotes", "[server]\nlog_level = debug\n", nil, []string{
 			`c.toml:2: expected value but found "debug" instead: a text is written in quotes`}},
 		{"a size with a unit", minimal + "[server]\nmax_buffer = '1MB'\n", nil, []string{
@@ -171,5 +174,23 @@ func TestMissingFileIsNamed(t *testing.T) {
 	_, err := load(source{path: "/nowhere/c.toml", environment: lookup(nil)})
 	if err == nil || err.Error() != "/nowhere/c.toml: there is no such file" {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestNamesOfPgBouncersLeadToSettings(t *testing.T) {
+	known := map[string]bool{"databases.NAME.pool_mode": true}
+	for _, table := range defaults().sections() {
+		for _, s := range table.settings {
+			known[table.name+"."+s.name] = true
+		}
+	}
+	its := map[string]bool{}
+	for _, k := range mainKeys() {
+		its[k.name] = true
+	}
+	for from, to := range renamed {
+		if !its[from] || !known[to] {
+			t.Errorf("%s is PgBouncer's: %v; %s is ours: %v", from, its[from], to, known[to])
+		}
 	}
 }

@@ -132,6 +132,9 @@ func fullName(name string) (string, error) {
 	slices.Sort(found)
 	switch len(found) {
 	case 0:
+		if other := renamed[name]; other != "" {
+			return "", fmt.Errorf("unknown setting %s; did you mean %s?", name, other)
+		}
 		if like := spelling.Nearest(name, known); like != "" {
 			return "", fmt.Errorf("unknown setting %s; did you mean %s?", name, like)
 		}

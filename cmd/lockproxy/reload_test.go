@@ -201,6 +201,7 @@ func TestSetChangesOneSettingUntilTheNextReload(t *testing.T) {
 	for _, c := range [][3]string{
 		{"max", "3", "which max: pools.admin.max or pools.lock.max?"},
 		{"max_cleints", "3", "did you mean max_clients?"},
+		{"default_pool_size", "3", "unknown setting default_pool_size; did you mean pools.admin.max?"},
 		{"nonsense_of_mine", "3", "unknown setting nonsense_of_mine"},
 		{"max_clients", "0", "SET server.max_clients: must be at least 1"},
 		{"server.beer", "1", "SET server.beer: unknown setting"},

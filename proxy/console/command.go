@@ -98,7 +98,11 @@ func read(c *command) (*meaning, *protocol.Error) {
 	}
 	a, ok := actions[verb]
 	if !ok {
-		return nil, invalid(c, nearestOf(verb, verbs()))
+		meant := nearestOf(verb, verbs())
+		if name := strings.ToLower(c.word(1)); meant == "SHOW" && shows[name] != nil {
+			meant += " " + strings.ToUpper(name)
+		}
+		return nil, invalid(c, meant)
 	}
 	args, ok := a.read(c)
 	if !ok {
