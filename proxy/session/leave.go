@@ -65,6 +65,9 @@ func (s *Session) settled() bool {
 	if s.lingers() {
 		return s.putStartup()
 	}
+	if s.srv == nil {
+		return true // what it looked at for that was no message, and ended the session
+	}
 	s.release()
 	return true
 }

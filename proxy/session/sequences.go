@@ -33,7 +33,7 @@ func (s *Session) lingers() bool {
 		l.times++
 	}
 	l.due = false
-	return s.now.Before(l.until) && (len(s.view) == 0 || s.staysFor())
+	return s.now.Before(l.until) && (len(s.view) == 0 || s.staysFor()) && s.srv != nil
 }
 
 // staysFor tells whether the client's next unit runs on the server at hand, as far as it is here: one that asks for what

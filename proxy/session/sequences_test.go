@@ -122,3 +122,11 @@ func containsInOrder(text string, parts ...string) bool {
 	}
 	return true
 }
+
+// What follows a nextval was looked at while its server stayed, and was no message: the session went on with the server that it had let go.
+func TestAServerThatStaysGoesWithASessionThatEnds(t *testing.T) {
+	c := inserts(t, lingering)
+	c.s.client.Settings = NewSettings([]Setting{{"work_mem", "1MB"}})
+	c.sends(message('D', "Xname\x00"))
+	c.wantAction("the session ends", Action{Op: CloseClient})
+}
