@@ -147,8 +147,11 @@ func change(dst []byte, inPlace, wanted *Settings) []byte {
 			dst = appendReset(dst, old.Name, false)
 		}
 	}
+	recoded := !wanted.agrees(inPlace, encodingSetting)
 	for _, one := range wanted.All() {
-		if now, ok := inPlace.Get(one.Name); (!ok || now != one.Value) && !slices.Contains(identity, one.Name) {
+		now, ok := inPlace.Get(one.Name)
+		same := ok && now == one.Value && !(recoded && hasLetters(now)) // else the same bytes are other letters
+		if !same && !slices.Contains(identity, one.Name) {
 			if one.Name == "datestyle" && ok {
 				dst = appendReset(dst, one.Name, false) // a value may be half of it, and leaves the other half as it was
 			}
