@@ -20,7 +20,7 @@ func (w *writer) cursorsLife() [][]message {
 // portalsOfSQL fetches from portals by SQL, and from cursors by portals: to PostgreSQL they are one set.
 func (w *writer) portalsOfSQL() [][]message {
 	use := [][]message{{query("FETCH 1 FROM p1")}, {query("MOVE 1 IN p1")}, {query("CLOSE p1")}, {execute("p1", 1), sync}, {execute("c", 2), sync}, {describe("P", "c"), sync}, {describe("P", "p1"), execute("p1", 0), sync}, {closing("P", "c"), sync}, {query("FETCH 1 FROM c")}, {query("CLOSE ALL")},
-		{parse("", "FETCH 2 FROM c"), bind("p2", ""), describe("P", "p2"), execute("p2", 1), execute("p2", 1), sync}, {execute("p2", 0), sync}, {bind("p1", "s1"), sync}, {bind("c", "s1"), execute("c", 1), sync}, {query("SAVEPOINT a")}, {query("ROLLBACK TO a")}, {query(w.text())}, {execute("", 1), sync}, {bind("", "s1"), execute("", 1), sync}, {bind("", "s1"), execute("", 1), flush},
+		{parse("", "FETCH 2 FROM c"), bind("p2", ""), describe("P", "p2"), execute("p2", 1), execute("p2", 1), sync}, {execute("p2", 0), sync}, {bind("p1", "s1"), sync}, {bind("c", "s1"), execute("c", 1), sync}, {query("SAVEPOINT a")}, {query("ROLLBACK TO a")}, {query(w.text())}, {bind("", "s1"), execute("", 1), sync}, {bind("", "s1"), execute("", 1), flush},
 		{query("SELECT name, statement FROM pg_cursors WHERE name <> '' ORDER BY 1")}}
 	steps := [][]message{{query(w.pick("BEGIN", "BEGIN", "SELECT 1"))}, {parse("s1", "SELECT id, v FROM t WHERE id < 8 ORDER BY id"), bind("p1", "s1"), execute("p1", 2), w.pickMessage(sync, flush)}, {query("DECLARE c SCROLL CURSOR FOR SELECT generate_series(1, 4)")}}
 	for range 3 + w.Intn(6) {

@@ -6,7 +6,7 @@ import "fmt"
 func (w *writer) scenario() [][]message {
 	all := []func() [][]message{w.portals, w.unnamedAcross, w.pipeline, w.changedResult, w.copyInPieces, w.savedSettings, w.cursorWithHold, w.lockAndRelease, w.listens,
 		w.twoPhase, w.sameNames, w.temporaryLife, w.flushed, w.errorInside, w.largeObject, w.mixed, w.rolesLife, w.policies, w.deferred, w.application, w.application, w.cursorsLife, w.portalsOfSQL,
-		w.encodings, w.savedLocks}
+		w.encodings, w.savedLocks, w.shapes, w.copies}
 	return all[w.Intn(len(all))]()
 }
 
