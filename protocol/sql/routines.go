@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"regexp"
 	"slices"
+	"unicode"
 )
 
 // Routine is a function or procedure of the user's, as the database's catalog has it; without a name, what a view, a rule or the like
@@ -153,8 +154,8 @@ func (s *scan) inside(quoted int) {
 // quoted reads a string in a body. What it does to locks is left to those who ask the server.
 func (s *scan) quoted(deeper int) {
 	content, _ := s.content(s.tok)
-	if len(bytes.TrimSpace(content)) == 0 {
-		return
+	if len(bytes.TrimSpace(content)) == 0 || !bytes.ContainsFunc(content, notOfAWord) {
+		return // a word alone changes nothing: 'set' is what somebody compares with
 	}
 	inner := scan{reader: s.reader, live: true, body: true}
 	inner.lexer.begin(content, s.dialect)
@@ -162,6 +163,8 @@ func (s *scan) quoted(deeper int) {
 	s.touches |= inner.touches
 	s.unit.Settings = append(s.unit.Settings, inner.unit.Settings...)
 }
+
+func notOfAWord(c rune) bool { return c != '_' && !unicode.IsLetter(c) && !unicode.IsDigit(c) }
 
 // begins tells whether a statement of a body begins behind the token.
 func (s *scan) begins(before token) bool {

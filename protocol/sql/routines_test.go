@@ -215,3 +215,17 @@ func TestNewCallersAreDefinitionsWhereFunctionsLeaveAnything(t *testing.T) {
 		}
 	}
 }
+
+// What a body compares with, or says, is no statement.
+func TestAWordInABodyIsNoStatement(t *testing.T) {
+	for body, want := range map[string]Touch{
+		"begin if new.what in ('set', 'listen', 'load', 'DISCARD') then raise notice 'reset'; end if; return new; end": 0,
+		"begin perform x('listen ch'); end":                    TouchListen,
+		"begin execute 'listen ' || new.what; return new; end": TouchListen,
+	} {
+		f := study(t, Routine{Name: "f", Language: "plpgsql", Body: body})[0]
+		if f.Touches&TouchListen != want || want == 0 && f.Matters() {
+			t.Errorf("%s: touches %b, settings %q", body, f.Touches, f.Settings)
+		}
+	}
+}
