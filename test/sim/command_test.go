@@ -234,6 +234,8 @@ func (x *execution) asks(e *engine) (tag string, err *protocol.Error) {
 				rows = append(rows, []*string{yes("n"), yes(name), yes("")})
 			}
 		}
+	case vAskElevated: // no function here has its owner's rights
+		rows = append(rows, []*string{yes("e"), yes("0"), nil})
 	case vAskShared:
 		shared := 0
 		for name := range e.prepared {

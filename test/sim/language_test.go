@@ -40,6 +40,7 @@ const (
 	vAskPins
 	vAskNames
 	vAskShared
+	vAskElevated
 	vAskVersion
 )
 
@@ -80,7 +81,7 @@ func (s *statement) exits() bool {
 // hasRows tells whether the statement gives rows.
 func (s *statement) hasRows() bool {
 	switch s.verb {
-	case vSelect, vShow, vAskLocks, vAskSettings, vAskSetting, vAskActing, vAskPins, vAskNames, vAskShared, vAskVersion:
+	case vSelect, vShow, vAskLocks, vAskSettings, vAskSetting, vAskActing, vAskPins, vAskNames, vAskShared, vAskElevated, vAskVersion:
 		return true
 	}
 	return false
@@ -359,6 +360,7 @@ const (
 	questionPins     = "p , ( select pg_catalog . count ( * ) from pg_catalog . pg_depend where refclassid operator ( pg_catalog . = ) "
 	questionNames    = "n , name , statement from pg_catalog . pg_prepared_statements where name operator ( pg_catalog . ! ~ ) ^lockproxy_"
 	questionShared   = "o , pg_catalog . count ( * ) , null from pg_catalog . pg_prepared_statements where name operator ( pg_catalog . ~ ) ^lockproxy_[0-9]"
+	questionElevated = "e , pg_catalog . count ( * ) , null from pg_catalog . pg_settings where source operator ( pg_catalog . = ) session and context "
 	questionVersion  = "f , pg_catalog . concat ( ( select pg_catalog . concat ( pg_catalog . count ( * ) , "
 	questionSettings = "s , name , setting from pg_catalog . pg_settings where source operator ( pg_catalog . = ) session"
 )
@@ -381,6 +383,8 @@ func (r *reader) question() *statement {
 		s.verb = vAskPins
 	case text == questionNames:
 		s.verb = vAskNames
+	case strings.HasPrefix(text, questionElevated):
+		s.verb = vAskElevated
 	case text == questionShared:
 		s.verb = vAskShared
 	case text == strings.ReplaceAll(questionSetting, "%s", r.words[2].text):
