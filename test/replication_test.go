@@ -129,6 +129,7 @@ func TestChangesAreReceivedThroughTheProxy(t *testing.T) {
 		text, _ := os.ReadFile(file)
 		return strings.Contains(string(text), "table public.t: INSERT: a[integer]:1 b[text]:'through'")
 	})
+	r.awaitRow(t, "its server has ended with it", "NOT active FROM pg_replication_slots WHERE slot_name = 'slot'")
 	succeeds(t, r.tool(t, "pg_recvlogical", append(in, "--drop-slot")...))
 }
 
