@@ -56,7 +56,7 @@ func (s *Session) lacks(st *statement) bool {
 // comesInPieces tells whether the values of a Bind message are to be looked at, and the rest of them is still to come. What is
 // too long to be kept goes as it comes.
 func (s *Session) comesInPieces(r *request) bool {
-	return r.kind == protocol.Bind && r.size > len(s.view) && r.size <= s.cfg.MaxBuffer && s.checksValues(r)
+	return r.size > len(s.view) && r.size <= s.cfg.MaxBuffer && s.checksValues(r)
 }
 
 // checksValues tells whether what is wrong with the values of a Bind message would not be found first.

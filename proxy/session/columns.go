@@ -110,12 +110,7 @@ func (s *Session) fits(p *parsing, st *statement) bool {
 
 // toldSoon tells whether the description of a statement is under way.
 func (s *Session) toldSoon(h *shape) bool {
-	for i := range s.srv.flight.len() {
-		if s.srv.flight.at(i).shape == h {
-			return true
-		}
-	}
-	return false
+	return s.srv.flight.any(func(r *request) bool { return r.shape == h })
 }
 
 // describeOurs has the server describe a statement, if its columns are not known.

@@ -32,10 +32,7 @@ func (c *copying) expects(flight *queue) bool {
 
 // copiesNot tells whether it is known that no COPY takes the next message, for its data or its error.
 func (s *Session) copiesNot() bool {
-	s.copies = false
-	for i := range s.srv.flight.len() {
-		s.copies = s.copies || s.srv.flight.at(i).has(flagCopies)
-	}
+	s.copies = s.srv.flight.any(func(r *request) bool { return r.has(flagCopies) })
 	return !s.copies || s.batchStands()
 }
 

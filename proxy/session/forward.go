@@ -125,12 +125,7 @@ func (s *Session) named(r *request) bool {
 
 // unitUnderWay tells whether an earlier unit of the client's is, and may fail.
 func (s *Session) unitUnderWay() bool {
-	for i := range s.srv.flight.len() {
-		if r := s.srv.flight.at(i); r.purpose == theirs && r.ends() {
-			return true
-		}
-	}
-	return false
+	return s.srv.flight.any(func(r *request) bool { return r.purpose == theirs && r.ends() })
 }
 
 // closesEarlier tells whether an earlier batch that is under way, and may fail, closes a statement.

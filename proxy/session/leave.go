@@ -209,12 +209,7 @@ func (s *Session) underWay() *request {
 
 // waitsForLock tells whether what is under way may be waiting for an advisory lock.
 func (s *Session) waitsForLock() bool {
-	for i := range s.srv.flight.len() {
-		if s.srv.flight.at(i).lock != 0 {
-			return true
-		}
-	}
-	return false
+	return s.srv.flight.any(func(r *request) bool { return r.lock != 0 })
 }
 
 // terminate takes a Terminate message. What runs goes on, as on a direct connection, unless it waits for a lock.

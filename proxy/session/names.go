@@ -98,23 +98,11 @@ func (n *naming) use(op *sql.PreparedOp, index int, text []byte, statements, dee
 func (s *Session) aborted() bool { return s.tx == 'E' && !s.rolledBack }
 
 // rollsBackLater tells whether a message in flight ends the failed transaction.
-func (s *Session) rollsBackLater() bool {
-	for i := range s.srv.flight.len() {
-		if s.srv.flight.at(i).rollsBack() {
-			return true
-		}
-	}
-	return false
-}
+func (s *Session) rollsBackLater() bool { return s.srv.flight.any((*request).rollsBack) }
 
 // endsLater tells whether a message in flight ends a transaction.
 func (s *Session) endsLater() bool {
-	for i := range s.srv.flight.len() {
-		if r := s.srv.flight.at(i); r.purpose == theirs && (r.has(flagEnd) || r.rollsBack()) {
-			return true
-		}
-	}
-	return false
+	return s.srv.flight.any(func(r *request) bool { return r.purpose == theirs && (r.has(flagEnd) || r.rollsBack()) })
 }
 
 // namesFor makes the server's names ready for a message.

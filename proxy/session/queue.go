@@ -34,6 +34,16 @@ func (q *queue) firstOfClient() *request {
 	return nil
 }
 
+// any tells whether there is a request of which is holds.
+func (q *queue) any(is func(r *request) bool) bool {
+	for i := range q.n {
+		if is(q.at(i)) {
+			return true
+		}
+	}
+	return false
+}
+
 func (q *queue) pop() {
 	*q.front() = request{}
 	q.head = (q.head + 1) & (len(q.ring) - 1)
