@@ -381,7 +381,6 @@ func (s *Session) ready(frame []byte) (visible bool) {
 	s.srvStatus = status
 	s.resets = s.resets && flight.len() > 0
 	s.opens = s.opens && flight.len() > 0
-	s.rolledBack = s.rolledBack && s.rollsBackLater()
 	s.forgets = s.forgets && flight.len() > 0
 	if head.kind == protocol.Sync && head.has(flagFails) && s.failTransaction(status) {
 		return false
@@ -426,6 +425,7 @@ func (s *Session) readyForClient(head *request, status byte) (visible bool) {
 		return false
 	}
 	s.tx = status
+	s.rolledBack = status == 'E' && s.rollsBackLater()
 	s.unitEnds()
 	if status == 'I' {
 		s.countTransaction()

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/lockproxy/lockproxy/test/differential"
@@ -15,13 +17,40 @@ func differentialSuites() []suite {
 	return []suite{{name: "differential", admin: differential.AdminMax, lock: differential.LockMax, settings: differential.Settings(), run: runDifferential}}
 }
 
+// conversations are held in two halves at a time: a conversation mostly waits for its answers. The second half has servers
+// and a lockproxy of its own.
+const conversations = 10_000
+
 func runDifferential(ctx context.Context, s *stage) (r result, err error) {
 	seed := time.Now().UnixNano() % 1_000_000_000
 	fmt.Fprintf(s.log, "conversations from seed %d\n", seed)
-	r.passed, _, err = differential.Run(ctx, differential.Config{
-		Conversations: 10_000, Seed: seed, Length: 24, Server: s.server, Proxy: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)),
-		Stop: 20, ShrinkFor: time.Minute,
-		Report: func(text string, _ bool) { r.failed = append(r.failed, text) },
-	})
-	return r, err
+	r.notes = []string{fmt.Sprintf("seeds %d to %d", seed, seed+conversations-1)}
+	var (
+		mu    sync.Mutex // guards r
+		errs  [2]error
+		group sync.WaitGroup
+	)
+	for half := range errs {
+		cfg := differential.Config{
+			Conversations: conversations / 2, Seed: seed + int64(half)*conversations/2, Length: 24, Stop: 10, ShrinkFor: time.Minute,
+			Report: func(text string, _ bool) {
+				mu.Lock()
+				defer mu.Unlock()
+				fmt.Fprintln(s.log, text)
+				r.failed = append(r.failed, text)
+			},
+		}
+		if half == 0 {
+			cfg.Server, cfg.Proxy = s.server, net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))
+		}
+		group.Go(func() {
+			same, _, err := differential.Run(ctx, cfg)
+			mu.Lock()
+			defer mu.Unlock()
+			r.passed += same
+			errs[half] = err
+		})
+	}
+	group.Wait()
+	return r, errors.Join(errs[:]...)
 }

@@ -8,7 +8,7 @@ func (w *writer) cursor() string {
 		"DECLARE h CURSOR WITH HOLD FOR SELECT id, 1 / (id - 3) FROM t ORDER BY id", "DECLARE h2 CURSOR WITH HOLD FOR TABLE t", fmt.Sprintf("DECLARE c CURSOR FOR SELECT pg_try_advisory_lock(%d) FROM generate_series(1, 3)", w.key), "DECLARE c CURSOR FOR SELECT set_config('app.user_id', i::text, false) FROM generate_series(1, 3) i",
 		"DECLARE c CURSOR FOR SELECT currval('sq')", "DECLARE c CURSOR FOR SELECT nosuch", "DECLARE c CURSOR FOR VALUES (1), (2)", "FETCH c", "FETCH NEXT FROM c", "FETCH PRIOR FROM c", "FETCH LAST FROM c", "FETCH FIRST FROM c", "FETCH RELATIVE 2 FROM c", "FETCH RELATIVE -1 IN c", "FETCH ABSOLUTE -2 FROM c", "FETCH 0 FROM c",
 		"FETCH FORWARD 2 FROM c", "FETCH FORWARD ALL FROM c", "FETCH BACKWARD ALL FROM c", "FETCH -1 FROM c", "MOVE FORWARD 3 FROM c", "MOVE BACKWARD ALL IN c", "MOVE LAST c", "MOVE ABSOLUTE 0 c", "DELETE FROM t WHERE CURRENT OF c", "UPDATE t SET v = 'current' WHERE CURRENT OF c RETURNING id", "FETCH ALL FROM \"C\"", "CLOSE \"C\"",
-		"FETCH 2 FROM h; FETCH 2 FROM h", "FETCH ALL FROM h2", "CLOSE h2", "CLOSE c", "CLOSE ALL", "FETCH 1 FROM \"<unnamed portal 1>\"", "SELECT name, statement, is_holdable, is_binary, is_scrollable FROM pg_cursors WHERE name <> '' ORDER BY 1")
+		"FETCH 2 FROM h; FETCH 2 FROM h", "FETCH ALL FROM h2", "CLOSE h2", "CLOSE c", "CLOSE ALL", "FETCH 1 FROM \"<unnamed portal 99>\"", "SELECT name, statement, is_holdable, is_binary, is_scrollable FROM pg_cursors WHERE name <> '' ORDER BY 1")
 }
 
 // cursorsLife has cursors in a transaction with savepoints, and those that outlive it.
