@@ -221,8 +221,7 @@ func (v *visitor) conclude(said []byte) {
 		}
 		v.leave(said)
 	case request != nil:
-		s.cancel(request)
-		v.leave(said) // once the request has been taken: libpq waits for it
+		v.cancel(request, said)
 	case who.Replication != "":
 		v.link.Write(said)
 		v.link.Pause()
@@ -412,7 +411,7 @@ func (s *Server) register(g guest) error {
 		return err
 	}
 	for a.Pid == 0 || s.clients[a.Pid] != nil {
-		a.Pid = newPid()
+		a.Pid = newPid(s.siblings.number)
 	}
 	s.clients[a.Pid] = g
 	s.heads.enters(g)
@@ -420,13 +419,26 @@ func (s *Server) register(g guest) error {
 	return nil
 }
 
-// newPid gives a number that no process of a server's has: Linux gives out none from lowestPid on (PID_MAX_LIMIT), other
-// systems smaller ones. It is positive where drivers read it as a signed number.
-func newPid() uint32 {
-	return lowestPid + binary.BigEndian.Uint32(random(4))%(1<<31-lowestPid)
+// A client's process id is a number that no process of a server's has: Linux gives out none from 1<<22 on (PID_MAX_LIMIT), other
+// systems smaller ones. It is positive where drivers read it as a signed number. Its upper half is lockproxy's own number.
+const pidBits = 22
+
+// MostClients is the highest Config.MaxClients, so that most process ids are free.
+const MostClients = 1 << (pidBits - 1)
+
+// newPid gives a process id of the lockproxy with that number.
+func newPid(number uint32) uint32 { return number<<pidBits | anyBits()>>(32-pidBits) }
+
+// numberOf gives the number of the lockproxy that gave out a process id.
+func numberOf(pid uint32) uint32 { return pid >> pidBits }
+
+// anyNumber gives a lockproxy's number by chance.
+func anyNumber() uint32 {
+	const highest = 1<<(31-pidBits) - 1
+	return 1 + anyBits()%highest
 }
 
-const lowestPid = 1<<22 + 1
+func anyBits() uint32 { return binary.BigEndian.Uint32(random(4)) }
 
 // newKey gives a key for cancel requests: as long as a client's protocol knows it, and as PostgreSQL makes it.
 func newKey(minor int) []byte {
@@ -448,8 +460,24 @@ func (s *Server) forget(g guest) {
 	s.checkGone()
 }
 
-// cancel hands a cancel request to the client that it names, if its key is right.
-func (s *Server) cancel(request *login.Cancel) {
+// cancel acts on a cancel request, and then has the peer leave: libpq waits for that. Called with the mutex held.
+func (v *visitor) cancel(request *login.Cancel, said []byte) {
+	s := v.server
+	if numberOf(request.Pid) == s.siblings.number {
+		s.cancelHere(request)
+		v.leave(said)
+		return
+	}
+	s.work.Go(func() {
+		s.cancelElsewhere(request)
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.leave(said)
+	})
+}
+
+// cancelHere hands a cancel request to the client that it names, if its key is right.
+func (s *Server) cancelHere(request *login.Cancel) {
 	s.mu.Lock()
 	g := s.clients[request.Pid]
 	s.mu.Unlock()

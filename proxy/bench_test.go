@@ -47,7 +47,7 @@ func warmPool(t testing.TB, n int) (clients []*client, servers []*serverConn) {
 	for range n {
 		c := &client{proxy: s, pool: p, about: &about{user: "u", database: "d", since: time.Now()}, link: new(sink)}
 		c.waiter.Owner, c.waiter.Label = c, c.about
-		c.session = session.New(p.terms.Load().sessions, &session.Client{Pid: uint32(lowestPid + len(clients))})
+		c.session = session.New(p.terms.Load().sessions, &session.Client{Pid: uint32(1<<pidBits + len(clients))})
 		clients = append(clients, c)
 	}
 	for i, c := range clients {

@@ -37,6 +37,7 @@ type Server struct {
 
 	http      net.Listener // for metrics; nil: none
 	readiness readiness
+	siblings  siblings
 
 	mu          sync.Mutex
 	listeners   []*listener
@@ -112,6 +113,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		l.serve(s)
 	}
 	defer s.serveHTTP()()
+	s.meetSiblings()
 	s.work.Go(s.keepTime)
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()

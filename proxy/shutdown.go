@@ -71,6 +71,7 @@ func (s *Server) shutdown() {
 	for _, p := range s.allPools() {
 		p.close()
 	}
+	s.siblings.close()
 	s.work.Wait()
 	s.rules.Load().inquiry.close()
 }

@@ -83,7 +83,7 @@ func (v *values) serverSettings() []setting {
 		fixed(key("http_listen", `"127.0.0.1:9187": an address for /metrics, /healthz, /readyz and a page that shows the pools`, "",
 			httpAddress(&s.HTTPListen))),
 		fixed(key("pgbouncer_metrics", "whether /metrics has those of pgbouncer_exporter as well", false, boolean(&s.PgBouncerMetrics))),
-		key("max_clients", "clients connected at one time", int64(10000), integer(&s.MaxClients, 1, math.MaxInt32)),
+		key("max_clients", "clients connected at one time", int64(10000), integer(&s.MaxClients, 1, proxy.MostClients)),
 		key("max_clients_per_address", "connections from one address, those that are logging in included; 0: no bound",
 			int64(0), integer(&s.MaxClientsPerAddress, 0, math.MaxInt32)),
 		key("max_clients_per_user", "clients of one user; 0: no bound",
