@@ -130,10 +130,11 @@ func (w *writer) lock() string {
 }
 
 // prepared is about SQL's prepared statements, which have the protocol's names.
+// Only ex is explained: PostgreSQL itself would crash of a statement that executes itself (prepare.c, ExplainExecuteQuery).
 func (w *writer) prepared() string {
 	name := w.pick("q", "s1", "s1", "s2", "s3", `"S1"`)
 	return strings.ReplaceAll(w.pick("PREPARE %s AS SELECT 5", "PREPARE %s(int) AS SELECT $1", "PREPARE %s AS SELECT * FROM t WHERE id = 1", "PREPARE %s(text) AS SELECT set_config('app.user_id', $1, false)", "PREPARE %s AS INSERT INTO u DEFAULT VALUES", "PREPARE %s AS SELECT '2024-02-03'::date",
-		"PREPARE %s AS SELEC", "EXECUTE %s", "EXECUTE %s", "EXECUTE %s(7)", "EXECUTE %s('p')", "DEALLOCATE %s", "DEALLOCATE PREPARE %s", "EXPLAIN (COSTS off) EXECUTE %s", "DEALLOCATE ALL", "DISCARD PLANS",
+		"PREPARE %s AS SELEC", "EXECUTE %s", "EXECUTE %s", "EXECUTE %s(7)", "EXECUTE %s('p')", "DEALLOCATE %s", "DEALLOCATE PREPARE %s", "PREPARE ex AS SELECT 9; EXPLAIN (COSTS off) EXECUTE ex", "DEALLOCATE ALL", "DISCARD PLANS",
 		"SELECT name, rtrim(substring(statement FROM 'PREPARE [^;]*')) AS statement, parameter_types FROM pg_prepared_statements WHERE from_sql ORDER BY 1", "CREATE TEMP TABLE tmp AS EXECUTE %s", "PREPARE %s AS SELECT 1; EXECUTE %s; DEALLOCATE %s",
 		"DECLARE c CURSOR FOR SELECT 1; PREPARE %s AS SELECT 6", "DO $$ BEGIN EXECUTE 'PREPARE dyn AS SELECT 8'; END $$", "DO $$ BEGIN EXECUTE 'DEALLOCATE dyn'; END $$", "EXECUTE dyn"), "%s", name)
 }
