@@ -251,6 +251,6 @@ var peerWords = map[string]string{"host": "", "port": "", "pool_size": ""}
 
 func (t *translation) peer(e iniEntry) {
 	t.wordsOf(e, peerWords)
-	t.note(e, fmt.Sprintf("[peers] %s", e.key), "processes do not pass cancel requests on to each other: let the load "+
-		"balancer keep an address of clients at one of them")
+	t.note(e, fmt.Sprintf("[peers] %s", e.key), "processes on one machine pass cancel requests on by themselves; with "+
+		"several machines let the load balancer keep an address of clients at one of them")
 }
