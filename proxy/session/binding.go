@@ -19,7 +19,7 @@ func (s *Session) sendBind() {
 		return
 	}
 	s.namesFor(s.ahead.front(), true)
-	asks := st.unit.Touches.Has(sql.TouchPids) && st.body != ""
+	asks := st.unit.Touches.Has(sql.TouchPids) && st.body != "" && !s.aborted() // in a failed transaction none can be prepared
 	name := ""
 	if asks {
 		name = s.pidStatement(st)

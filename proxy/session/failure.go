@@ -59,8 +59,14 @@ func (s *Session) failure(frame []byte) (visible bool) {
 		}
 		return visible
 	}
-	if head.purpose == forName {
+	switch head.purpose {
+	case forName:
 		s.nameFailed(&e)
+	case forShow:
+		if len(head.names) > 0 && head.names[0].before != nil {
+			st := head.names[0].before
+			st.unmade = st.sharedKey(s.state.settings)
+		}
 	}
 	failed := *head
 	if e.Code == protocol.FeatureNotSupported {

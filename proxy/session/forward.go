@@ -250,6 +250,7 @@ func (s *Session) send() {
 		}
 		return
 	}
+	s.showFirst(r)
 	switch r.kind {
 	case protocol.Query:
 		s.sendText()

@@ -39,6 +39,8 @@ type statement struct {
 	under       *Settings // those it was prepared under
 	alone       string    // tells it from others of the same text where settings that nobody knows gave it its meaning
 
+	unmade string // the key that it had when it could not be made in order to be shown
+
 	shape *shape // nil: no server has parsed it yet
 	own   shape  // of the unnamed statement, where a server first parsed it
 	reads reads

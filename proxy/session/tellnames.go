@@ -119,6 +119,7 @@ func (s *Session) tellName(name string, st *statement, why purpose) {
 	if st == nil {
 		return
 	}
+	st.unmade = ""
 	s.setApart(st)
 	p := s.parsingNow(st)
 	s.srv.own.add(ownName{name: name, key: st.sharedKey(s.state.settings), parsing: p})
@@ -222,6 +223,14 @@ func (s *Session) meantBefore(r *request) map[string]*statement {
 	return before
 }
 
+// showFirst makes names known ahead of a batch whose first statement looks at them: within it, one that cannot be made fails it.
+func (s *Session) showFirst(r *request) {
+	if s.open || s.tx != 'I' || s.opens || r.stmt == nil || !r.stmt.unit.Touches.Has(sql.TouchNames) {
+		return
+	}
+	s.showNames(r, false, true)
+}
+
 // showNames makes the names that the server knows those of the client, and no others: all of them, or those that were prepared
 // where no text showed it.
 func (s *Session) showNames(r *request, inBatch, all bool) {
@@ -238,7 +247,7 @@ func (s *Session) showNames(r *request, inBatch, all bool) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(before)) {
 		st := before[name]
-		if !st.there || !all && !st.unseen {
+		if !st.there || !all && !st.unseen || st.unmade != "" && st.unmade == st.sharedKey(s.state.settings) {
 			continue
 		}
 		if inBatch {
