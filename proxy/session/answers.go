@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"slices"
 	"time"
 
 	"github.com/lockproxy/lockproxy/protocol"
@@ -210,6 +211,7 @@ func (s *Session) answer1(kind byte, frame []byte) (visible bool) {
 		return s.ready(frame)
 	case protocol.CommandComplete, protocol.EmptyQueryResponse, protocol.PortalSuspended:
 		if head.added.ends() {
+			s.toClient(head.added.released())
 			return false
 		}
 		if head.has(flagEnded) {
@@ -217,6 +219,10 @@ func (s *Session) answer1(kind byte, frame []byte) (visible bool) {
 			s.tellComplete("ROLLBACK")
 		}
 		s.completed(head, kind, frame)
+		if head.added.ours() && head.done == head.unit.Statements {
+			head.added.held = slices.Clone(frame)
+			return false
+		}
 	case protocol.ParseComplete:
 		s.prepared(head)
 		s.expect(head, protocol.Parse)

@@ -21,6 +21,7 @@ type added struct {
 	places []addition // in the order of the text
 	next   int        // the place that comes next
 	left   int        // statements of ours whose ends come before the client's next
+	held   []byte     // the end of the client's last statement: a server tells it once all is committed (postgres.c, exec_simple_query)
 }
 
 // addition is a few statements of ours in a text of the client's.
@@ -40,6 +41,16 @@ func (a *added) behind(index int) {
 
 // ours tells whether what is answered now is a statement of ours.
 func (a *added) ours() bool { return a != nil && a.left > 0 }
+
+// released gives what was held until the last statement of ours has ended.
+func (a *added) released() []byte {
+	if a.left > 0 {
+		return nil
+	}
+	held := a.held
+	a.held = nil
+	return held
+}
 
 // ends tells whether the statement that ends is one of ours.
 func (a *added) ends() bool {

@@ -144,9 +144,9 @@ const askPins = `SELECT 'p', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_depe
 const askElevated = `SELECT 'e', pg_catalog.count(*), NULL FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'` +
 	` AND context OPERATOR(pg_catalog.=) 'superuser' AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) SESSION_USER);`
 
-// askNames asks for the prepared statements that clients named, and how many of those are left that they share.
+// askNames asks for the prepared statements that clients named, and which of those are left that they share.
 const askNames = `SELECT 'n', name, statement FROM pg_catalog.pg_prepared_statements WHERE name OPERATOR(pg_catalog.!~) '^` + ourNames + `';` +
-	`SELECT 'o', pg_catalog.count(*), NULL FROM pg_catalog.pg_prepared_statements WHERE name OPERATOR(pg_catalog.~) '^` + ourNames + `[0-9]';`
+	`SELECT 'o', pg_catalog.concat(' ', pg_catalog.string_agg(name, ' ')), NULL FROM pg_catalog.pg_prepared_statements WHERE name OPERATOR(pg_catalog.~) '^` + ourNames + `[0-9]';`
 
 // appendAskSetting asks for one setting: for its value, or, where it may be back at its default, for the value that was
 // set. Settings of extensions' (those with a dot) are in no view; they have no default to be back at. Login is the user
@@ -317,7 +317,7 @@ type heard struct {
 	gone     sql.Touch // pins whose state is not there any more
 	here     sql.Touch // pins whose state is there
 	names    []Setting // the statements' names and texts
-	shared   string    // how many there are under names of ours; "" is not told
+	shared   string    // the names of ours that there are; "" is not told
 	version  string    // of the functions
 	settings []told
 }

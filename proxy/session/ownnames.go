@@ -3,7 +3,7 @@ package session
 import (
 	"maps"
 	"slices"
-	"strconv"
+	"strings"
 
 	"github.com/lockproxy/lockproxy/protocol"
 	"github.com/lockproxy/lockproxy/protocol/sql"
@@ -105,19 +105,25 @@ func (s *Session) namesHeard(list []Setting) {
 	}
 }
 
-// sharedHeard forgets what a server had prepared under names of ours, where a function deallocated it. If that was all of it, so
-// are the client's statements, but for those that are there now.
-func (s *Session) sharedHeard(count string, there []Setting) {
-	left, err := strconv.Atoi(count)
-	if err != nil || left >= len(s.srv.prepared.byKey) {
+// sharedHeard forgets what a server had prepared under names of ours, where a function deallocated it. It can have done so only
+// with all of it, and so with all that the client had prepared; what is there now was prepared later.
+func (s *Session) sharedHeard(names string, there []Setting) {
+	if names == "" {
 		return
 	}
-	s.srv.prepared.clear()
-	if left == 0 {
-		maps.DeleteFunc(s.statements, func(name string, _ *statement) bool {
-			return name != "" && !slices.ContainsFunc(there, func(one Setting) bool { return one.Name == name })
-		})
+	left := make(map[string]bool)
+	for name := range strings.FieldsSeq(names) {
+		left[name] = true
 	}
+	if !s.srv.prepared.lacking(left) {
+		return
+	}
+	maps.DeleteFunc(s.statements, func(name string, st *statement) bool {
+		sh := s.srv.prepared.byKey[st.sharedKey(s.state.settings)]
+		return name != "" && (sh == nil || !left[sh.name]) &&
+			!slices.ContainsFunc(there, func(one Setting) bool { return one.Name == name })
+	})
+	s.srv.prepared.clear()
 }
 
 // nameHeard takes over a statement that was prepared where no text showed it.

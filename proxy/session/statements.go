@@ -189,6 +189,16 @@ func (p *preparedStatements) retire(sh *shared) {
 	p.put(sh)
 }
 
+// lacking tells whether some of them are not among the names that there are.
+func (p *preparedStatements) lacking(there map[string]bool) bool {
+	for _, sh := range p.byKey {
+		if !there[sh.name] {
+			return true
+		}
+	}
+	return false
+}
+
 // clear forgets them all; names are never used again.
 func (p *preparedStatements) clear() { p.byKey, p.root = nil, shared{} }
 

@@ -237,13 +237,13 @@ func (x *execution) asks(e *engine) (tag string, err *protocol.Error) {
 	case vAskElevated: // no function here has its owner's rights
 		rows = append(rows, []*string{yes("e"), yes("0"), nil})
 	case vAskShared:
-		shared := 0
+		shared := " "
 		for name := range e.prepared {
 			if number, ours := strings.CutPrefix(name, "lockproxy_"); ours && number != "" && number[0] >= '0' && number[0] <= '9' {
-				shared++
+				shared += name + " "
 			}
 		}
-		rows = append(rows, []*string{yes("o"), yes(strconv.Itoa(shared)), nil})
+		rows = append(rows, []*string{yes("o"), yes(shared), nil})
 	default:
 		e.strange("statement " + x.st.text)
 	}

@@ -359,7 +359,7 @@ const (
 	questionActing   = "s , %s , case when pg_catalog . current_setting ( %s ) operator ( pg_catalog . < > ) "
 	questionPins     = "p , ( select pg_catalog . count ( * ) from pg_catalog . pg_depend where refclassid operator ( pg_catalog . = ) "
 	questionNames    = "n , name , statement from pg_catalog . pg_prepared_statements where name operator ( pg_catalog . ! ~ ) ^lockproxy_"
-	questionShared   = "o , pg_catalog . count ( * ) , null from pg_catalog . pg_prepared_statements where name operator ( pg_catalog . ~ ) ^lockproxy_[0-9]"
+	questionShared   = "o , pg_catalog . concat (   , pg_catalog . string_agg ( name ,   ) ) , null from pg_catalog . pg_prepared_statements where name operator ( pg_catalog . ~ ) ^lockproxy_[0-9]"
 	questionElevated = "e , pg_catalog . count ( * ) , null from pg_catalog . pg_settings where source operator ( pg_catalog . = ) session and context "
 	questionVersion  = "f , pg_catalog . concat ( ( select pg_catalog . concat ( pg_catalog . count ( * ) , "
 	questionSettings = "s , name , setting from pg_catalog . pg_settings where source operator ( pg_catalog . = ) session"
