@@ -16,10 +16,10 @@ import (
 )
 
 // AdminMax and LockMax are the sizes of the pools: a server for each client of a conversation that may have a transaction open
-// at once, and one more for the noise.
+// at once, and one more for the noise; one for each that may hold locks, and one more for who comes after them.
 const (
-	AdminMax = 7
-	LockMax  = 4
+	AdminMax = 8
+	LockMax  = 5
 )
 
 // stage is two PostgreSQL servers, so that what is the same on all databases of one is not shared: the one to be asked
