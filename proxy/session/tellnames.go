@@ -238,7 +238,8 @@ func (s *Session) showNames(r *request, inBatch, all bool) {
 	began := s.srv.flight.len()
 	before := s.meantBefore(r)
 	for _, name := range s.srv.own.names() {
-		if before[name] == nil {
+		st := before[name]
+		if st == nil || !st.there && !s.srv.own.find(name).means(st, st.sharedKey(s.state.settings)) { // it is another client's
 			s.closeOwn(name, why)
 		}
 	}

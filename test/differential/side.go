@@ -13,6 +13,7 @@ type side struct {
 	direct   bool   // which is the server itself
 	database string
 	watch    *peer // a connection of our own to its server
+	inside   *peer // and one to address: what it creates lockproxy knows at once, and what watch creates within a second
 	peers    []*peer
 	lines    []string // the transcript
 }
@@ -23,14 +24,23 @@ func newSide(server, address, database string) (*side, error) {
 	if err != nil || watch.closed {
 		return nil, fmt.Errorf("log in: %v %v", spellAll(answers), err)
 	}
-	return &side{address: address, direct: address == server, database: database, watch: watch}, nil
+	s := &side{address: address, direct: address == server, database: database, watch: watch, inside: watch}
+	if address != "" && !s.direct {
+		s.inside, answers, err = dial(address, "user", "postgres", "database", database, "application_name", "watch")
+		if err != nil || s.inside.closed {
+			return nil, fmt.Errorf("log in through lockproxy: %v %v", spellAll(answers), err)
+		}
+	}
+	return s, nil
 }
 
 // run runs statements on the server and gives the first column of their rows.
-func (s *side) run(text string) (column []string, err error) {
-	s.watch.send([]message{query(text)}, nil)
-	for !s.watch.complete() {
-		f, err := s.watch.take(answerWithin)
+func (s *side) run(text string) (column []string, err error) { return runOn(s.watch, text) }
+
+func runOn(p *peer, text string) (column []string, err error) {
+	p.send([]message{query(text)}, nil)
+	for !p.complete() {
+		f, err := p.take(answerWithin)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", text, err)
 		}
@@ -59,7 +69,8 @@ func (s *side) reset() error {
 		}
 	}
 	for deadline := time.Now().Add(answerWithin); time.Now().Before(deadline); {
-		busy, err := s.run("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name !~ '^(watch|noise)' AND state <> 'idle'")
+		busy, err := s.run("SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name !~ '^(watch|noise)' AND state <> 'idle')" +
+			" + (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))")
 		if err != nil {
 			return err
 		}
@@ -77,7 +88,7 @@ func (s *side) reset() error {
 			return err
 		}
 	}
-	_, err = s.run(resetTables)
+	_, err = runOn(s.inside, resetTables)
 	return err
 }
 

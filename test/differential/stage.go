@@ -110,8 +110,12 @@ func (s *stage) twins(address string) (*twins, error) {
 }
 
 func (t *twins) close() {
-	t.direct.watch.close()
-	t.through.watch.close()
+	for _, s := range t.sides() {
+		s.watch.close()
+		if s.inside != s.watch {
+			s.inside.close()
+		}
+	}
 }
 
 // startProxy starts a lockproxy of its own.
