@@ -109,11 +109,11 @@ func (s *Server) Serve(ctx context.Context) error {
 		s.loops = loops
 		defer loops.Close()
 	}
+	s.meetSiblings() // clients are given its number
 	for _, l := range s.listeners {
 		l.serve(s)
 	}
 	defer s.serveHTTP()()
-	s.meetSiblings()
 	s.work.Go(s.keepTime)
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()

@@ -238,6 +238,8 @@ func TestARestartOfTheServerLeavesEveryKindOfClientWell(t *testing.T) {
 	begun.asks("Z", text("BEGIN"))
 	inside.asks("ZZ", text("BEGIN"), text("INSERT INTO t VALUES (1)"))
 	listener.asks("Z", text("LISTEN news"))
+	// A backend stays with whoever has it until the functions of a new database are known.
+	await(t, "who is idle has no backend", func() bool { return r.info(t, idle).BackendPid == 0 })
 	if err := server.Restart(); err != nil {
 		t.Fatal(err)
 	}
