@@ -42,6 +42,9 @@ type Parameter struct{ Name, Value string }
 // StartupHeadSize is the size in bytes of the length that a packet before login starts with.
 const StartupHeadSize = 4
 
+// MaxCancelKey is the most bytes of a cancel request's key (manual, "CancelRequest"), since protocol 3.2.
+const MaxCancelKey = 256
+
 const (
 	// maxStartup is MAX_STARTUP_PACKET_LENGTH of src/include/libpq/pqcomm.h, which leaves out the length itself.
 	maxStartup = 10000
@@ -54,7 +57,6 @@ const (
 	sslCode       = 1234<<16 | 5679
 	gssCode       = 1234<<16 | 5680
 	minCancelKey  = 4
-	maxCancelKey  = 256 // manual, "CancelRequest", since protocol 3.2
 	extensionMark = "_pq_."
 )
 
@@ -109,7 +111,7 @@ func (s *Startup) Negotiable() bool { return s.Minor > newestMinor || len(s.Exte
 func (s *Startup) Speaks() int { return min(s.Minor, newestMinor) }
 
 func readCancel(body []byte) (Startup, error) {
-	if len(body) < 4+minCancelKey || len(body) > 4+maxCancelKey {
+	if len(body) < 4+minCancelKey || len(body) > 4+MaxCancelKey {
 		return Startup{}, Fatal(ProtocolViolation, "invalid length of cancel request")
 	}
 	return Startup{Kind: CancelRequest, Pid: binary.BigEndian.Uint32(body), Key: slices.Clone(body[4:])}, nil

@@ -59,7 +59,7 @@ func TestNamesAreCutAt63Bytes(t *testing.T) {
 }
 
 func TestRequestsBeforeLogin(t *testing.T) {
-	key := strings.Repeat("k", maxCancelKey)
+	key := strings.Repeat("k", MaxCancelKey)
 	for _, c := range []struct {
 		p    []byte
 		want Startup
@@ -139,7 +139,7 @@ func TestDamagedStartupPacketsAreRefused(t *testing.T) {
 		{"an unknown request", "0A000", "unsupported frontend protocol 1234.5677: server supports 3.0 to 3.2", packet(1234<<16|5677, "")},
 		{"SSLRequest with a body", "08P01", length, packet(sslCode, "x")},
 		{"a cancel key too short", "08P01", "invalid length of cancel request", packet(cancelCode, "\x00\x00\x00\x01abc")},
-		{"a cancel key too long", "08P01", "invalid length of cancel request", packet(cancelCode, strings.Repeat("k", 4+maxCancelKey+1))},
+		{"a cancel key too long", "08P01", "invalid length of cancel request", packet(cancelCode, strings.Repeat("k", 4+MaxCancelKey+1))},
 	} {
 		_, err := ReadStartup(c.p)
 		var e *Error
@@ -213,7 +213,7 @@ func FuzzReadStartup(f *testing.F) {
 				t.Fatalf("%q: %+v", p, s)
 			}
 		case CancelRequest:
-			if len(s.Key) < minCancelKey || len(s.Key) > maxCancelKey {
+			if len(s.Key) < minCancelKey || len(s.Key) > MaxCancelKey {
 				t.Fatalf("%q: %+v", p, s)
 			}
 		}

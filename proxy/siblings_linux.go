@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lockproxy/lockproxy/protocol"
 	"github.com/lockproxy/lockproxy/proxy/login"
 )
 
@@ -63,16 +64,13 @@ func (s *Server) takeCancels() {
 		}
 		if ofOurs(conn) {
 			_ = conn.SetDeadline(time.Now().Add(siblingWithin))
-			if p, err := io.ReadAll(io.LimitReader(conn, 4+maxCancelKey)); err == nil && len(p) > 4 {
+			if p, err := io.ReadAll(io.LimitReader(conn, 4+protocol.MaxCancelKey)); err == nil && len(p) > 4 {
 				s.cancelHere(&login.Cancel{Pid: binary.BigEndian.Uint32(p), Key: p[4:]})
 			}
 		}
 		_ = conn.Close() // for which the other waits
 	}
 }
-
-// maxCancelKey is the longest that a key may be (manual, "Message Formats", CancelRequest).
-const maxCancelKey = 256
 
 // ofOurs tells whether a process runs for the same user.
 func ofOurs(conn *net.UnixConn) bool {

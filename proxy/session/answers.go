@@ -387,6 +387,7 @@ func (s *Session) ready(frame []byte) (visible bool) {
 	s.srvStatus = status
 	s.resets = s.resets && flight.len() > 0
 	s.opens = s.opens && flight.len() > 0
+	s.rolledBack = status == 'E' && s.rollsBackLater()
 	s.forgets = s.forgets && flight.len() > 0
 	if head.kind == protocol.Sync && head.has(flagFails) && s.failTransaction(status) {
 		return false
@@ -431,7 +432,6 @@ func (s *Session) readyForClient(head *request, status byte) (visible bool) {
 		return false
 	}
 	s.tx = status
-	s.rolledBack = status == 'E' && s.rollsBackLater()
 	s.unitEnds()
 	if status == 'I' {
 		s.countTransaction()
