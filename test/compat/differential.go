@@ -44,10 +44,13 @@ func runDifferential(ctx context.Context, s *stage) (r result, err error) {
 			cfg.Server, cfg.Proxy = s.server, net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))
 		}
 		group.Go(func() {
-			same, _, err := differential.Run(ctx, cfg)
+			its, err := differential.Run(ctx, cfg)
 			mu.Lock()
 			defer mu.Unlock()
-			r.passed += same
+			r.passed += its.Same
+			if its.Crashed > 0 {
+				r.notes = append(r.notes, fmt.Sprintf("%d more crashed PostgreSQL itself", its.Crashed))
+			}
 			errs[half] = err
 		})
 	}

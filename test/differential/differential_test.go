@@ -24,7 +24,7 @@ func TestConversationsThroughLockproxyAreThoseWithTheServer(t *testing.T) {
 		seed = time.Now().UnixNano() % 1_000_000_000
 	}
 	t.Logf("%d conversations from seed %d", *conversations, seed)
-	same, different, err := Run(t.Context(), Config{Conversations: *conversations, Seed: seed, Length: *length, Stop: *differences, Within: *within, ShrinkFor: *shrinkFor,
+	result, err := Run(t.Context(), Config{Conversations: *conversations, Seed: seed, Length: *length, Stop: *differences, Within: *within, ShrinkFor: *shrinkFor,
 		Report: func(text string, again bool) {
 			if t.Log(text); again || *once {
 				t.Fail()
@@ -33,7 +33,7 @@ func TestConversationsThroughLockproxyAreThoseWithTheServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d without a difference, %d with one", same, different)
+	t.Logf("%d without a difference, %d with one, %d crashed PostgreSQL", result.Same, result.Different, result.Crashed)
 }
 
 var update = flag.Bool("update", false, "write what PostgreSQL answers into the golden transcripts")

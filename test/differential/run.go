@@ -24,12 +24,17 @@ type Config struct {
 	ShrinkFor     time.Duration
 }
 
-// Run holds random conversations and reports the differences, each shrunk to a short transcript. It gives how many
-// conversations had none, and how many had one.
-func Run(ctx context.Context, cfg Config) (same, different int, err error) {
+// Result counts conversations.
+type Result struct {
+	Same, Different int
+	Crashed         int // PostgreSQL itself: nothing can be said about them
+}
+
+// Run holds random conversations and reports the differences, each shrunk to a short transcript.
+func Run(ctx context.Context, cfg Config) (r Result, err error) {
 	s, err := newStage(ctx, cfg.Server)
 	if err != nil {
-		return 0, 0, err
+		return r, err
 	}
 	defer func() {
 		if e := s.close(); err == nil {
@@ -40,37 +45,75 @@ func Run(ctx context.Context, cfg Config) (same, different int, err error) {
 	if address == "" {
 		var stop func() error
 		if address, stop, err = s.startProxy(); err != nil {
-			return 0, 0, err
+			return r, err
 		}
 		s.stop = append(s.stop, stop)
 	}
-	s.stop = append(s.stop, startNoise(address, s.databases[1]))
+	began := time.Now()
+	for seed := cfg.Seed; err == nil && !cfg.done(ctx, r, began); {
+		seed, err = s.holdFrom(ctx, seed, address, cfg, &r, began)
+	}
+	return r, err
+}
+
+func (cfg *Config) done(ctx context.Context, r Result, began time.Time) bool {
+	return ctx.Err() != nil || r.Same+r.Different >= cfg.Conversations || cfg.Stop > 0 && r.Different >= cfg.Stop || cfg.Within > 0 && time.Since(began) > cfg.Within
+}
+
+// holdFrom holds conversations up to the last, or to one in which PostgreSQL crashed, and gives the seed to go on with.
+func (s *stage) holdFrom(ctx context.Context, seed int64, address string, cfg Config, r *Result, began time.Time) (next int64, err error) {
 	t, err := s.twins(address)
 	if err != nil {
-		return 0, 0, err
+		return seed, err
 	}
 	defer t.close()
-	began := time.Now()
-	for i := range cfg.Conversations {
-		if ctx.Err() != nil || cfg.Stop > 0 && different >= cfg.Stop || cfg.Within > 0 && time.Since(began) > cfg.Within {
-			break
+	quiet := startNoise(address, s.databases[1])
+	defer func() {
+		if e := quiet(); err == nil && !t.crashed {
+			err = e
 		}
-		seed := cfg.Seed + int64(i)
+	}()
+	for ; !cfg.done(ctx, *r, began); seed++ {
 		c := generate(seed, cfg.Length)
 		difference, err := t.hold(c)
-		if err != nil {
-			return same, different, fmt.Errorf("seed %d: %w", seed, err)
+		switch {
+		case (err != nil || difference != "") && t.serverCrashed():
+			r.Crashed++
+			return seed + 1, s.recovers(address)
+		case err != nil:
+			return seed, fmt.Errorf("seed %d: %w", seed, err)
+		case difference == "":
+			r.Same++
+		default:
+			r.Different++
+			text, again := s.explain(c, difference, t, cfg.ShrinkFor)
+			cfg.Report(fmt.Sprintf("seed %d: %s", seed, text), again)
 		}
-		if difference == "" {
-			same++
-			continue
-		}
-		different++
-		text, again := s.explain(c, difference, t, cfg.ShrinkFor)
-		cfg.Report(fmt.Sprintf("seed %d: %s", seed, text), again)
 	}
-	return same, different, nil
+	return seed, nil
 }
+
+// serverCrashed tells whether the server that is asked directly has crashed: it ends all its connections then, and starts again. What a
+// conversation did to it there it did to the other one as well.
+func (t *twins) serverCrashed() bool {
+	_, err := t.direct.run("SELECT 1")
+	t.crashed = err != nil && t.direct.watch.closed
+	return t.crashed
+}
+
+// recovers waits until both servers let clients in again.
+func (s *stage) recovers(address string) (err error) {
+	for deadline := time.Now().Add(recoversWithin); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		var t *twins
+		if t, err = s.twins(address); err == nil {
+			t.close()
+			return nil
+		}
+	}
+	return err
+}
+
+const recoversWithin = time.Minute
 
 // explain shrinks a conversation, each time before a lockproxy of its own so that nothing but its own words matters. Where
 // it shows no difference so, it is told whole.

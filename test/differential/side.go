@@ -19,12 +19,17 @@ type side struct {
 }
 
 // newSide gives the side of a server that is new, or was used by a side before.
-func newSide(server, address, database string) (*side, error) {
+func newSide(server, address, database string) (_ *side, err error) {
 	watch, answers, err := dial(server, "user", "postgres", "database", database, "application_name", "watch")
 	if err != nil || watch.closed {
 		return nil, fmt.Errorf("log in: %v %v", spellAll(answers), err)
 	}
 	s := &side{address: address, direct: address == server, database: database, watch: watch, inside: watch}
+	defer func() {
+		if err != nil {
+			watch.close()
+		}
+	}()
 	if address != "" && !s.direct {
 		s.inside, answers, err = dial(address, "user", "postgres", "database", database, "application_name", "watch")
 		if err != nil || s.inside.closed {

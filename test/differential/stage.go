@@ -104,6 +104,7 @@ func (s *stage) twins(address string) (*twins, error) {
 	}
 	through, err := newSide(addressOf(s.through), address, s.databases[1])
 	if err != nil {
+		direct.watch.close()
 		return nil, err
 	}
 	return &twins{direct: direct, through: through}, nil

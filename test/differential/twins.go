@@ -18,6 +18,7 @@ type twins struct {
 	waits           map[int]bool // the clients that wait for a lock
 	at              int          // the step at hand
 	over            bool         // each side goes its own way from here, and neither is wrong
+	crashed         bool         // the servers themselves have
 }
 
 // hold holds a conversation and gives the first difference, or nothing. An error is the test's own.
