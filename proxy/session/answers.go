@@ -284,10 +284,10 @@ func (s *Session) prepared(r *request) {
 	}
 }
 
-// takeTurns gives the answers of our own whose turn has come.
-func (s *Session) takeTurns() {
+// takeTurns gives the answers of our own whose turn has come, if there are any.
+func (s *Session) takeTurns() (any bool) {
 	if s.midMessage() {
-		return
+		return false
 	}
 	flight := &s.srv.flight
 	for flight.len() > 0 {
@@ -303,10 +303,12 @@ func (s *Session) takeTurns() {
 			s.reply(protocol.AppendNoData)
 		case isCopyEnd(head.kind):
 		default:
-			return
+			return any
 		}
 		flight.pop()
+		any = true
 	}
+	return any
 }
 
 // completed takes the end of a statement's results.

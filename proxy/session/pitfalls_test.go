@@ -235,6 +235,19 @@ func TestParseAndCloseMixedAreAnsweredInOrder(t *testing.T) {
 	c.wantRelease("the backend is in step")
 }
 
+// A Close message that lockproxy answers leaves nothing to wait for: what comes behind it in its batch goes on.
+func TestWhatFollowsAnAnswerOfOursGoesOnWhenNothingIsUnderWay(t *testing.T) {
+	c := newConversation(t)
+	c.sends(closing('S', ""), query("select 1/0"), parse("", "select 1"), bind("", ""), execute(""), syncMessage())
+	c.granted(pools.Admin)
+	c.wantClient("the Close has nothing before it", closed)
+	bad := failed("22012", "division by zero")
+	c.wantServer("and the query goes on", flushNow, query("select 1/0"), parse("", "select 1"), bind("", ""), execute(""), syncMessage())
+	c.answers(bad, ready('I'), parsed, bound, row("1"), selected, ready('I'))
+	c.wantClient("all is answered", bad, ready('I'), parsed, bound, row("1"), selected, ready('I'))
+	c.wantRelease("and the backend is free")
+}
+
 // M 3.0.1 to 3.1.8: a ParseComplete of the pooler's own came before what it should follow, and after an error.
 func TestOurParseCompleteComesInItsTurnAndNeverBehindAnError(t *testing.T) {
 	c := newConversation(t)

@@ -180,8 +180,8 @@ func (s *Session) step(o *Output, now time.Time) {
 
 func (s *Session) finish() {
 	s.run()
-	if s.srv != nil {
-		s.takeTurns() // what has nothing before it is answered now: a client may only have asked to Flush
+	for s.srv != nil && s.takeTurns() { // what has nothing before it is answered now: a client may only have asked to Flush
+		s.run() // what waited for that may go on
 	}
 	if s.cancelDue {
 		s.cancelRunning()
