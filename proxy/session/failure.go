@@ -130,7 +130,7 @@ func (s *Session) inTheirBatch() bool {
 // unreplaced tells whether the server's error is the one to show; else it has shown ours.
 func (s *Session) unreplaced(head *request, code string, frame []byte) bool {
 	switch {
-	case head.instead != nil:
+	case head.instead != nil && (head.names == nil || code == protocol.InvalidSQLStatementName): // it may not have come to the name
 		s.tellError(head.instead)
 	case s.overtime != 0 && code == protocol.QueryCanceled:
 		s.tellError(s.overtimeError())

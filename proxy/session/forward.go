@@ -40,10 +40,13 @@ func (s *Session) forward() bool {
 	if s.copies && !s.copying.in && !belongsToCopy(r.kind) && !s.copiesNot() {
 		return false
 	}
-	if !s.open && !s.copying.in && !needsNothing(r) && !s.mayBegin() {
+	if !s.open && !s.copying.in && !needsNothing(r) && r.reply != replyClosed && !s.mayBegin() {
 		return false
 	}
-	if s.cancelNext && r.kind != protocol.Sync && r.kind != protocol.Terminate {
+	if s.cancelNext && r.kind == protocol.Sync {
+		s.cancelNext = false // it was for a batch that has nothing to cancel
+	}
+	if s.cancelNext && r.kind != protocol.Terminate && r.reply != replyClosed {
 		s.cancelNext = false
 		s.refuseNext(canceled())
 		return true
@@ -238,6 +241,9 @@ func (s *Session) send() {
 		return
 	case r.has(flagUnknown) && r.kind != protocol.Close && s.unknownStatement():
 		return
+	case r.has(flagChanged) && r.kind == protocol.Query && s.notMade != nil:
+		s.notMade = nil
+		r.flags &^= flagChanged // something else in its text may be wrong before: the server tells
 	case r.has(flagChanged):
 		s.refuseChanged()
 		return
@@ -366,14 +372,14 @@ func (s *Session) begins(r *request) {
 	s.resets = s.resets || s.client.Settings != nil && r.touches.Has(sql.TouchDiscardAll)
 }
 
-// sendClose closes a portal, or forgets a statement: others may use what the server has prepared.
+// sendClose closes a portal, or forgets a statement: others may use what the server has prepared. That begins no batch there.
 func (s *Session) sendClose() {
 	if s.ahead.front().reply != replyClosed {
 		s.sendAsIs(true)
 		return
 	}
 	r, _ := s.take(false)
-	s.pushed(r)
+	s.srv.flight.push(r)
 }
 
 // unknownStatement sees to it that the use of a prepared statement that there is not ends as it should. It gives false
@@ -433,7 +439,7 @@ func (s *Session) refuseNext(e *protocol.Error) {
 	}
 	s.o.scratch = appendNamed(s.o.scratch, protocol.Describe, nobody)
 	s.toServer(s.o.since(at))
-	r.instead = e
+	r.instead, r.names = e, nil
 	r.kind, r.reply = protocol.Describe, replyNone
 	s.pushed(r)
 	s.skip = true // as the server will

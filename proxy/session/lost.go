@@ -89,12 +89,18 @@ func (s *Session) survive(e *protocol.Error) {
 func (s *Session) answerLost(flight *queue, e *protocol.Error) (asked bool) {
 	s.lookAgain()
 	for i := flight.len() - 1; i >= 0; i-- {
-		s.undo(flight.at(i), flight.len())
+		if !s.closesAlone(flight, i) {
+			s.undo(flight.at(i), flight.len())
+		}
 	}
 	commit, open := false, false // of the unit at hand
 	for i := range flight.len() {
 		r := flight.at(i)
 		if r.purpose != theirs {
+			continue
+		}
+		if s.closesAlone(flight, i) {
+			s.reply(protocol.AppendCloseComplete)
 			continue
 		}
 		asked, open = true, open || !isCopyEnd(r.kind)
@@ -113,6 +119,24 @@ func (s *Session) answerLost(flight *queue, e *protocol.Error) (asked bool) {
 		asked = true
 	}
 	return asked
+}
+
+// closesAlone tells whether a message in flight is a Close that is answered here and nothing of its unit comes before: it
+// needs no server, and cannot fail.
+func (s *Session) closesAlone(flight *queue, at int) bool {
+	if flight.at(at).reply != replyClosed {
+		return false
+	}
+	for i := at - 1; i >= 0; i-- {
+		r := flight.at(i)
+		if r.ends() {
+			return true
+		}
+		if r.purpose == theirs && r.reply != replyClosed {
+			return false
+		}
+	}
+	return !s.erred
 }
 
 // answerLostUnit gives a unit's answer: the error, unless it has had one, and where the client stands now.

@@ -246,16 +246,18 @@ func TestAnUnnamedStatementThatWasSkippedIsTheOneBefore(t *testing.T) {
 	c.wantServer("it was never described", parse("", "select 1"), bind("", ""), execute(""), syncMessage())
 }
 
-// A batch that got no backend, or that we refused, did nothing to names: latest first, each is what it was.
+// A batch that got no backend, or that we refused, did nothing to names: latest first, each is what it was. Only what it closed first is
+// closed, as a server does it: closing cannot fail.
 func TestARefusedBatchLeavesNamesAsTheyWere(t *testing.T) {
 	c := newConversation(t)
 	c.prepares("a", "select 1", "lockproxy_1", c.granted)
-	c.sends(closing('S', "a"), parse("a", "select 2"), parse("", "select 3"), parse("", "select 4"), syncMessage())
+	c.prepares("b", "select 6", "lockproxy_2", c.again)
+	c.sends(closing('S', "b"), parse("", "select 3"), closing('S', "a"), parse("a", "select 2"), parse("", "select 4"), syncMessage())
 	c.wantAction("a server was asked for", Action{Op: Checkout})
 	c.s.Refused(&c.o, c.now, canceled())
 	c.took()
 	c.client = nil
-	if c.s.statements["a"] == nil || c.s.statements["a"].text() != "select 1" || c.s.unnamed != nil {
+	if c.s.statements["a"] == nil || c.s.statements["a"].text() != "select 1" || c.s.unnamed != nil || c.s.statements["b"] != nil {
 		t.Error("a batch without a backend changed names")
 	}
 	c.sends(bind("", "gone"), parse("b", "select 5"), closing('S', "a"), parse("a", "select 2"), syncMessage())
@@ -264,7 +266,7 @@ func TestARefusedBatchLeavesNamesAsTheyWere(t *testing.T) {
 	c.answers(failed("26000", "unknown"), ready('I'))
 	c.client = nil
 	c.wantRelease("in step")
-	c.prepares("b", "select 5", "lockproxy_4", c.again)
+	c.prepares("b", "select 5", "lockproxy_5", c.again)
 	c.uses("a", c.again, bind("", "lockproxy_1"))
 }
 
@@ -340,8 +342,9 @@ func TestAStatementForOnceThatFailedIsInNobodysWay(t *testing.T) {
 	c.wantServer("another server is told first", once)
 	gone := failed("42P01", `relation "t" does not exist`)
 	c.answers(message('1', ""), message('2', ""), gone, ready('I'))
-	c.wantServer("the transaction is to fail, if there is one", query(failing))
-	c.answers(failed("25P01", "no transaction"), ready('I'))
+	again := join([][]byte{closing('S', "p"), closing('S', "lockproxy_once"), once})
+	c.wantServer("what was left is closed, and the text itself goes to the server, for something may be wrong with it before it comes to the name", again, query("execute p"))
+	c.answers(closed, closed, message('1', ""), message('2', ""), gone, ready('I'), failed("26000", "no such statement"), ready('I'))
 	c.wantClient("the client hears why", gone, ready('I'))
 	c.actions = nil
 	c.sends(query("execute p"))

@@ -23,7 +23,7 @@ type request struct {
 	shared  *shared         // a statement shared by sessions that it makes (Parse) or closes (Close) on the server
 	shape   *shape          // of Describe: what its answer tells; nil: that is known
 	added   *added          // what of ours is in its text
-	instead *protocol.Error // the client is told this in place of the server's error
+	instead *protocol.Error // the client is told this in place of the server's error: of any, or with names of one that lacks one
 }
 
 // purpose says why the session itself sends something to the server. The answers are ours: the client sees none.

@@ -29,13 +29,17 @@ func (s *Session) namesFor(r *request, inBatch bool) {
 
 // neededOf gives the uses of names that the server is to know for a message. A text that is parsed only has the columns of
 // what it executes looked up (plancache.c, PlanCacheComputeResultDesc): what was prepared when its names meant something else
-// stays out of it, since now it may be an error.
+// stays out of it, since now it may be an error. Ahead of a batch it can be tried (showFirst).
 func (s *Session) neededOf(r *request) []nameUse {
-	other := func(use nameUse) bool { return use.before != nil && !use.before.under.resolvesAs(s.state.settings) }
-	if r.kind != protocol.Parse || !slices.ContainsFunc(r.names, other) {
+	if r.kind != protocol.Parse || !slices.ContainsFunc(r.names, s.meantOther) {
 		return r.names
 	}
-	return slices.DeleteFunc(slices.Clone(r.names), other)
+	return slices.DeleteFunc(slices.Clone(r.names), s.meantOther)
+}
+
+// meantOther tells whether what a text names was prepared when names meant something else.
+func (s *Session) meantOther(use nameUse) bool {
+	return use.before != nil && !use.before.under.resolvesAs(s.state.settings)
 }
 
 // nameFailed takes the error of a statement that could not be made again, because what it names has gone for one: that is
@@ -223,12 +227,35 @@ func (s *Session) meantBefore(r *request) map[string]*statement {
 	return before
 }
 
-// showFirst makes names known ahead of a batch whose first statement looks at them: within it, one that cannot be made fails it.
+// showFirst makes names known ahead of a batch whose first statement looks at them, or has its columns from them: within it, one that
+// cannot be made fails it.
 func (s *Session) showFirst(r *request) {
-	if s.open || s.tx != 'I' || s.opens || r.stmt == nil || !r.stmt.unit.Touches.Has(sql.TouchNames) {
+	if s.open || s.tx != 'I' || s.opens || r.stmt == nil {
 		return
 	}
-	s.showNames(r, false, true)
+	if r.stmt.unit.Touches.Has(sql.TouchNames) {
+		s.showNames(r, false, true)
+		return
+	}
+	if r.kind != protocol.Parse {
+		return
+	}
+	for _, use := range r.names {
+		if use.op == sql.OpExecute && s.meantOther(use) {
+			s.tryName(use.name, use.before)
+		}
+	}
+}
+
+// tryName makes a name known if that is possible, outside a batch.
+func (s *Session) tryName(name string, st *statement) {
+	if st.unmade != "" && st.unmade == st.sharedKey(s.state.settings) {
+		return
+	}
+	began := s.srv.flight.len()
+	if s.tellName(name, st, forShow); s.srv.flight.len() > began {
+		s.syncOurs(forShow) // each on its own
+	}
 }
 
 // showNames makes the names that the server knows those of the client, and no others: all of them, or those that were prepared
@@ -248,16 +275,13 @@ func (s *Session) showNames(r *request, inBatch, all bool) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(before)) {
 		st := before[name]
-		if !st.there || !all && !st.unseen || st.unmade != "" && st.unmade == st.sharedKey(s.state.settings) {
+		if !st.there || !all && !st.unseen {
 			continue
 		}
-		if inBatch {
+		if !inBatch {
+			s.tryName(name, st) // one that cannot be made is not shown
+		} else if st.unmade == "" || st.unmade != st.sharedKey(s.state.settings) {
 			s.tellName(name, st, why)
-			continue
-		}
-		before := s.srv.flight.len()
-		if s.tellName(name, st, forShow); s.srv.flight.len() > before {
-			s.syncOurs(forShow) // each on its own: one that cannot be made is not shown
 		}
 	}
 }

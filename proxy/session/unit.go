@@ -92,6 +92,7 @@ func (s *Session) checkout() {
 func (s *Session) answerOwed() {
 	e := s.owed
 	s.owed = nil
+	s.answerCloses()
 	if s.ahead.front().has(flagEnd) {
 		s.settleBegin()
 		s.tx = 'I'
@@ -313,6 +314,7 @@ func beginTag(text []byte) string {
 
 // answerUnit answers the unit at the head of ahead with an error, as a server would, and drops the rest of it.
 func (s *Session) answerUnit(e *protocol.Error) {
+	s.answerCloses()
 	s.tellError(e)
 	if s.tx == 'T' {
 		s.abandon()
@@ -321,16 +323,26 @@ func (s *Session) answerUnit(e *protocol.Error) {
 	if s.ahead.len() > 0 && s.ahead.front().kind == protocol.Query {
 		s.unnamed = nil // a query that fails destroys it as well
 	}
-	s.skip = true
-	for s.skip && s.ahead.len() > 0 {
-		r, _ := s.take(true)
-		s.skip = !r.ends()
+	s.skip = s.ahead.len() == 0 || !s.ahead.front().ends()
+	for first := true; s.ahead.len() > 0 && (first || s.skip); first = false {
+		if r, _ := s.take(true); r.kind == protocol.Sync { // a query in the middle of a batch does not end it
+			s.skip = false
+		}
 	}
 	if s.ahead.clear(); s.stream == 0 {
 		s.sized = 0
 	}
 	if !s.skip {
 		s.tellReady()
+	}
+}
+
+// answerCloses answers Close messages at the beginning of a unit that is to fail: they cannot, and their answer needs no server. The error
+// is that of what follows: behind one for the Close a query would be skipped, as all is up to Sync.
+func (s *Session) answerCloses() {
+	for s.ahead.len() > 0 && s.ahead.front().reply == replyClosed {
+		s.take(true)
+		s.reply(protocol.AppendCloseComplete)
 	}
 }
 

@@ -175,7 +175,11 @@ func (a *app) anyUnit() *unitOfWork {
 	if len(params) > 0 {
 		return a.batchOf(func(u *unitOfWork, p []byte) []byte { return a.runUnnamed(p, text, params) })
 	}
-	return simple(text)
+	u := simple(text)
+	if a.w.chance(10) { // within a batch, which it ends
+		u.parts[0] = append(named(protocol.Close, 'S', a.w.one("s1", "s4", "")), u.parts[0]...)
+	}
+	return u
 }
 
 // lastUnit ends the script with nothing open.
