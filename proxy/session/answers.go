@@ -250,6 +250,12 @@ func (s *Session) answer1(kind byte, frame []byte) (visible bool) {
 		head.shape.learn(kind, frame)
 	case protocol.NoticeResponse:
 		visible = visible && !head.has(flagEnded) // that there is no transaction
+		if visible && head.added != nil {
+			at := len(s.o.scratch)
+			s.o.scratch = head.added.original(s.o.scratch, frame)
+			s.toClient(s.o.since(at))
+			visible = false
+		}
 	case protocol.CopyOutResponse, protocol.CopyData,
 		protocol.CopyDone, protocol.CopyBothResponse:
 	default:

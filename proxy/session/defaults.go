@@ -209,7 +209,7 @@ func (s *Session) characters(text []byte) int {
 	return len(text)
 }
 
-// original writes an ErrorResponse about a text that was added to: where in the client's text the error is.
+// original writes an ErrorResponse or a NoticeResponse about a text that was added to: where in the client's text it is.
 func (a *added) original(dst, frame []byte) []byte {
 	var body []byte
 	for _, field := range bytes.SplitAfter(frame[protocol.HeadSize:], []byte{0}) {
@@ -220,7 +220,7 @@ func (a *added) original(dst, frame []byte) []byte {
 		}
 		body = append(body, field...)
 	}
-	return append(appendHead(dst, protocol.ErrorResponse, len(body)), body...)
+	return append(appendHead(dst, frame[0], len(body)), body...)
 }
 
 // before gives how many of the client's characters stand before the n-th of the text that was sent.

@@ -23,6 +23,11 @@ func (s *Session) reported(frame []byte) (visible bool) {
 		return false
 	}
 	lower := strings.ToLower(string(name))
+	for _, reset := range s.state.resetting {
+		if reset < lower { // servers report by the alphabet (guc.c, ReportChangedGUCOptions)
+			s.tellDefault(reset)
+		}
+	}
 	if slices.Contains(s.state.resetting, lower) || s.srv.flight.len() > 0 && s.resetsOne(s.srv.flight.front(), lower) {
 		s.tellDefault(lower)
 		return false
