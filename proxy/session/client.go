@@ -328,9 +328,9 @@ func (s *Session) readExecute(r *request, body []byte) bool {
 	return true
 }
 
-// readNamed reads Describe and Close.
+// readNamed reads Describe and Close. What they name besides statements and portals the server knows best that there is not.
 func (s *Session) readNamed(r *request, body []byte) bool {
-	if len(body) < 2 || (body[0] != 'S' && body[0] != 'P') {
+	if len(body) < 2 {
 		return false
 	}
 	name, rest, ok := protocol.CString(body[1:])
@@ -340,8 +340,8 @@ func (s *Session) readNamed(r *request, body []byte) bool {
 	if s.skip {
 		return true
 	}
-	if body[0] == 'P' {
-		if st := s.portalOf(name); st != nil && r.kind == protocol.Describe {
+	if body[0] != 'S' {
+		if st := s.portalOf(name); st != nil && body[0] == 'P' && r.kind == protocol.Describe {
 			s.useNames(r, &st.unit, nil, false)
 		}
 		return true

@@ -127,6 +127,6 @@ func containsInOrder(text string, parts ...string) bool {
 func TestAServerThatStaysGoesWithASessionThatEnds(t *testing.T) {
 	c := inserts(t, lingering)
 	c.s.client.Settings = NewSettings([]Setting{{"work_mem", "1MB"}})
-	c.sends(message('D', "Xname\x00"))
+	c.sends(message('D', "Sname"))
 	c.wantAction("the session ends", Action{Op: CloseClient})
 }

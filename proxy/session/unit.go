@@ -179,7 +179,7 @@ func (s *Session) batchRunsHere() bool {
 			}
 		case protocol.Describe:
 			// An END takes its portal with it.
-			if r.stmt == nil && (!bound || executed && len(s.begin) > 0 || !isOf(body[1:], portal)) || r.stmt != nil && !s.textRunsHere(r.stmt) {
+			if r.stmt == nil && (body[0] != 'P' || !bound || executed && len(s.begin) > 0 || !isOf(body[1:], portal)) || r.stmt != nil && !s.textRunsHere(r.stmt) {
 				return false
 			}
 		case protocol.Execute:
