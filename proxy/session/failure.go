@@ -61,12 +61,10 @@ func (s *Session) failure(frame []byte) (visible bool) {
 	}
 	switch head.purpose {
 	case forName:
+		s.unmade(head)
 		s.nameFailed(&e)
 	case forShow:
-		if len(head.names) > 0 && head.names[0].before != nil {
-			st := head.names[0].before
-			st.unmade = st.sharedKey(s.state.settings)
-		}
+		s.unmade(head)
 	}
 	failed := *head
 	if e.Code == protocol.FeatureNotSupported {
@@ -130,8 +128,8 @@ func (s *Session) inTheirBatch() bool {
 // unreplaced tells whether the server's error is the one to show; else it has shown ours.
 func (s *Session) unreplaced(head *request, code string, frame []byte) bool {
 	switch {
-	case head.instead != nil && (head.names == nil || code == protocol.InvalidSQLStatementName): // it may not have come to the name
-		s.tellError(head.instead)
+	case head.instead != nil && (head.names == nil || code == protocol.InvalidSQLStatementName || bytes.Contains(frame, []byte(standIn))):
+		s.tellError(head.instead) // else it has not come to the name
 	case s.overtime != 0 && code == protocol.QueryCanceled:
 		s.tellError(s.overtimeError())
 	case s.syncError != nil:

@@ -241,9 +241,10 @@ func (s *Session) send() {
 		return
 	case r.has(flagUnknown) && r.kind != protocol.Close && s.unknownStatement():
 		return
-	case r.has(flagChanged) && r.kind == protocol.Query && s.notMade != nil:
-		s.notMade = nil
-		r.flags &^= flagChanged // something else in its text may be wrong before: the server tells
+	case r.has(flagChanged) && s.notMade != nil && (r.kind == protocol.Query || r.kind == protocol.Execute):
+		r.flags &^= flagChanged
+		r.instead = s.notMade // unless something else is wrong before
+		defer func() { s.notMade = nil }()
 	case r.has(flagChanged):
 		s.refuseChanged()
 		return

@@ -342,9 +342,9 @@ func TestAStatementForOnceThatFailedIsInNobodysWay(t *testing.T) {
 	c.wantServer("another server is told first", once)
 	gone := failed("42P01", `relation "t" does not exist`)
 	c.answers(message('1', ""), message('2', ""), gone, ready('I'))
-	again := join([][]byte{closing('S', "p"), closing('S', "lockproxy_once"), once})
-	c.wantServer("what was left is closed, and the text itself goes to the server, for something may be wrong with it before it comes to the name", again, query("execute p"))
-	c.answers(closed, closed, message('1', ""), message('2', ""), gone, ready('I'), failed("26000", "no such statement"), ready('I'))
+	c.wantServer("one stands in that fails, for something may be wrong with the text before", closing('S', "p"),
+		parse("p", "SELECT pg_catalog.int4in(pg_catalog.textout('lockproxy: cannot be made'))"), syncMessage(), query("execute p"))
+	c.answers(closed, parsed, ready('I'), failed("22P02", `invalid input syntax for type integer: "lockproxy: cannot be made"`), ready('I'))
 	c.wantClient("the client hears why", gone, ready('I'))
 	c.actions = nil
 	c.sends(query("execute p"))

@@ -42,6 +42,14 @@ func (s *Session) meantOther(use nameUse) bool {
 	return use.before != nil && !use.before.under.resolvesAs(s.state.settings)
 }
 
+// unmade notes that what a message was to make cannot be made as things are.
+func (s *Session) unmade(making *request) {
+	if len(making.names) > 0 && making.names[0].before != nil {
+		st := making.names[0].before
+		st.unmade = st.sharedKey(s.state.settings)
+	}
+}
+
 // nameFailed takes the error of a statement that could not be made again, because what it names has gone for one: that is
 // the answer to the message that uses it.
 func (s *Session) nameFailed(e *protocol.Error) {
@@ -123,6 +131,10 @@ func (s *Session) tellName(name string, st *statement, why purpose) {
 	if st == nil {
 		return
 	}
+	if s.notMade != nil && st.shape.known() && st.unmade != "" && st.unmade == st.sharedKey(s.state.settings) {
+		s.tellStandIn(name, st, why)
+		return
+	}
 	st.unmade = ""
 	s.setApart(st)
 	p := s.parsingNow(st)
@@ -139,6 +151,19 @@ func (s *Session) tellName(name string, st *statement, why purpose) {
 		s.pushed(request{kind: protocol.Parse, purpose: why, names: making, sent: true})
 	}
 	s.describeOurs(name, p.shape, why)
+}
+
+// standIn is what a statement fails with that stands in for one that cannot be made.
+const standIn = "lockproxy: cannot be made"
+
+// tellStandIn makes the server know a statement that fails in place of one that cannot be made, with the same parameters: what is wrong
+// with the values comes first (prepare.c, ExecuteQuery).
+func (s *Session) tellStandIn(name string, st *statement, why purpose) {
+	s.srv.own.add(ownName{name: name, key: anything})
+	at := len(s.o.scratch)
+	s.o.scratch = appendParse(s.o.scratch, name, "SELECT pg_catalog.int4in(pg_catalog.textout('"+standIn+"'))\x00"+st.shape.params)
+	s.toServer(s.o.since(at))
+	s.pushed(request{kind: protocol.Parse, purpose: why, names: []nameUse{{op: sql.OpPrepare, name: name, before: st, after: st}}, sent: true})
 }
 
 // anything is the key of a name that stands for no statement that anybody uses.
