@@ -242,9 +242,8 @@ func (s *Session) send() {
 	case r.has(flagUnknown) && r.kind != protocol.Close && s.unknownStatement():
 		return
 	case r.has(flagChanged) && s.notMade != nil && (r.kind == protocol.Query || r.kind == protocol.Execute):
-		r.flags &^= flagChanged
-		r.instead = s.notMade // unless something else is wrong before
-		defer func() { s.notMade = nil }()
+		s.sendUnmade(r)
+		return
 	case r.has(flagChanged):
 		s.refuseChanged()
 		return
@@ -289,6 +288,14 @@ func (s *Session) send() {
 	default: // Flush, CopyData
 		s.sendAsIs(false)
 	}
+}
+
+// sendUnmade sends a message that uses by name what could not be made: the client is told why not, unless something else is wrong before.
+func (s *Session) sendUnmade(r *request) {
+	r.flags &^= flagChanged
+	r.instead = s.notMade
+	s.send()
+	s.notMade = nil
 }
 
 // sendAsIs sends the next message unchanged; answered tells whether the server will answer it.

@@ -88,8 +88,9 @@ func (s *Session) survive(e *protocol.Error) {
 // answerLost answers the client's messages in flight with the error. It tells whether there were any.
 func (s *Session) answerLost(flight *queue, e *protocol.Error) (asked bool) {
 	s.lookAgain()
+	closes := s.closesAlone(flight)
 	for i := flight.len() - 1; i >= 0; i-- {
-		if !s.closesAlone(flight, i) {
+		if !closes[i] {
 			s.undo(flight.at(i), flight.len())
 		}
 	}
@@ -99,7 +100,7 @@ func (s *Session) answerLost(flight *queue, e *protocol.Error) (asked bool) {
 		if r.purpose != theirs {
 			continue
 		}
-		if s.closesAlone(flight, i) {
+		if closes[i] {
 			s.reply(protocol.AppendCloseComplete)
 			continue
 		}
@@ -121,22 +122,17 @@ func (s *Session) answerLost(flight *queue, e *protocol.Error) (asked bool) {
 	return asked
 }
 
-// closesAlone tells whether a message in flight is a Close that is answered here and nothing of its unit comes before: it
-// needs no server, and cannot fail.
-func (s *Session) closesAlone(flight *queue, at int) bool {
-	if flight.at(at).reply != replyClosed {
-		return false
-	}
-	for i := at - 1; i >= 0; i-- {
+// closesAlone tells which messages in flight are a Close that is answered here with nothing of its unit before it: it needs
+// no server, and cannot fail.
+func (s *Session) closesAlone(flight *queue) []bool {
+	closes := make([]bool, flight.len())
+	alone := !s.erred
+	for i := range closes {
 		r := flight.at(i)
-		if r.ends() {
-			return true
-		}
-		if r.purpose == theirs && r.reply != replyClosed {
-			return false
-		}
+		closes[i] = alone && r.reply == replyClosed
+		alone = r.ends() || alone && (r.purpose != theirs || closes[i])
 	}
-	return !s.erred
+	return closes
 }
 
 // answerLostUnit gives a unit's answer: the error, unless it has had one, and where the client stands now.

@@ -93,7 +93,7 @@ func (s *Session) answerOwed() {
 	e := s.owed
 	s.owed = nil
 	s.answerCloses()
-	if s.ahead.front().has(flagEnd) {
+	if s.ahead.len() > 0 && s.ahead.front().has(flagEnd) {
 		s.settleBegin()
 		s.tx = 'I'
 	}
