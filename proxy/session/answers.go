@@ -397,7 +397,7 @@ func (s *Session) ready(frame []byte) (visible bool) {
 	s.opens = s.opens && flight.len() > 0
 	s.rolledBack = status == 'E' && s.rollsBackLater()
 	s.forgets = s.forgets && flight.len() > 0
-	if head.kind == protocol.Sync && head.has(flagFails) && s.failTransaction(status) {
+	if head.kind == protocol.Sync && head.has(flagFailed) && s.failTransaction(status) {
 		return false
 	}
 	switch head.purpose {

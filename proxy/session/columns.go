@@ -284,7 +284,7 @@ func (s *Session) failUnderWay() {
 	for i := range flight.len() {
 		r := flight.at(i)
 		if r.kind == protocol.Sync {
-			r.flags |= flagFails
+			r.flags |= flagFailed
 			s.failing = true
 			return
 		}

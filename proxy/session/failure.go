@@ -25,7 +25,7 @@ func (s *Session) failure(frame []byte) (visible bool) {
 		s.knockFails(head)
 		return false
 	}
-	if head.purpose == forBegin && !head.has(flagFails) {
+	if head.purpose == forBegin && !head.has(flagMayFail) {
 		s.failsAlone("the transaction could not begin", &e)
 		return false
 	}
@@ -36,7 +36,7 @@ func (s *Session) failure(frame []byte) (visible bool) {
 		s.countLock(head, e.Code)
 	}
 	switch {
-	case head.purpose == forSettings && head.has(flagFails):
+	case head.purpose == forSettings && head.has(flagMayFail):
 	case head.purpose == forSettings:
 		s.syncError = &e
 	case head.purpose == forTimeouts && !s.inTheirBatch():
@@ -46,7 +46,7 @@ func (s *Session) failure(frame []byte) (visible bool) {
 	case head.purpose == forQuestion || head.purpose == forCleaning:
 		s.broken = true
 	}
-	visible = head.purpose == theirs && !head.has(flagFails) || head.purpose == forStatement || head.purpose == forTimeouts && s.inTheirBatch()
+	visible = head.purpose == theirs && !head.has(flagFailed|flagMayFail) || head.purpose == forStatement || head.purpose == forTimeouts && s.inTheirBatch()
 	if visible {
 		s.erred = true
 		s.describesParameters(head, e.Code)

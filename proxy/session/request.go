@@ -75,7 +75,8 @@ const (
 	flagChecked                      // the values of a Bind message, as far as they are to be
 	flagOpens                        // it may begin a transaction
 	flagEnded                        // the failed transaction that its text ends first was ended ahead of it
-	flagFails                        // it ends a batch that has failed for the client, or fails its transaction; or it may fail
+	flagFailed                       // it ends a batch that has failed for the client
+	flagMayFail                      // ours, and nothing is wrong when it fails
 )
 
 func (r *request) has(f flags) bool { return r.flags&f != 0 }

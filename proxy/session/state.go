@@ -345,7 +345,7 @@ func (s *Session) putSettings(locks bool) {
 }
 
 // mayFail says of what was sent last that it may fail.
-func (s *Session) mayFail() { s.srv.flight.at(s.srv.flight.len() - 1).flags |= flagFails }
+func (s *Session) mayFail() { s.srv.flight.at(s.srv.flight.len() - 1).flags |= flagMayFail }
 
 // inPlaceOn tells whether a server has the settings. A role of the same name may be another one by now, dropped and made
 // again: the server knows it by its oid (isolation suite, truncate-conflict). So it counts only as long as the session has
