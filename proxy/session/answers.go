@@ -430,7 +430,12 @@ func (s *Session) readyForClient(head *request, status byte) (visible bool) {
 			s.tellDefault(name) // where the server had nothing to report
 		}
 	}
+	unread := s.erred && head.has(flagEnded) && head.done == 0
 	s.state.resetting, s.erred, s.unswitched = nil, false, nil
+	if unread && status == 'I' && s.srv.flight.len() == 0 {
+		s.failAgain()
+		return false
+	}
 	if s.syncError != nil {
 		// The server stands in the failed block that put the settings in place.
 		if s.tx != 'I' {

@@ -119,6 +119,15 @@ func (s *Session) endFirst(r *request, text []byte) {
 	r.flags |= flagEnded
 }
 
+// failAgain has a transaction fail in the place of the one that was ended ahead of a text that could not be read, and so ended nothing.
+func (s *Session) failAgain() {
+	s.sendQuery(forBegin, "BEGIN")
+	s.sendQuery(forBegin, failing)
+	s.mayFail()
+	s.unitEnds()
+	s.tellReady()
+}
+
 // executes notes what an EXECUTE does: what was prepared.
 func (s *Session) executes(r *request, op *sql.PreparedOp, st *statement) {
 	if !op.Runs || st == nil {
