@@ -131,12 +131,13 @@ func (s *Session) unitUnderWay() bool {
 	return s.srv.flight.any(func(r *request) bool { return r.purpose == theirs && r.ends() })
 }
 
-// closesEarlier tells whether an earlier batch that is under way, and may fail, closes a statement.
+// closesEarlier tells whether an earlier batch that is under way, and may fail, closes a statement: the client's, or for it what the
+// server knows by a name that the client has not.
 func (s *Session) closesEarlier() bool {
 	closes := false
 	for i := range s.srv.flight.len() {
 		r := s.srv.flight.at(i)
-		closes = closes || r.kind == protocol.Close && r.prev != nil
+		closes = closes || r.kind == protocol.Close && (r.prev != nil || r.names != nil)
 		if closes && r.kind == protocol.Sync {
 			return true
 		}

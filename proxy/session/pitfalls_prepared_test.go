@@ -270,6 +270,25 @@ func TestARefusedBatchLeavesNamesAsTheyWere(t *testing.T) {
 	c.uses("a", c.again, bind("", "lockproxy_1"))
 }
 
+// Another client's name that was to be closed by a batch which failed before it came to that is still there: the next batch has to wait
+// for what became of the first.
+func TestANameThatAFailedBatchWasToCloseIsStillThere(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("prepare q as select 1"))
+	c.granted(pools.Admin)
+	c.answers(complete("PREPARE"), ready('I'), noParams, columns, ready('I'))
+	c.wantAction("released", Action{Op: Release})
+	other := newConversation(t)
+	other.sends(parse("x", "selec"), bind("c", "q"), syncMessage(), bind("", "q"), syncMessage())
+	c.takenBy(other, pools.Admin)
+	other.wantServer("the first batch alone", parseOurs("lockproxy_1", "selec"), closing('S', "q"), bind("c", "q"), syncMessage())
+	bad := failed("42601", "syntax error")
+	other.answers(bad, ready('I'))
+	other.wantAction("the first is over", Action{Op: Release})
+	other.again(pools.Admin)
+	other.wantServer("and then the second, which closes it", closing('S', "q"), bind("", "q"), syncMessage())
+}
+
 // C#611 (pgbench): the same name prepared twice is the client's error.
 func TestANameIsPreparedOnce(t *testing.T) {
 	c := newConversation(t)
