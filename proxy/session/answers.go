@@ -44,6 +44,7 @@ type serverSide struct {
 	alone      bool // when it was granted it held nothing that was not known
 	restDrop   bool // the rest of that answer is not for the client
 	asking     bool // our question is in flight
+	startsOver bool // its transaction is to begin anew on a server of the lock pool
 	cancelling bool // a cancel request is under way: what comes after must not be hit
 	cancelDue  bool // one is to be sent when it can hit nothing of ours
 	broken     bool // a question or cleaning of ours failed: what the server holds is not known

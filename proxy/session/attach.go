@@ -41,6 +41,10 @@ func (s *Session) sendBegin() {
 		s.sendQuery(forBegin, `ROLLBACK TO SAVEPOINT "lockproxy: the transaction was lost"`)
 		s.mayFail()
 	}
+	s.fresh = 0
+	if !s.failed && s.readsCommitted(s.begin) {
+		s.fresh = len(s.begin)
+	}
 	s.settleBegin()
 }
 

@@ -168,7 +168,7 @@ func (s *Session) mayBegin() bool {
 		s.refuseNext(s.syncError) // it waited for what was to be made for it under these settings
 		return false
 	}
-	if s.asking || s.cancelling || s.comparing > 0 || s.failing || s.syncError != nil || s.unitsAhead >= maxUnitsAhead {
+	if s.startsOver || s.asking || s.cancelling || s.comparing > 0 || s.failing || s.syncError != nil || s.unitsAhead >= maxUnitsAhead {
 		return false
 	}
 	if s.resets = s.resets && s.srv.flight.len() > 0; s.resets {
@@ -234,6 +234,9 @@ func (s *Session) send() {
 	}
 	s.begun = true
 	r := s.ahead.front()
+	if s.fresh > 0 && !s.doesNothing(r) {
+		s.fresh = 0
+	}
 	switch {
 	case r.has(flagTooLong):
 		s.refuseNext(&protocol.Error{Severity: "ERROR", Code: protocol.ProgramLimitExceeded,

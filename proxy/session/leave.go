@@ -34,6 +34,10 @@ func (s *Session) settled() bool {
 	if s.goodbye {
 		return s.clean()
 	}
+	if s.startsOver {
+		s.release()
+		return true
+	}
 	s.showHold()
 	if s.tx != 'I' {
 		return false

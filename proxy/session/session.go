@@ -92,6 +92,7 @@ type transaction struct {
 	owed    *protocol.Error // the answer to the next unit: what became of the transaction while nothing was asked
 	portals map[string]*statement
 	portal  *statement // of the unnamed portal
+	fresh   int        // so long is the BEGIN, still in the memory of begin, of a transaction that can begin anew elsewhere; 0: it cannot
 
 	// Flags, together: each idle client has these.
 	tx        byte // the status that the client was told last: 'I', 'T' or 'E'
@@ -273,11 +274,14 @@ func (s *Session) PromotionRefused(o *Output, now time.Time, e *protocol.Error) 
 		return
 	}
 	s.phase = attached
-	if s.toMove {
+	switch {
+	case s.toMove:
 		s.toMove, s.moveFailed = false, true
-		return
+	case s.canStartOver():
+		s.startOver()
+	default:
+		s.refuseWaiting(e)
 	}
-	s.refuseWaiting(e)
 }
 
 // refuseWaiting refuses the message that waited for a promotion, unless its batch has failed meanwhile.

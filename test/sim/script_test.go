@@ -43,6 +43,7 @@ var ordinary = []idea{
 	{4, func(a *app) (string, []string) { return "insert into t values ($1)", []string{a.row()} }},
 	{4, func(a *app) (string, []string) { return "insert into t values ('" + a.row() + "')", nil }},
 	{2, fixed("select pg_backend_pid()")},
+	{3, fixed("select 1", "SELECT 1;")},
 	{1, made("select '%s', repeat('x', 3000)")},
 	{1, made("select '%s', k from generate_series(1, 7) k")},
 	{1, fixed("select boom()", "selec 1", "set work_mem = 'much'", "select 'a', boom()")},

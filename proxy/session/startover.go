@@ -1,0 +1,70 @@
+package session
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/lockproxy/lockproxy/protocol"
+)
+
+// A transaction that asks for its first lock when the lock pool is full cannot wait for room there: it has a server of the admin pool, and
+// others may wait for that. But one that has done nothing yet can begin anew, and wait with nothing in its hands. Pools of
+// applications make such transactions: many ask whether the connection is alive first, with a SELECT 1 (SQLAlchemy's
+// pool_pre_ping).
+
+// canStartOver tells whether the transaction under way has done nothing, and nothing of it is on its way.
+func (s *Session) canStartOver() bool {
+	return s.fresh > 0 && s.tx == 'T' && !s.open && !s.skip && !s.goodbye && s.srv.flight.len() == 0 && s.ahead.len() > 0 &&
+		s.state.pins == 0 && !s.held.any()
+}
+
+// startOver ends the transaction here. Its BEGIN is sent with the unit at hand, as if it had come just now.
+func (s *Session) startOver() {
+	s.begin, s.beginAs = s.begin[:s.fresh], nil
+	s.fresh, s.startsOver, s.begun = 0, true, true
+	s.sendQuery(forEnd, "ROLLBACK")
+}
+
+// readsCommitted tells whether a transaction sees what others commit while it runs, as far as its BEGIN and the client's settings say: when
+// its first statement ran is of no matter then.
+func (s *Session) readsCommitted(begin []byte) bool {
+	_, own := s.state.settings.Get("default_transaction_isolation")
+	return !own && !containsFold(begin, "repeatable") && !containsFold(begin, "serializable")
+}
+
+func containsFold(text []byte, word string) bool {
+	for i := 0; i+len(word) <= len(text); i++ {
+		if strings.EqualFold(string(text[i:i+len(word)]), word) {
+			return true
+		}
+	}
+	return false
+}
+
+// doesNothing tells whether a message only asks whether the server is alive, or belongs to a batch that does.
+func (s *Session) doesNothing(r *request) bool {
+	body := s.view[min(protocol.HeadSize, len(s.view)):min(r.size, len(s.view))]
+	switch r.kind {
+	case protocol.Query:
+		return r.unit == nil && r.touches == 0 && isPing(bytes.TrimRight(body, "\x00"))
+	case protocol.Parse, protocol.Execute:
+		return r.stmt != nil && isPing([]byte(r.stmt.text()))
+	case protocol.Bind: // of a portal without a name
+		return r.stmt != nil && len(body) > 0 && body[0] == 0 && isPing([]byte(r.stmt.text()))
+	case protocol.Describe:
+		return r.stmt == nil || isPing([]byte(r.stmt.text()))
+	case protocol.Close:
+		return r.reply == replyClosed
+	}
+	return r.kind == protocol.Sync || r.kind == protocol.Flush
+}
+
+// isPing tells whether a text is the SELECT of one number and nothing else.
+func isPing(text []byte) bool {
+	const longest = 64
+	if len(text) > longest {
+		return false
+	}
+	words := bytes.Fields(bytes.TrimRight(text, "; \t\r\n"))
+	return len(words) == 2 && bytes.EqualFold(words[0], []byte("select")) && len(bytes.Trim(words[1], "0123456789")) == 0
+}

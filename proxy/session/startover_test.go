@@ -1,0 +1,58 @@
+package session
+
+import (
+	"testing"
+
+	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/protocol"
+)
+
+// SQLAlchemy's pool_pre_ping: the first statement of the transaction that takes the lock is a SELECT 1.
+func TestATransactionThatHasDoneNothingWaitsForTheLockPool(t *testing.T) {
+	full := func() *protocol.Error {
+		return &protocol.Error{Severity: "ERROR", Code: protocol.TooManyConnections, Message: "full"}
+	}
+	lock := query("select pg_advisory_xact_lock(7)")
+	for _, one := range []struct {
+		begin string
+		does  [][]byte
+		anew  bool
+	}{
+		{"begin", [][]byte{query("SELECT 1;")}, true},
+		{"BEGIN ISOLATION LEVEL READ COMMITTED", [][]byte{parse("", "select 1"), bind("", ""), execute(""), syncMessage()}, true},
+		{"begin", [][]byte{query("select 1"), query("select 2")}, true},
+		{"begin", [][]byte{query("select 1"), query("select now()")}, false},
+		{"begin", [][]byte{query("select 1 from t")}, false},
+		{"begin", [][]byte{parse("", "select 1"), bind("c", ""), execute("c"), syncMessage()}, false},
+		{"start transaction isolation level Repeatable Read", [][]byte{query("select 1")}, false},
+	} {
+		c := newConversation(t, func(cfg *Config) { cfg.LockTimeout, cfg.IdleTimeout = 0, 0 })
+		c.sends(query(one.begin))
+		c.sends(one.does...)
+		c.granted(pools.Admin)
+		c.answers(complete("BEGIN"), ready('T'))
+		if one.does[0][0] == protocol.Query {
+			for range one.does {
+				c.answers(columns, row("1"), selected, ready('T'))
+			}
+		} else {
+			c.answers(parsed, bound, row("1"), selected, ready('T'))
+		}
+		c.client, c.server, c.actions = nil, nil, nil
+		c.sends(lock)
+		c.wantAction("it asks for room", Action{Op: Promote})
+		c.s.PromotionRefused(&c.o, c.now, full())
+		c.took()
+		if !one.anew {
+			c.wantServer("it has done something, and fails", query(failing))
+			continue
+		}
+		c.wantServer("it gives up what it has", query("ROLLBACK"))
+		c.answers(complete("ROLLBACK"), ready('I'))
+		c.wantAction("with the server", Action{Op: Release})
+		c.again(pools.Lock)
+		c.wantServer("and begins anew", query(one.begin), lock)
+		c.answers(complete("BEGIN"), ready('T'), columns, row(""), selected, ready('T'))
+		c.wantClient("of which the client sees nothing", columns, row(""), selected, ready('T'))
+	}
+}
