@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime/debug"
 
 	"github.com/coreos/go-systemd/v22/activation"
 
@@ -25,7 +24,6 @@ func serve(ctx context.Context, args []string, w streams) error {
 	if err != nil {
 		return err
 	}
-	tuneCollector()
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, heard...) // From now on: while it starts they would end the program.
 	defer signal.Stop(signals)
@@ -40,16 +38,6 @@ func serve(ctx context.Context, args []string, w streams) error {
 	ended := make(chan error, 1)
 	go func() { ended <- s.server.Serve(ctx) }()
 	return s.attend(signals, ended)
-}
-
-// tuneCollector has the garbage collector run less often, unless GOGC says how often. Logins alone leave garbage, a few kilobytes each, and
-// without this the few megabytes of a small heap would be collected several times a second under a crowd of short connections. What a crowd
-// has left is given back when it has come (proxy/tidy.go).
-func tuneCollector() {
-	const percent = 400
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(percent)
-	}
 }
 
 // open makes a server of a configuration, and has it listen, or accept from the sockets that are there already.

@@ -150,18 +150,13 @@ func (e *loop) wake() {
 func (e *loop) run() {
 	defer e.release()
 	yielded, quiet := time.Now(), 0
-	e.batch.now = yielded
 	for stopped := false; !stopped; {
-		nap := time.Duration(-1)
-		if quiet < naps {
-			nap = yieldEvery - e.batch.now.Sub(yielded)
-		}
-		n := e.wait(nap)
+		n := e.wait(quiet < naps)
 		if quiet++; n > 0 {
 			quiet = 0
 		}
 		e.batch.now = time.Now()
-		if e.load.look(e.batch.now); e.batch.now.Sub(yielded) >= yieldEvery {
+		if e.load.look(e.batch.now); e.batch.now.Sub(yielded) > yieldEvery {
 			runtime.Gosched()
 			yielded = e.batch.now
 		}
@@ -181,10 +176,9 @@ func (e *loop) run() {
 	e.bury()
 }
 
-// yieldEvery is less than the 10 ms that Go's monitor lets a goroutine have its processor for (proc.go, forcePreemptNS): to preempt
-// it, it would send signals, take the processor away from the sleeper, and look after it fifty times as often from then on. To
-// yield wakes another thread, which finds nothing to do: not more often than must be.
-const yieldEvery = 9 * time.Millisecond
+// yieldEvery is less than what Go's monitor lets a goroutine have its processor for (proc.go, forcePreemptNS): to preempt
+// it, it would send signals, take the processor away from the sleeper, and look after it fifty times as often from then on.
+const yieldEvery = 6 * time.Millisecond
 
 // naps is how many short sleeps without an event come before one without an end. From a longer one the monitor takes the
 // processor away as well, and to wake up from it costs as much: that is for when there is nothing to do.
@@ -301,13 +295,13 @@ func (e *loop) cuts() bool {
 	return e.busy
 }
 
-// wait returns how many events there are; none after a nap; a negative one has no end. It sleeps in the kernel: to park the goroutine and have Go's own
+// wait returns how many events there are; none after a nap. It sleeps in the kernel: to park the goroutine and have Go's own
 // poller wait costs two more system calls and a way through the scheduler for each round. NewLoops made room for the
 // processor of Go's that a sleeper may keep for a while.
-func (e *loop) wait(nap time.Duration) int {
+func (e *loop) wait(nap bool) int {
 	timeout := -1
-	if nap >= 0 {
-		timeout = int((nap + time.Millisecond - 1) / time.Millisecond)
+	if nap {
+		timeout = int(yieldEvery / time.Millisecond)
 	}
 	for {
 		var n int
