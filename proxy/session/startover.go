@@ -2,7 +2,6 @@ package session
 
 import (
 	"bytes"
-	"strings"
 
 	"github.com/lockproxy/lockproxy/protocol"
 )
@@ -34,7 +33,7 @@ func (s *Session) readsCommitted(begin []byte) bool {
 
 func containsFold(text []byte, word string) bool {
 	for i := 0; i+len(word) <= len(text); i++ {
-		if strings.EqualFold(string(text[i:i+len(word)]), word) {
+		if bytes.EqualFold(text[i:i+len(word)], []byte(word)) {
 			return true
 		}
 	}
@@ -48,11 +47,11 @@ func (s *Session) doesNothing(r *request) bool {
 	case protocol.Query:
 		return r.unit == nil && r.touches == 0 && isPing(bytes.TrimRight(body, "\x00"))
 	case protocol.Parse, protocol.Execute:
-		return r.stmt != nil && isPing([]byte(r.stmt.text()))
+		return r.stmt != nil && isPing(r.stmt.text())
 	case protocol.Bind: // of a portal without a name
-		return r.stmt != nil && len(body) > 0 && body[0] == 0 && isPing([]byte(r.stmt.text()))
+		return r.stmt != nil && len(body) > 0 && body[0] == 0 && isPing(r.stmt.text())
 	case protocol.Describe:
-		return r.stmt == nil || isPing([]byte(r.stmt.text()))
+		return r.stmt == nil || isPing(r.stmt.text())
 	case protocol.Close:
 		return r.reply == replyClosed
 	}
@@ -60,11 +59,28 @@ func (s *Session) doesNothing(r *request) bool {
 }
 
 // isPing tells whether a text is the SELECT of one number and nothing else.
-func isPing(text []byte) bool {
-	const longest = 64
-	if len(text) > longest {
+func isPing[T string | []byte](text T) bool {
+	const verb = "select"
+	at := 0
+	skip := func(which func(byte) bool) (some bool) {
+		began := at
+		for at < len(text) && which(text[at]) {
+			at++
+		}
+		return at > began
+	}
+	skip(isSpace)
+	for i := range len(verb) {
+		if at >= len(text) || text[at]|0x20 != verb[i] {
+			return false
+		}
+		at++
+	}
+	if !skip(isSpace) || !skip(isDigit) {
 		return false
 	}
-	words := bytes.Fields(bytes.TrimRight(text, "; \t\r\n"))
-	return len(words) == 2 && bytes.EqualFold(words[0], []byte("select")) && len(bytes.Trim(words[1], "0123456789")) == 0
+	skip(func(c byte) bool { return c == ';' || isSpace(c) })
+	return at == len(text)
 }
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
