@@ -133,7 +133,7 @@ func TestPromotionsDoNotWaitWhileAnotherPoolWaitsForTheAdminShare(t *testing.T) 
 	holder := logIn(t, r.elsewhere())
 	holder.asks("ZZ", text("BEGIN"), text("SELECT pg_advisory_xact_lock(1)"))
 	writer := logIn(t, r.url)
-	writer.asks("ZZ", text("BEGIN"), text("SELECT 1"))
+	writer.asks("ZZ", text("BEGIN"), text("SELECT now()"))
 	writer.send(packed(t, text("SELECT pg_advisory_xact_lock(2)"))) // waits to be promoted
 	await(t, "it waits", func() bool {
 		for _, i := range r.server.Sessions() {
