@@ -252,9 +252,7 @@ func (s *Session) answer1(kind byte, frame []byte) (visible bool) {
 	case protocol.NoticeResponse:
 		visible = visible && !head.has(flagEnded) // that there is no transaction
 		if visible && head.added != nil {
-			at := len(s.o.scratch)
-			s.o.scratch = head.added.original(s.o.scratch, frame)
-			s.toClient(s.o.since(at))
+			s.tellOriginal(head.added, frame)
 			visible = false
 		}
 	case protocol.CopyOutResponse, protocol.CopyData,

@@ -209,6 +209,13 @@ func (s *Session) characters(text []byte) int {
 	return len(text)
 }
 
+// tellOriginal tells the client an error or a notice about a text that was added to.
+func (s *Session) tellOriginal(a *added, frame []byte) {
+	at := len(s.o.scratch)
+	s.o.scratch = a.original(s.o.scratch, frame)
+	s.toClient(s.o.since(at))
+}
+
 // original writes an ErrorResponse or a NoticeResponse about a text that was added to: where in the client's text it is.
 func (a *added) original(dst, frame []byte) []byte {
 	var body []byte

@@ -137,9 +137,7 @@ func (s *Session) unreplaced(head *request, code string, frame []byte) bool {
 	case s.unswitched != nil && code == protocol.InFailedSQLTransaction:
 		s.tellError(s.unswitched)
 	case head.added != nil:
-		at := len(s.o.scratch)
-		s.o.scratch = head.added.original(s.o.scratch, frame)
-		s.toClient(s.o.since(at))
+		s.tellOriginal(head.added, frame)
 	case bytes.Contains(frame, []byte(ourNames)) && head.stmt != nil:
 		at := len(s.o.scratch)
 		s.o.scratch = renamed(s.o.scratch, frame, head.stmt.name)

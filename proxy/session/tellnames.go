@@ -50,6 +50,11 @@ func (s *Session) unmade(making *request) {
 	}
 }
 
+// cannotBeMade tells whether that has been seen of a statement, as things are.
+func (s *Session) cannotBeMade(st *statement) bool {
+	return st.unmade != "" && st.unmade == st.sharedKey(s.state.settings)
+}
+
 // nameFailed takes the error of a statement that could not be made again, because what it names has gone for one: that is
 // the answer to the message that uses it.
 func (s *Session) nameFailed(e *protocol.Error) {
@@ -131,7 +136,7 @@ func (s *Session) tellName(name string, st *statement, why purpose) {
 	if st == nil {
 		return
 	}
-	if s.notMade != nil && st.shape.known() && st.unmade != "" && st.unmade == st.sharedKey(s.state.settings) {
+	if s.notMade != nil && st.shape.known() && s.cannotBeMade(st) {
 		s.tellStandIn(name, st, why)
 		return
 	}
@@ -274,7 +279,7 @@ func (s *Session) showFirst(r *request) {
 
 // tryName makes a name known if that is possible, outside a batch.
 func (s *Session) tryName(name string, st *statement) {
-	if st.unmade != "" && st.unmade == st.sharedKey(s.state.settings) {
+	if s.cannotBeMade(st) {
 		return
 	}
 	began := s.srv.flight.len()
@@ -305,7 +310,7 @@ func (s *Session) showNames(r *request, inBatch, all bool) {
 		}
 		if !inBatch {
 			s.tryName(name, st) // one that cannot be made is not shown
-		} else if st.unmade == "" || st.unmade != st.sharedKey(s.state.settings) {
+		} else if !s.cannotBeMade(st) {
 			s.tellName(name, st, why)
 		}
 	}
