@@ -124,6 +124,9 @@ var changedColumns = []struct {
 	{"a temporary table", []turn{
 		by(1, "Z", described("s", "SELECT * FROM t")...), by(1, "Z", text("CREATE TEMP TABLE t (b text)")), by(1, "Z", described("s2", "SELECT * FROM t")...),
 		by(1, "Z", uses("s2")...), by(1, "Z", text("DROP TABLE t")), by(1, "Z", described("s3", "SELECT * FROM t")...), by(1, "Z", uses("s3")...)}},
+	{"one that comes behind another client's", []turn{
+		by(2, "Z", text("CREATE TEMP TABLE other (a int)")), by(2, "Z", text("DROP TABLE other")), by(1, "Z", described("s", "SELECT * FROM t")...),
+		by(1, "Z", uses("s")...), by(1, "Z", text("CREATE TEMP TABLE t AS SELECT 2 AS a")), by(1, "Z", uses("s")...)}},
 	{"one that goes with its transaction", []turn{
 		by(1, "Z", text("BEGIN")), by(1, "Z", text("CREATE TEMP TABLE t (b text) ON COMMIT DROP")), by(1, "Z", described("s", "SELECT * FROM t")...),
 		by(1, "Z", text("COMMIT")), by(2, "Z", described("s", "SELECT * FROM t")...), by(2, "Z", uses("s")...)}},

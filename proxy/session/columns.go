@@ -204,7 +204,7 @@ func (s *Session) comparedOne(r *request, st *statement, own bool) bool {
 func (s *Session) parsedAs(st *statement, own bool) *parsing {
 	switch {
 	case own:
-		if n := s.srv.own.find(st.name); n != nil && n.means(st, st.sharedKey(s.state.settings)) {
+		if n := s.srv.own.find(st.name); n != nil && n.means(st, s.sharedKey(st)) {
 			return &n.parsing
 		}
 	case st.name == "":
@@ -212,7 +212,7 @@ func (s *Session) parsedAs(st *statement, own bool) *parsing {
 			return &s.srv.unnamed.parsing
 		}
 	default:
-		if sh := s.srv.prepared.find(st.sharedKey(s.state.settings)); sh != nil {
+		if sh := s.srv.prepared.find(s.sharedKey(st)); sh != nil {
 			return &sh.parsing
 		}
 	}

@@ -108,7 +108,7 @@ func (s *Session) retire(r *request) {
 	if r.kind != protocol.Bind && r.kind != protocol.Describe || r.stmt == nil || r.stmt.name == "" {
 		return
 	}
-	if sh := s.srv.prepared.find(r.stmt.sharedKey(s.state.settings)); sh != nil {
+	if sh := s.srv.prepared.find(s.sharedKey(r.stmt)); sh != nil {
 		s.srv.prepared.retire(sh)
 		s.cfg.Schema.Changed() // by somebody that lockproxy did not see
 	}

@@ -122,7 +122,7 @@ func (s *Session) named(r *request) bool {
 	if st.name == "" {
 		return fresh || s.srv.unnamed.of != st || s.srv.unnamed.usable(s.batch)
 	}
-	sh := s.srv.prepared.byKey[st.sharedKey(s.state.settings)]
+	sh := s.srv.prepared.byKey[s.sharedKey(st)]
 	return sh == nil || sh.usable(s.batch)
 }
 

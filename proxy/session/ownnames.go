@@ -89,7 +89,7 @@ func (s *Session) namesGone(list []Setting) {
 		if slices.ContainsFunc(list, func(one Setting) bool { return one.Name == name }) {
 			continue
 		}
-		if st := s.statements[name]; st != nil && s.srv.own.find(name).key == st.sharedKey(s.state.settings) {
+		if st := s.statements[name]; st != nil && s.hasKey(st, s.srv.own.find(name).key) {
 			delete(s.statements, name)
 		}
 		s.srv.own.drop(name)
@@ -119,7 +119,7 @@ func (s *Session) sharedHeard(names string, there []Setting) {
 		return
 	}
 	maps.DeleteFunc(s.statements, func(name string, st *statement) bool {
-		sh := s.srv.prepared.byKey[st.sharedKey(s.state.settings)]
+		sh := s.srv.prepared.byKey[s.sharedKey(st)]
 		return name != "" && (sh == nil || !left[sh.name]) &&
 			!slices.ContainsFunc(there, func(one Setting) bool { return one.Name == name })
 	})
@@ -135,7 +135,7 @@ func (s *Session) nameHeard(name string, text []byte) {
 			st := preparedBySQL(&op, text, unit.Statements)
 			st.there, st.unseen = true, true
 			s.setName(name, st)
-			own.key = st.sharedKey(s.state.settings)
+			own.key = s.sharedKey(st)
 		}
 	}
 	s.srv.own.add(own)
@@ -158,7 +158,7 @@ func (s *Session) namesSent(r *request) {
 			if use.op == sql.OpPrepare && use.before == nil {
 				s.setApart(use.after)
 			}
-			key := use.after.sharedKey(s.state.settings)
+			key := s.sharedKey(use.after)
 			s.srv.own.add(ownName{name: use.name, key: key, of: use.after, parsing: s.parsingNow(use.after)})
 		}
 	}

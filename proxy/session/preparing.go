@@ -26,7 +26,7 @@ func (s *Session) sendParse() {
 		s.pushed(r)
 		return
 	}
-	key := r.stmt.sharedKey(s.state.settings)
+	key := s.sharedKey(r.stmt)
 	sh := s.currentShared(key)
 	if sh != nil {
 		r.stmt.shape = sh.shape
@@ -145,7 +145,7 @@ func (s *Session) serverName(st *statement) string {
 		}
 		return ""
 	}
-	sh := s.srv.prepared.find(st.sharedKey(s.state.settings))
+	sh := s.srv.prepared.find(s.sharedKey(st))
 	if sh != nil && s.fits(&sh.parsing, st) {
 		return sh.name
 	}
@@ -153,7 +153,7 @@ func (s *Session) serverName(st *statement) string {
 		s.closeShared(sh)
 	}
 	s.setApart(st)
-	sh = s.prepare(st.sharedKey(s.state.settings), st)
+	sh = s.prepare(s.sharedKey(st), st)
 	s.pushed(request{kind: protocol.Parse, purpose: forStatement, shared: sh})
 	s.describeOurs(sh.name, sh.shape, forStatement)
 	return sh.name

@@ -36,6 +36,7 @@ type statement struct {
 	// text another meaning, so the session's settings are part of it (PITFALLS, M 3.10.0).
 	key         string
 	keySettings *Settings
+	keyHides    bool
 	under       *Settings // those it was prepared under
 	alone       string    // tells it from others of the same text where settings that nobody knows gave it its meaning
 
@@ -67,12 +68,29 @@ func (st *statement) onlyReads() bool {
 	return st.reads == readsOnly
 }
 
-// sharedKey gives what sessions that share the statement have in common.
-func (st *statement) sharedKey(settings *Settings) string {
-	if st.key == "" || st.keySettings != settings {
-		st.key, st.keySettings = st.source+st.body+settings.planned()+st.alone, settings
+// sharedKey gives what sessions that share the statement have in common. One with temporary tables shares nothing: to PostgreSQL
+// a plan stays what it is when a temporary table comes to hide another, unless it is the first of the server session
+// (plancache.c, RevalidateCachedQuery, compares search paths), and that may have been another client's.
+func (s *Session) sharedKey(st *statement) string {
+	settings, hides := s.state.settings, s.state.pins.Has(sql.TouchTemp)
+	if st.key == "" || st.keySettings != settings || st.keyHides != hides {
+		st.key, st.keySettings, st.keyHides = st.source+st.body+settings.planned()+st.alone, settings, hides
+		if hides {
+			st.key += s.hidesBy()
+		}
 	}
 	return st.key
+}
+
+// hidesBy is what a session with temporary tables puts behind its keys.
+func (s *Session) hidesBy() string {
+	return "\x00temp " + strconv.FormatUint(uint64(s.client.Pid), 10)
+}
+
+// hasKey tells whether a key is the statement's, or was before the session had temporary tables.
+func (s *Session) hasKey(st *statement, key string) bool {
+	now := s.sharedKey(st)
+	return key == now || st.keyHides && key+s.hidesBy() == now
 }
 
 // setApart keeps what a text is about to be parsed as from other sessions, where the settings by which it is read may be others than

@@ -46,13 +46,13 @@ func (s *Session) meantOther(use nameUse) bool {
 func (s *Session) unmade(making *request) {
 	if len(making.names) > 0 && making.names[0].before != nil {
 		st := making.names[0].before
-		st.unmade = st.sharedKey(s.state.settings)
+		st.unmade = s.sharedKey(st)
 	}
 }
 
 // cannotBeMade tells whether that has been seen of a statement, as things are.
 func (s *Session) cannotBeMade(st *statement) bool {
-	return st.unmade != "" && st.unmade == st.sharedKey(s.state.settings)
+	return st.unmade != "" && st.unmade == s.sharedKey(st)
 }
 
 // nameFailed takes the error of a statement that could not be made again, because what it names has gone for one: that is
@@ -124,7 +124,7 @@ func (s *Session) syncOurs(why purpose) {
 func (s *Session) tellName(name string, st *statement, why purpose) {
 	known := s.srv.own.find(name)
 	if st != nil {
-		if known != nil && known.means(st, st.sharedKey(s.state.settings)) && s.fits(&known.parsing, st) {
+		if known != nil && known.means(st, s.sharedKey(st)) && s.fits(&known.parsing, st) {
 			return
 		}
 	} else if known == nil {
@@ -143,7 +143,7 @@ func (s *Session) tellName(name string, st *statement, why purpose) {
 	st.unmade = ""
 	s.setApart(st)
 	p := s.parsingNow(st)
-	s.srv.own.add(ownName{name: name, key: st.sharedKey(s.state.settings), parsing: p})
+	s.srv.own.add(ownName{name: name, key: s.sharedKey(st), parsing: p})
 	making := []nameUse{{op: sql.OpPrepare, name: name, before: st, after: st}}
 	if st.source != "" {
 		s.runInBatch([]byte(st.source), why)
@@ -296,7 +296,7 @@ func (s *Session) showNames(r *request, inBatch, all bool) {
 	before := s.meantBefore(r)
 	for _, name := range s.srv.own.names() {
 		st := before[name]
-		if st == nil || !st.there && !s.srv.own.find(name).means(st, st.sharedKey(s.state.settings)) { // it is another client's
+		if st == nil || !st.there && !s.srv.own.find(name).means(st, s.sharedKey(st)) { // it is another client's
 			s.closeOwn(name, why)
 		}
 	}
