@@ -159,6 +159,31 @@ func TestARoleGoesWithItsClient(t *testing.T) {
 	}
 }
 
+// What DISCARD ALL does not reset ends with the connection that it is on. The link's other end is lockproxy's own server.
+func TestWhatCannotBeResetIsNobodyElses(t *testing.T) {
+	r := startProxy(t, sized(1, 1))
+	r.query(t, "CREATE EXTENSION dblink; CREATE EXTENSION pg_trgm")
+	connect := "SELECT dblink_connect('link', '" + r.direct + "')"
+	direct := logIn(t, r.direct)
+	direct.asks("Z", text("SELECT setseed(0.5)"))
+	random := direct.value("SELECT random()")
+	for range 3 {
+		a := logIn(t, r.url)
+		a.wants("a connection of its own", "T D(OK) C(SELECT 1) Z(I)", "Z", text(connect))
+		a.wants("a seed", "T D() C(SELECT 1) Z(I)", "Z", text("SELECT setseed(0.5)"))
+		a.wants("DISCARD ALL", "C(DISCARD ALL) Z(I)", "Z", text("DISCARD ALL"))
+		a.wants("the connection is still there", "T D({link}) C(SELECT 1) Z(I)", "Z", text("SELECT dblink_get_connections()"))
+		a.wants("the seed, too", "T D("+random+") C(SELECT 1) Z(I)", "Z", text("SELECT random()"))
+		a.asks("", leaving)
+	}
+	a, b := logIn(t, r.url), logIn(t, r.url)
+	for range 3 {
+		a.wants("a limit", "T D(0.7) C(SELECT 1) Z(I)", "Z", text("SELECT set_limit(0.7)"))
+		b.wants("not another's limit", "T D(0.3) C(SELECT 1) Z(I)", "Z", text("SELECT show_limit()"))
+		a.wants("its own", "T D(0.7) C(SELECT 1) Z(I)", "Z", text("SELECT show_limit()"))
+	}
+}
+
 // B#999: an empty application_name is one, and other clients' names do not show.
 func TestApplicationNamesShowInTheServer(t *testing.T) {
 	r := startProxy(t, sized(1, 1))

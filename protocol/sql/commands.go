@@ -68,11 +68,29 @@ func (s *scan) literally(texts ...string) bool {
 
 // do reads what follows DO: a body as a string, and LANGUAGE, in any order.
 func (s *scan) do() {
+	ours, body := true, ""
 	for !s.ended() && s.next() {
-		if s.tok.kind == literal && !s.is(s.back(1), "language") {
+		switch {
+		case s.is(s.back(1), "language"):
+			ours = s.namesPLpgSQL()
+		case s.tok.kind == literal:
+			content, _ := s.content(s.tok)
+			body = string(content)
 			s.scanBody(s.tok)
 		}
 	}
+	if !ours {
+		s.touches |= foreign(body)
+	}
+}
+
+// namesPLpgSQL tells whether the token, a word or a string, names the language of DO blocks that name none.
+func (s *scan) namesPLpgSQL() bool {
+	if s.tok.kind == literal {
+		content, _ := s.content(s.tok)
+		return string(content) == "plpgsql"
+	}
+	return s.on("plpgsql")
 }
 
 // scanBody looks into the body of a DO block. Lock functions in what it quotes again are not looked for.

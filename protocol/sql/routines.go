@@ -76,6 +76,7 @@ func Study(configured []string, routines []Routine) ([]Function, error) {
 var (
 	namesLocks     = regexp.MustCompile(`(?i)pg_(try_)?advisory_`)
 	namesHolding   = regexp.MustCompile(`(?i)pg_(try_)?advisory_lock`)
+	namesShared    = regexp.MustCompile(`\b_SHARED\b|\bGD\b`) // PL/Perl's; PL/Python's and PL/Tcl's
 	readsSequences = regexp.MustCompile(`(?i)\b(curr|last)val"?\s*\(`)
 )
 
@@ -95,7 +96,7 @@ func (r *Reader) routine(t *Routine) Function {
 	case "sql", "plpgsql":
 	default:
 		if !t.Extension {
-			f.Touches = TouchDynamic
+			f.Touches = foreign(body)
 		}
 	}
 	s := scan{reader: r, live: true, body: true}
@@ -112,6 +113,15 @@ func (r *Reader) routine(t *Routine) Function {
 	}
 	f.Sequences = readsSequences.MatchString(body)
 	return f
+}
+
+// foreign gives what a body in a language that is not read here may touch: what its functions share within a session, as the manual
+// has it ("Global Values in PL/Perl", "Sharing Data" of PL/Python, "Global Data in PL/Tcl"), and whatever it has SQL do.
+func foreign(body string) Touch {
+	if namesShared.MatchString(body) {
+		return TouchDynamic | TouchFunction
+	}
+	return TouchDynamic
 }
 
 // lasting is what a routine may touch that its caller must know of.

@@ -83,6 +83,8 @@ func TestLanguagesThatNobodyReadsAreTakenForTheWorst(t *testing.T) {
 		{Routine{Language: "internal", Body: "setseed"}, TouchSeed},
 		{Routine{Language: "internal", Body: "upper"}, 0},
 		{Routine{Language: "plpython3u", Body: "return 1"}, TouchDynamic},
+		{Routine{Language: "plpython3u", Body: "GD['a'] = 1"}, TouchDynamic | TouchFunction},
+		{Routine{Language: "plperl", Body: "return $_SHARED{a};"}, TouchDynamic | TouchFunction}, {Routine{Language: "plpgsql", Body: "begin x := gd; end"}, 0},
 		{Routine{Language: "plv8", Extension: true}, 0},
 		{Routine{Language: ""}, TouchDynamic},
 	} {

@@ -31,7 +31,7 @@ const (
 	TouchDefinition                      // what may change which functions take locks, or a role's own settings
 	TouchLinks                           // connections that the server session keeps (dblink_connect)
 	TouchRollbackTo                      // ROLLBACK TO SAVEPOINT
-	TouchFunction                        // whatever a C function of the user's may keep
+	TouchFunction                        // whatever a function may keep in the server process
 	TouchSchema                          // what tables and other objects there are, or how they are made
 	TouchElevates                        // settings, by functions with their owner's rights (SECURITY DEFINER)
 	TouchHolds                           // session-level locks, in functions of the user's

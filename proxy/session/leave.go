@@ -1,6 +1,7 @@
 package session
 
 import (
+	"strings"
 	"time"
 
 	"github.com/lockproxy/lockproxy/pools"
@@ -288,6 +289,10 @@ func (s *Session) clean() bool {
 	s.recall()
 	st := &s.state
 	switch {
+	case st.pins.Has(indelible):
+		s.remove(ReasonClientLeft, "what the client left cannot be reset: "+strings.Join(pinNames(st.pins&indelible), ", "))
+		s.end()
+		return true
 	case st.pins != 0 || st.opaque || st.everything || st.resetAll || len(st.touched) > 0:
 		s.sendQuery(forCleaning, "DISCARD ALL")
 		s.srv.forget()

@@ -155,7 +155,7 @@ type Reason uint8
 
 const (
 	ReasonNone       Reason = iota
-	ReasonClientLeft        // in the middle of something that only closing ends
+	ReasonClientLeft        // in the middle of something that only closing ends, or with something there that only that takes back
 	ReasonProtocol          // the client or the server broke the protocol
 	ReasonServerLost        // the server closed the connection
 	ReasonNotCleaned        // what a client left could not be reset in time

@@ -71,6 +71,9 @@ const (
 	mayUnpin = sql.TouchDrop | sql.TouchUnlisten | sql.TouchClose | sql.TouchDiscardOther | sql.TouchDynamic
 )
 
+// indelible are the pins whose state lasts as long as the server session does: not even DISCARD ALL resets it.
+const indelible = sql.TouchLoad | sql.TouchSeed | sql.TouchLinks | sql.TouchFunction
+
 var pinWords = []struct {
 	bit  sql.Touch
 	name string
@@ -484,7 +487,7 @@ func (s *Session) recall() {
 // discarded takes over what DISCARD ALL does to a session.
 func (s *Session) discarded() {
 	s.state.settings = s.client.Settings
-	s.state.pins &= pinSession
+	s.state.pins &= pinSession | indelible
 	s.settingsAgreed()
 	maps.DeleteFunc(s.statements, func(_ string, st *statement) bool { return st.there })
 	if s.srv != nil {

@@ -257,13 +257,13 @@ func (s *Session) meantBefore(r *request) map[string]*statement {
 	return before
 }
 
-// showFirst makes names known ahead of a batch whose first statement looks at them, or has its columns from them: within it, one that
-// cannot be made fails it.
+// showFirst makes names known ahead of a batch in which a statement looks at them, or whose first has its columns from them: within it, one
+// that cannot be made fails it.
 func (s *Session) showFirst(r *request) {
 	if s.open || s.tx != 'I' || s.opens || r.stmt == nil {
 		return
 	}
-	if r.stmt.unit.Touches.Has(sql.TouchNames) {
+	if s.unitLooksAtNames() {
 		s.showNames(r, false, true)
 		return
 	}
@@ -275,6 +275,20 @@ func (s *Session) showFirst(r *request) {
 			s.tryName(use.name, use.before)
 		}
 	}
+}
+
+// unitLooksAtNames tells whether the batch at hand, as far as it is here, looks at prepared statements.
+func (s *Session) unitLooksAtNames() bool {
+	for i := range s.ahead.len() {
+		r := s.ahead.at(i)
+		if r.stmt != nil && r.stmt.unit.Touches.Has(sql.TouchNames) {
+			return true
+		}
+		if r.ends() {
+			break
+		}
+	}
+	return false
 }
 
 // tryName makes a name known if that is possible, outside a batch.
@@ -305,12 +319,12 @@ func (s *Session) showNames(r *request, inBatch, all bool) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(before)) {
 		st := before[name]
-		if !st.there || !all && !st.unseen {
+		switch there := st.there || inBatch && st.usable(s.batch); {
+		case !there || !all && !st.unseen:
 			continue
-		}
-		if !inBatch {
+		case !inBatch:
 			s.tryName(name, st) // one that cannot be made is not shown
-		} else if !s.cannotBeMade(st) {
+		case !s.cannotBeMade(st):
 			s.tellName(name, st, why)
 		}
 	}

@@ -5,6 +5,7 @@ package differential
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,10 +97,16 @@ func (s *stage) holdFrom(ctx context.Context, seed int64, address string, cfg Co
 // serverCrashed tells whether the server that is asked directly has crashed: it ends all its connections then, and starts again. What a
 // conversation did to it there it did to the other one as well.
 func (t *twins) serverCrashed() bool {
+	if slices.ContainsFunc(t.direct.peers, func(p *peer) bool { return p != nil && p.closed }) {
+		_, _ = t.direct.watch.take(crashShows) // it says nothing but its last word
+	}
 	_, err := t.direct.run("SELECT 1")
 	t.crashed = err != nil && t.direct.watch.closed
 	return t.crashed
 }
+
+// crashShows is how long it takes a server at most to end its other connections, once one has crashed.
+const crashShows = time.Second
 
 // recovers waits until both servers let clients in again.
 func (s *stage) recovers(address string) (err error) {

@@ -107,12 +107,13 @@ func (s *side) connect(client int, parameters []string) (answers [][]byte, err e
 	return answers, err
 }
 
-// hear collects a client's answers, until there are all or the client waits for a lock.
+// hear collects a client's answers, until there are all or the client waits for a lock: it is seen to wait twice, since servers wait
+// for moments as well, to extend a table for one.
 func (s *side) hear(client int) (waits bool, err error) {
 	p := s.peers[client]
 	for began := time.Now(); !p.complete() && !p.closed; {
 		f, err := p.take(10 * time.Millisecond)
-		switch {
+		switch waited := waits; {
 		case err == nil:
 			p.got = append(p.got, f)
 		case p.closed:
@@ -120,10 +121,15 @@ func (s *side) hear(client int) (waits bool, err error) {
 			p.got = append(p.got, f)
 			return false, err
 		case s.allWait():
-			return true, nil
+			if waited {
+				return true, nil
+			}
+			waits = true
+			continue
 		case time.Since(began) > answerWithin:
 			return false, err
 		}
+		waits = false
 	}
 	return false, nil
 }
