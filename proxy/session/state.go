@@ -53,56 +53,6 @@ const (
 	idleTimeout = "idle_in_transaction_session_timeout"
 )
 
-// pinSession is the pin of pool mode "session", pinSetting that of a setting whose name the text does not tell, pinAlone that of one which
-// could not be put in place on another server, nor be laid down on this one; the others are what was touched.
-const (
-	pinSession sql.Touch = 1 << 63
-	pinSetting sql.Touch = 1 << 62
-	pinAlone   sql.Touch = 1 << 61
-)
-
-// pinning is what lives in the server session and cannot be moved.
-const pinning = sql.TouchTemp | sql.TouchListen | sql.TouchHold | sql.TouchLoad |
-	sql.TouchSeed | sql.TouchLinks | sql.TouchFunction | sql.TouchPid
-
-// askable are the pins whose state the server can be asked for; mayUnpin is what may end one.
-const (
-	askable  = sql.TouchTemp | sql.TouchListen | sql.TouchHold
-	mayUnpin = sql.TouchDrop | sql.TouchUnlisten | sql.TouchClose | sql.TouchDiscardOther | sql.TouchDynamic
-)
-
-// indelible are the pins whose state lasts as long as the server session does: not even DISCARD ALL resets it.
-const indelible = sql.TouchLoad | sql.TouchSeed | sql.TouchLinks | sql.TouchFunction
-
-var pinWords = []struct {
-	bit  sql.Touch
-	name string
-}{
-	{pinSession, "session mode"}, {pinSetting, "setting named by a value"}, {pinAlone, "setting of one connection"},
-	{sql.TouchTemp, "temporary table"}, {sql.TouchListen, "listen"}, {sql.TouchHold, "cursor with hold"},
-	{sql.TouchLoad, "loaded library"}, {sql.TouchSequence, "sequence value"}, {sql.TouchSeed, "random seed"},
-	{sql.TouchLinks, "connections of the server's"}, {sql.TouchFunction, "function that leaves state"}, {sql.TouchPid, "process id stored"},
-}
-
-func pinNames(pins sql.Touch) (names []string) {
-	for _, p := range pinWords {
-		if pins.Has(p.bit) {
-			names = append(names, p.name)
-		}
-	}
-	return names
-}
-
-// pin keeps the server for this session from now on.
-func (s *Session) pin(why sql.Touch) {
-	if why &^= s.state.pins; why == 0 {
-		return
-	}
-	s.state.pins |= why
-	s.state.pinsUnsure = true // a rollback or an error may undo it
-	s.do(Action{Op: Pinned, Text: strings.Join(pinNames(why), ", ")})
-}
-
 // touch notes what running a message may change of the server session, before it is sent.
 func (s *Session) touch(r *request) {
 	t := r.touches
