@@ -289,8 +289,8 @@ func (s *Session) clean() bool {
 	s.recall()
 	st := &s.state
 	switch {
-	case st.pins.Has(indelible):
-		s.remove(ReasonClientLeft, "what the client left cannot be reset: "+strings.Join(pinNames(st.pins&indelible), ", "))
+	case st.pins.Has(unfit):
+		s.remove(ReasonClientLeft, "what the client left cannot be reset: "+strings.Join(pinNames(st.pins&unfit), ", "))
 		s.end()
 		return true
 	case st.pins != 0 || st.opaque || st.everything || st.resetAll || len(st.touched) > 0:

@@ -26,8 +26,12 @@ const (
 	mayUnpin = sql.TouchDrop | sql.TouchUnlisten | sql.TouchClose | sql.TouchDiscardOther | sql.TouchDynamic
 )
 
-// indelible are the pins whose state lasts as long as the server session does: not even DISCARD ALL resets it.
-const indelible = sql.TouchLoad | sql.TouchSeed | sql.TouchLinks | sql.TouchFunction
+// indelible are the pins whose state lasts as long as the server session does: not even DISCARD ALL resets it. Unfit are those with which it
+// is of no use to anybody else: a library that is loaded does nothing by itself.
+const (
+	indelible = sql.TouchLoad | unfit
+	unfit     = sql.TouchSeed | sql.TouchLinks | sql.TouchFunction
+)
 
 var pinWords = []struct {
 	bit  sql.Touch
