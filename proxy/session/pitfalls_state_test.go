@@ -340,16 +340,33 @@ func TestAPinThatWasRolledBackEnds(t *testing.T) {
 	c.wantRelease("and is not any more")
 }
 
-// G#1324: setseed() leaves its state in the server session.
-func TestSetseedKeepsItsBackend(t *testing.T) {
-	c := newConversation(t)
-	c.sends(query("select setseed(0.5)"))
-	c.granted(pools.Admin)
-	c.server = nil
-	c.answers(row(""), selected, ready('I'))
-	c.wantClient("answered", row(""), selected, ready('I'))
-	c.wantAction("pinned", Action{Op: Pinned})
-	c.wantNothing("and not released")
+// G#1324: setseed() leaves its state in the server session, and so do LOAD and dblink_connect. DISCARD ALL resets none of it. Nobody is to
+// have the seed or the links of another.
+func TestWhatNothingResetsKeepsItsBackend(t *testing.T) {
+	for _, one := range []struct {
+		text string
+		gone Op
+	}{{"select setseed(0.5)", Remove}, {"select dblink_connect('x')", Remove}, {"load 'x'", Release}} {
+		c := newConversation(t)
+		c.sends(query(one.text))
+		c.granted(pools.Admin)
+		c.server = nil
+		c.answers(row(""), selected, ready('I'))
+		c.wantClient("answered", row(""), selected, ready('I'))
+		c.wantAction("pinned", Action{Op: Pinned})
+		c.wantNothing("and not released")
+		c.sends(query("discard all"))
+		c.answers(complete("DISCARD ALL"), ready('I'))
+		if len(c.actions) > 0 {
+			t.Errorf("%s, discard all: %+v", one.text, c.actions)
+		}
+		c.sends(message(protocol.Terminate, ""))
+		c.wantAction(one.text+": the client is gone", Action{Op: CloseClient})
+		if one.gone == Release {
+			c.answers(complete("DISCARD ALL"), ready('I'))
+		}
+		c.wantAction("and its server", Action{Op: one.gone})
+	}
 }
 
 // What a server reports of itself can not be put in place elsewhere: it follows from the role.
