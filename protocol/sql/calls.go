@@ -13,6 +13,11 @@ func (s *scan) candidate() {
 	case s.tok.kind == word && string(name) == "into":
 		s.into()
 		return
+	case s.tok.kind == word && string(name) == "default":
+		if s.updates {
+			s.touches |= TouchAdvance
+		}
+		return
 	case temporarySchema(name):
 		if s.at(s.peek(), '.') {
 			s.touches |= TouchTemp

@@ -25,7 +25,7 @@ func (s *scan) explain() {
 			s.next()
 		}
 	}
-	switch s.verb() {
+	switch verb := s.verb(); verb {
 	case Execute:
 		s.execute(s.live)
 	case Create:
@@ -33,6 +33,9 @@ func (s *scan) explain() {
 	case Declare:
 		s.declare()
 	default:
+		if s.live {
+			s.advances(verb)
+		}
 		s.rest()
 	}
 }

@@ -123,6 +123,8 @@ func (s *scan) alter() {
 			s.live = false
 		case s.depth == 0 && s.at(s.tok, ','):
 			s.live = true
+		case s.on("serial") || s.on("bigserial") || s.on("smallserial") || s.on("identity"):
+			s.touches |= TouchAdvance // each row gets a number
 		}
 		s.consider()
 	}

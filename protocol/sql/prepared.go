@@ -15,7 +15,13 @@ func (s *scan) prepare() {
 	name := s.nameString()
 	for !s.ended() && s.next() && !s.on("as") {
 	}
+	verb := Other
+	if !s.ended() && s.next() {
+		verb = s.verb()
+	}
+	s.advances(verb)
 	s.rest()
+	s.looksOnly(verb)
 	end := len(s.source)
 	if s.at(s.tok, ';') {
 		end = int(s.tok.start)

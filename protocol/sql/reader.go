@@ -43,6 +43,7 @@ func NewReader(locks []string, found ...Function) (*Reader, error) {
 	}
 	r.want("set_config")
 	r.want("into")
+	r.want("default")
 	r.want("pg_settings")
 	for _, name := range []string{"pg_temp", "pg_temp_1", "pg_temp_12", "pg_temp_123", "pg_temp_1234", "pg_temp_12345"} {
 		r.want(name)

@@ -7,6 +7,7 @@ type scan struct {
 	unit    Unit
 	live    bool  // the server evaluates what stands here
 	stores  bool  // it keeps it, to evaluate it some other time
+	updates bool  // the statement is an UPDATE
 	body    bool  // this is the inside of a DO block
 	control bool  // a transaction begins or ends in this text
 	shown   bool  // the first statement is a plain SELECT: its rows may tell of locks
@@ -50,15 +51,20 @@ func (s *scan) statement() bool {
 			one.Index, one.End = s.unit.Statements-1, int(s.back(1).end)
 		}
 	}
-	if verb == Select {
-		s.touches &^= TouchPid // to look at it is not to count on it
-	}
+	s.looksOnly(verb)
 	if s.reader.hidden {
 		s.unseen(verb)
 	}
 	s.unit.Lock |= s.effects
 	s.unit.Touches |= s.touches
 	return true
+}
+
+// looksOnly forgets of a query that it asks for the server's process id: to look at it is not to count on it.
+func (s *scan) looksOnly(verb Verb) {
+	if verb == Select {
+		s.touches &^= TouchPid
+	}
 }
 
 // unseen notes what functions do that a statement may call without naming them.
@@ -76,18 +82,18 @@ func (s *scan) unseen(verb Verb) {
 
 // dispatch reads the rest of the statement, after its verb.
 func (s *scan) dispatch(verb Verb) {
+	s.advances(verb)
 	switch verb {
-	case Select, Update, Delete, Other:
+	case Select, Insert, Update, Delete, Merge, With, Other:
 		s.rest()
-	case With, Insert, Merge, Copy:
-		s.touches |= TouchAdvance
-		s.unit.Copies = s.unit.Copies || verb == Copy
+	case Copy:
+		s.unit.Copies = true
 		s.rest()
 	case Call:
-		s.touches |= TouchDynamic | TouchAdvance
+		s.touches |= TouchDynamic
 		s.rest()
 	case Do:
-		s.touches |= TouchDynamic | TouchAdvance
+		s.touches |= TouchDynamic
 		s.do()
 	case Begin:
 		s.beginTransaction()
@@ -122,6 +128,16 @@ func (s *scan) dispatch(verb Verb) {
 	default:
 		s.touches |= simpleTouches[verb]
 		s.skip()
+	}
+}
+
+// advances notes that a statement with that verb may move sequences that it does not name: by the default of a column, or by what it runs.
+// An UPDATE does if it says DEFAULT.
+func (s *scan) advances(verb Verb) {
+	s.updates = verb == Update
+	switch verb {
+	case With, Insert, Merge, Copy, Call, Do:
+		s.touches |= TouchAdvance
 	}
 }
 
