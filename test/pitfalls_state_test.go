@@ -1,10 +1,13 @@
 package test
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // sameState are conversations about the state of a session, like sameAnswers.
@@ -194,6 +197,33 @@ func TestApplicationNamesShowInTheServer(t *testing.T) {
 			t.Errorf("%q shows as %q", name, got)
 		}
 		s.asks("", leaving)
+	}
+}
+
+// Notifications come from the client that sent them, and be it by a trigger, whoever else has used the same connection.
+func TestANotificationIsThatOfTheClientWhichSentIt(t *testing.T) {
+	r := startProxy(t, sized(2, 1))
+	r.query(t, `CREATE TABLE news (what text); CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS
+		$$ BEGIN PERFORM pg_notify('news', NEW.what); RETURN NEW; END $$; CREATE TRIGGER tell AFTER INSERT ON news FOR EACH ROW EXECUTE FUNCTION tell()`)
+	ctx := context.Background()
+	listener := connect(t, r.url)
+	if _, err := listener.Exec(ctx, "LISTEN news"); err != nil {
+		t.Fatal(err)
+	}
+	senders := []*pgx.Conn{connect(t, r.url), connect(t, r.url)}
+	for i, text := range []string{"NOTIFY news", "INSERT INTO news VALUES ('a')", "SELECT pg_notify('news', '')", "DO $$ BEGIN INSERT INTO news VALUES ('b'); END $$",
+		"INSERT INTO news VALUES ('c')", "INSERT INTO news VALUES ('d')", "DO $$ BEGIN NOTIFY news; END $$"} {
+		sender := senders[i%2]
+		if _, err := sender.Exec(ctx, text); err != nil {
+			t.Fatal(err)
+		}
+		n, err := listener.WaitForNotification(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n.PID != sender.PgConn().PID() {
+			t.Errorf("%s of %d: the notification is that of %d", text, sender.PgConn().PID(), n.PID)
+		}
 	}
 }
 

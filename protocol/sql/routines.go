@@ -41,8 +41,10 @@ type Function struct {
 // Matters tells whether a call is worth knowing of.
 func (f *Function) Matters() bool { return f.Locks || f.Touches != 0 || len(f.Settings) > 0 }
 
-// Leaves tells whether a call leaves anything behind but a moved sequence or a lock.
-func (f *Function) Leaves() bool { return f.Touches&^TouchAdvance != 0 || len(f.Settings) > 0 }
+// Leaves tells whether a call leaves anything behind but a moved sequence, a lock or a notification.
+func (f *Function) Leaves() bool {
+	return f.Touches&^(TouchAdvance|TouchNotify) != 0 || len(f.Settings) > 0
+}
 
 func (f *Function) equal(g *Function) bool {
 	return f.Locks == g.Locks && f.Touches == g.Touches && slices.Equal(f.Settings, g.Settings)
@@ -126,7 +128,7 @@ func foreign(body string) Touch {
 
 // lasting is what a routine may touch that its caller must know of.
 const lasting = TouchTemp | TouchListen | TouchHold | TouchLoad | TouchSeed | TouchLinks | TouchFunction | TouchDynamic |
-	TouchDefinition | TouchSequence | TouchAdvance | TouchHolds | TouchElevates
+	TouchDefinition | TouchSequence | TouchAdvance | TouchNotify | TouchHolds | TouchElevates
 
 // lastingSettings gives the names of the settings that are changed for longer than the transaction, in order.
 func (u *Unit) lastingSettings() (names []string) {
@@ -206,7 +208,7 @@ func (s *scan) changes() {
 		s.define(verb == Drop)
 	case Prepare, Deallocate:
 		s.touches |= TouchDynamic
-	case Listen, Load:
+	case Listen, Notify, Load:
 		s.touches |= simpleTouches[verb]
 	case Insert, Merge, With, Copy:
 		s.touches |= TouchAdvance
