@@ -9,11 +9,11 @@ import (
 
 // startNoise has other clients run transactions meanwhile, each with settings and statements of its own under names that
 // the conversations use too.
-func startNoise(address, database string) (stop func() error) {
+func startNoise(address string) (stop func() error) {
 	const clients = 2
 	end, done := make(chan bool), make(chan error)
 	for i := range clients {
-		go func() { done <- noise(address, database, i, end) }()
+		go func() { done <- noise(address, i, end) }()
 	}
 	return func() error {
 		close(end)
@@ -25,7 +25,7 @@ func startNoise(address, database string) (stop func() error) {
 	}
 }
 
-func noise(address, database string, i int, end chan bool) error {
+func noise(address string, i int, end chan bool) error {
 	own := []string{"German", "Postgres"}[i]
 	p, answers, err := dial(address, "database", database, "user", "postgres", "application_name", "noise", "DateStyle", own)
 	if err != nil || p.closed {

@@ -68,7 +68,7 @@ func (s *stage) holdFrom(ctx context.Context, seed int64, address string, cfg Co
 		return seed, err
 	}
 	defer t.close()
-	quiet := startNoise(address, s.databases[1])
+	quiet := startNoise(address)
 	defer func() {
 		if e := quiet(); err == nil && !t.crashed {
 			err = e

@@ -9,22 +9,21 @@ import (
 
 // side is one of the two places where a conversation is held: PostgreSQL itself, or lockproxy before another one.
 type side struct {
-	address  string // where clients connect
-	direct   bool   // which is the server itself
-	database string
-	watch    *peer // a connection of our own to its server
-	inside   *peer // and one to address: what it creates lockproxy knows at once, and what watch creates within a second
-	peers    []*peer
-	lines    []string // the transcript
+	address string // where clients connect
+	direct  bool   // which is the server itself
+	watch   *peer  // a connection of our own to its server
+	inside  *peer  // and one to address: what it creates lockproxy knows at once, and what watch creates within a second
+	peers   []*peer
+	lines   []string // the transcript
 }
 
 // newSide gives the side of a server that is new, or was used by a side before.
-func newSide(server, address, database string) (_ *side, err error) {
+func newSide(server, address string) (_ *side, err error) {
 	watch, answers, err := dial(server, "user", "postgres", "database", database, "application_name", "watch")
 	if err != nil || watch.closed {
 		return nil, fmt.Errorf("log in: %v %v", spellAll(answers), err)
 	}
-	s := &side{address: address, direct: address == server, database: database, watch: watch, inside: watch}
+	s := &side{address: address, direct: address == server, watch: watch, inside: watch}
 	defer func() {
 		if err != nil {
 			watch.close()
@@ -102,7 +101,7 @@ func (s *side) connect(client int, parameters []string) (answers [][]byte, err e
 	for len(s.peers) <= client {
 		s.peers = append(s.peers, nil)
 	}
-	p, answers, err := dial(s.address, append([]string{"database", s.database}, parameters...)...)
+	p, answers, err := dial(s.address, append([]string{"database", database}, parameters...)...)
 	s.peers[client] = p
 	return answers, err
 }

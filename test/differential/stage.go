@@ -26,7 +26,6 @@ const (
 // directly, and the one behind lockproxy.
 type stage struct {
 	direct, through *postgres.Server
-	databases       [2]string
 	stop            []func() error // in reverse order
 }
 
@@ -52,8 +51,8 @@ func newStage(ctx context.Context, through *postgres.Server) (s *stage, err erro
 			return s, err
 		}
 	}
-	for i, server := range []*postgres.Server{s.direct, s.through} {
-		if s.databases[i], err = prepare(server); err != nil {
+	for _, server := range []*postgres.Server{s.direct, s.through} {
+		if err := prepare(server); err != nil {
 			return s, err
 		}
 	}
@@ -68,22 +67,25 @@ func (s *stage) start(ctx context.Context) (*postgres.Server, error) {
 	return server, err
 }
 
+// database has the same name on both servers, since errors tell it.
+const database = "conversations"
+
 // prepare makes a database with what conversations use.
-func prepare(server *postgres.Server) (database string, err error) {
-	if database, err = server.CreateDatabase(); err != nil {
-		return "", err
+func prepare(server *postgres.Server) error {
+	if _, err := server.Query("postgres", "CREATE DATABASE "+database); err != nil {
+		return err
 	}
-	place, err := newSide(addressOf(server), "", database)
+	place, err := newSide(addressOf(server), "")
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer place.watch.close()
 	for _, text := range []string{makeRoles, fmt.Sprintf(makeFunctions, database), makeRoutines} {
 		if _, err := place.run(text); err != nil {
-			return "", err
+			return err
 		}
 	}
-	return database, nil
+	return nil
 }
 
 func (s *stage) close() error {
@@ -98,11 +100,11 @@ func addressOf(server *postgres.Server) string { return "127.0.0.1:" + strconv.I
 
 // twins gives the two sides, the second by lockproxy's address.
 func (s *stage) twins(address string) (*twins, error) {
-	direct, err := newSide(addressOf(s.direct), addressOf(s.direct), s.databases[0])
+	direct, err := newSide(addressOf(s.direct), addressOf(s.direct))
 	if err != nil {
 		return nil, err
 	}
-	through, err := newSide(addressOf(s.through), address, s.databases[1])
+	through, err := newSide(addressOf(s.through), address)
 	if err != nil {
 		direct.watch.close()
 		return nil, err

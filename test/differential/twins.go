@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -305,10 +304,9 @@ func bothRight(a, b []byte) bool {
 	return bytes.Contains(a, []byte(" parameters, but prepared statement \"\" requires ")) && bytes.Contains(b, []byte("\x00C25P02\x00"))
 }
 
-// withoutSource leaves out where an error was raised, which of the two databases it is about, and whether a function's schema was in the
-// search_path when its server first called it (pl_comp.c, fn_signature).
+// withoutSource leaves out where an error was raised, and whether a function's schema was in the search_path when its server first called it
+// (pl_comp.c, fn_signature).
 func withoutSource(f []byte) (out []byte) {
-	f = database.ReplaceAll(f, []byte("database"))
 	f = bytes.ReplaceAll(f, []byte("PL/pgSQL function public."), []byte("PL/pgSQL function "))
 	for _, field := range bytes.Split(f[protocol.HeadSize:], []byte{0}) {
 		if len(field) > 0 && !strings.ContainsRune("FLR", rune(field[0])) {
@@ -317,8 +315,6 @@ func withoutSource(f []byte) (out []byte) {
 	}
 	return out
 }
-
-var database = regexp.MustCompile(`test_\d+_\d+`)
 
 // welcome leaves out of what a client is told at login all that every client is told.
 func welcome(answers [][]byte) [][]byte {
