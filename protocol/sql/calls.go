@@ -59,6 +59,7 @@ func (s *scan) candidate() {
 		}
 		s.touches |= touch
 	}
+	s.touches |= touch & TouchLinks // dblink may be in any schema
 	s.callUser(schema, name)
 }
 

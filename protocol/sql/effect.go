@@ -39,7 +39,7 @@ var lockNames = func() map[string]string {
 	return names
 }()
 
-// touchingFunctions are functions of PostgreSQL's own that change the server session.
+// touchingFunctions are functions of PostgreSQL's own and of dblink that change the server session.
 var touchingFunctions = map[string]Touch{
 	"setseed":        TouchSeed,
 	"currval":        TouchSequence,
@@ -49,26 +49,24 @@ var touchingFunctions = map[string]Touch{
 	"pg_notify":      TouchNotify,
 	"pg_backend_pid": TouchPid,
 
+	"dblink_connect": TouchLinks, "dblink_connect_u": TouchLinks,
 	// A backup that is not ended by its session is none; origins and temporary slots are the session's.
 	"pg_backup_start": TouchFunction, "pg_start_backup": TouchFunction, "pg_replication_origin_session_setup": TouchFunction,
 	"pg_create_physical_replication_slot": TouchFunction, "pg_create_logical_replication_slot": TouchFunction,
 	"pg_copy_physical_replication_slot": TouchFunction, "pg_copy_logical_replication_slot": TouchFunction,
 }
 
-// ofExtensions are functions of well-known extensions that do, in whatever schema they are: of dblink, pg_trgm, isn, HypoPG, set_user,
-// temporal_tables and pg_variables.
-var ofExtensions = func() []Function {
-	list := []Function{
-		{Name: "dblink_connect", Touches: TouchLinks}, {Name: "dblink_connect_u", Touches: TouchLinks},
-		{Name: "set_limit", Settings: []string{"pg_trgm.similarity_threshold"}},
-	}
+// ofExtensions are C functions of well-known extensions that do: of pg_trgm, isn, HypoPG, set_user, temporal_tables and pg_variables. Others
+// keep nothing but caches.
+var ofExtensions = func() map[string]Function {
+	all := map[string]Function{"set_limit": {Settings: []string{"pg_trgm.similarity_threshold"}}}
 	for _, name := range []string{
-		"isn_weak", "hypopg_create_index", "hypopg_hide_index", "set_user", "set_user_u", "set_session_auth", "set_system_time", "pgv_set", "pgv_insert", "pgv_set_int",
-		"pgv_set_text", "pgv_set_numeric", "pgv_set_timestamp", "pgv_set_timestamptz", "pgv_set_date", "pgv_set_jsonb",
+		"isn_weak", "hypopg_create_index", "hypopg_hide_index", "set_user", "set_user_u", "set_session_auth", "set_system_time", "pgv_set", "pgv_insert",
+		"pgv_set_int", "pgv_set_text", "pgv_set_numeric", "pgv_set_timestamp", "pgv_set_timestamptz", "pgv_set_date", "pgv_set_jsonb",
 	} {
-		list = append(list, Function{Name: name, Touches: TouchFunction})
+		all[name] = Function{Touches: TouchFunction}
 	}
-	return list
+	return all
 }()
 
 // touchingNames are views and functions that count wherever they are named: those that show prepared statements, and

@@ -38,9 +38,6 @@ func NewReader(locks []string, found ...Function) (*Reader, error) {
 	for name := range touchingNames {
 		r.want(name)
 	}
-	for _, f := range ofExtensions {
-		r.add(f)
-	}
 	r.want("set_config")
 	r.want("into")
 	r.want("default")

@@ -88,10 +88,12 @@ func (r *Reader) routine(t *Routine) Function {
 	body := t.Body
 	switch t.Language {
 	case "c":
-		if !t.Extension { // what it keeps in the server process nobody knows; extensions' keep nothing but caches
-			f.Touches = TouchFunction
+		f.Touches = TouchFunction // what it keeps in the server process nobody knows
+		if t.Extension {
+			known := ofExtensions[t.Name]
+			f.Touches, f.Settings = known.Touches, known.Settings
 		}
-		f.Unseen = UnseenNever // nor do types' and operators' functions
+		f.Unseen = UnseenNever // types' and operators' functions keep nothing
 		return f
 	case "internal":
 		body += "()" // it is one of PostgreSQL's own, by another name
