@@ -71,19 +71,19 @@ func (s *scan) literally(texts ...string) bool {
 
 // do reads what follows DO: a body as a string, and LANGUAGE, in any order.
 func (s *scan) do() {
-	ours, body := true, ""
+	ours, body := true, token{}
 	for !s.ended() && s.next() {
 		switch {
 		case s.is(s.back(1), "language"):
 			ours = s.namesPLpgSQL()
 		case s.tok.kind == literal:
-			content, _ := s.content(s.tok)
-			body = string(content)
-			s.scanBody(s.tok)
+			body = s.tok
+			s.scanBody(body)
 		}
 	}
-	if !ours {
-		s.touches |= foreign(body)
+	if !ours && body.kind == literal {
+		content, _ := s.content(body)
+		s.touches |= foreign(string(content))
 	}
 }
 

@@ -110,9 +110,9 @@ func (s *side) connect(client int, parameters []string) (answers [][]byte, err e
 // for moments as well, to extend a table for one.
 func (s *side) hear(client int) (waits bool, err error) {
 	p := s.peers[client]
-	for began := time.Now(); !p.complete() && !p.closed; {
+	for began, seen := time.Now(), 0; !p.complete() && !p.closed; {
 		f, err := p.take(10 * time.Millisecond)
-		switch waited := waits; {
+		switch {
 		case err == nil:
 			p.got = append(p.got, f)
 		case p.closed:
@@ -120,15 +120,14 @@ func (s *side) hear(client int) (waits bool, err error) {
 			p.got = append(p.got, f)
 			return false, err
 		case s.allWait():
-			if waited {
+			if seen++; seen == 2 {
 				return true, nil
 			}
-			waits = true
 			continue
 		case time.Since(began) > answerWithin:
 			return false, err
 		}
-		waits = false
+		seen = 0
 	}
 	return false, nil
 }
