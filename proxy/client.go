@@ -193,6 +193,9 @@ func (c *client) carryOut(events []pools.Event, o *session.Output, now time.Time
 	if o.Redefined != session.NotRedefined {
 		c.pool.definitions.redefined(c.pool, o.Redefined) // before the client hears of it, and calls what is new
 	}
+	if o.Notifies {
+		c.server.notifier.Store(c.about.Pid) // before the server hears of it: a listener may have the notification at once
+	}
 	c.count(o, c.write(o), now)
 	for i := range o.Actions {
 		events = c.act(events, &o.Actions[i], now)
@@ -264,8 +267,6 @@ func (c *client) note(a *session.Action) {
 		c.logger().Warn("an advisory lock was found that no session holds", "pid", c.server.conn.Pid, "detail", a.Text, "statements", c.server.facts.Recent())
 	case session.ReadsSequences:
 		c.pool.readsSeq.Store(true)
-	case session.Notifies:
-		c.server.notifier.Store(c.about.Pid)
 	case session.Vacate, session.Redefault:
 		c.hearOf(a)
 	}

@@ -18,6 +18,7 @@ type Output struct {
 	Pools Pools // asked for a server within the step; nil: by a Checkout action only
 
 	Redefined Redefinition // to be known before anything else of the output; answered by Reconsider
+	Notifies  bool         // what the server is sent may send a notification, to be known before that
 	Work                   // for those who count
 	Pinned    []string     // why Transactions ran on a server that the session keeps, a reason once for each
 
@@ -89,7 +90,7 @@ func (o *Output) Reset() {
 	clear(o.Actions)
 	o.Server, o.Client, o.Actions = o.Server[:0], o.Client[:0], o.Actions[:0]
 	o.rooms, o.spent = append(o.rooms, o.spent...), o.spent[:0]
-	o.Redefined, o.Work, o.Pinned = NotRedefined, Work{}, o.Pinned[:0]
+	o.Redefined, o.Notifies, o.Work, o.Pinned = NotRedefined, false, Work{}, o.Pinned[:0]
 	if cap(o.scratch) > maxScratch {
 		o.scratch = nil
 	}
@@ -134,7 +135,6 @@ const (
 	Welcomed                     // the client was let in
 	Stray                        // advisory locks were found that no session holds; Remove follows
 	ReadsSequences               // the client asked for what nextval left in its session, in an earlier transaction
-	Notifies                     // the client sends a notification
 	Vacate                       // a statement is on its way that waits until nobody else is connected to Database
 	Explain                      // what lock the session waits for, or waited for, and who has it; answered by Explained
 	Redefault                    // a statement is on its way that changes the settings that sessions of Role in Database begin with

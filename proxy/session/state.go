@@ -65,9 +65,7 @@ func (s *Session) touch(r *request) {
 	}
 	s.state.elevated = s.state.elevated || t.Has(sql.TouchElevates)
 	s.state.mayHold = s.state.mayHold || t.Has(sql.TouchHolds)
-	if t.Has(sql.TouchNotify) {
-		s.do(Action{Op: Notifies})
-	}
+	s.o.Notifies = s.o.Notifies || t.Has(sql.TouchNotify)
 	if t.Has(sql.TouchDefinition) {
 		s.state.defines, s.state.opaque = true, true // until its end nobody knows what its functions are
 		s.tellOthers(r.unit)
