@@ -123,9 +123,17 @@ func (s *scan) alter() {
 			s.live = false
 		case s.depth == 0 && s.at(s.tok, ','):
 			s.live = true
-		case s.on("serial") || s.on("bigserial") || s.on("smallserial") || s.on("identity"):
+		case s.tok.kind == word && s.numbers():
 			s.touches |= TouchAdvance // each row gets a number
 		}
 		s.consider()
 	}
 }
+
+// numbers tells whether a new column of the last token's type has a sequence (parse_utilcmd.c, transformColumnDefinition).
+func (s *scan) numbers() bool {
+	var b nameBuffer
+	return numbering[string(s.name(s.tok, &b))]
+}
+
+var numbering = setOf("smallserial", "serial2", "serial", "serial4", "bigserial", "serial8", "identity")

@@ -193,7 +193,9 @@ var beforeStatements = setOf("begin", "atomic", "then", "else", "loop")
 
 // changes reads a statement of a body that changes the server session, or the beginning of one.
 func (s *scan) changes() {
-	switch verb := s.verb(); verb {
+	verb := s.verb()
+	s.advances(verb)
+	switch verb {
 	case Set:
 		s.set()
 		s.computed()
@@ -212,10 +214,7 @@ func (s *scan) changes() {
 		s.touches |= TouchDynamic
 	case Listen, Notify, Load:
 		s.touches |= simpleTouches[verb]
-	case Insert, Merge, With, Copy:
-		s.touches |= TouchAdvance
-		s.does(&s.reader.unseen[UnseenWrites])
-	case Update, Delete:
+	case Insert, Update, Delete, Merge, With, Copy:
 		s.does(&s.reader.unseen[UnseenWrites])
 	case Execute:
 		if !s.showsWhatItRuns() {

@@ -34,6 +34,8 @@ func TestABodyTellsWhatACallLeaves(t *testing.T) {
 		{"set a = 1; select 2", 0, []string{"a"}},
 		{"update t set a = 1", 0, nil},
 		{"begin update t set a = 1 where b; insert into t values (1); end", TouchAdvance, nil},
+		{"begin update t set a = default; end", TouchAdvance, nil},
+		{"begin delete from t; update t set a = 1 where b; end", 0, nil},
 		{"begin execute 'set a.b = ' || quote_literal(x); end", TouchDynamic, []string{"a.b"}},
 		{"begin execute 'set a.b = 1'; end", 0, []string{"a.b"}},
 		{"begin execute 'set a.' || x; end", TouchDynamic, []string{""}},

@@ -168,7 +168,7 @@ func TestTouchesAreThoseOfTheStatement(t *testing.T) {
 		{"SELECT currval('a')", TouchSequence}, {"SELECT lastval()", TouchSequence}, {"SELECT setval('a', 1)", TouchAdvance},
 		{"EXPLAIN ANALYZE INSERT INTO a VALUES (1)", TouchAdvance}, {"EXPLAIN (ANALYZE) WITH a AS (INSERT INTO b VALUES (1)) SELECT 1", TouchAdvance}, {"EXPLAIN INSERT INTO a VALUES (1)", 0},
 		{"UPDATE a SET b = DEFAULT", TouchAdvance}, {"UPDATE a SET b = 1, c = \"default\"", 0}, {"UPDATE a SET b = 1; SELECT 1 AS default", 0},
-		{"ALTER TABLE a ADD b bigserial", TouchAdvance}, {"ALTER TABLE a ADD b int", 0},
+		{"ALTER TABLE a ADD b bigserial", TouchAdvance}, {"ALTER TABLE a ADD b SERIAL8", TouchAdvance}, {"ALTER TABLE a ADD b int", 0},
 		{"SELECT nextval('a')", TouchAdvance}, {"INSERT INTO a VALUES (1)", TouchAdvance}, {"SELECT currval FROM a", 0}, {"SELECT a.lastval()", 0},
 		{"SELECT pg_backup_start('a')", TouchFunction}, {"SELECT pg_create_logical_replication_slot('a', 'b', true)", TouchFunction}, {"SELECT pg_backup_start", 0},
 		{"SELECT * FROM ext.dblink_connect('a')", TouchLinks}, {"SELECT set_limit(0.5), set_user('a')", 0},
