@@ -349,15 +349,6 @@ func newClient(p *pool, who *login.Client, peer netip.AddrPort) *client {
 	if who.User == p.name.user {
 		c.about.user = p.name.user
 	}
-	var startup []session.Setting
-	for _, one := range who.Parameters {
-		value := one.Value
-		if one.Name == applicationName && !utf8.ValidString(value) {
-			value = printable(value)
-		}
-		startup = append(startup, session.Setting{Name: one.Name, Value: value})
-	}
-	c.about.Settings = session.NewSettings(startup)
 	c.waiter.Owner, c.waiter.Label = c, c.about
 	return c
 }
@@ -368,11 +359,15 @@ func newAbout(who *login.Client, peer netip.AddrPort) *about {
 	if who.Encryption != nil {
 		a.tls = unique.Make(who.Encryption.String())
 	}
+	var startup []session.Setting
 	for _, one := range who.Parameters {
-		if one.Name == applicationName {
-			a.application = one.Value
+		value := one.Value
+		if one.Name == applicationName && !utf8.ValidString(value) {
+			value = printable(value)
 		}
+		startup = append(startup, session.Setting{Name: one.Name, Value: value})
 	}
+	a.Settings = session.NewSettings(startup)
 	return a
 }
 

@@ -14,6 +14,9 @@ func (s *Server) audit(now time.Time) {
 	}
 }
 
+// auditor is who asks.
+var auditor = session.Client{Settings: session.NewSettings([]session.Setting{{Name: applicationName, Value: "audit"}})}
+
 // auditIdle takes the idle backends that are due, each for a session of its own that asks and gives it back.
 func (p *pool) auditIdle(pair *pools.Pair, now time.Time) {
 	var due []*pools.Backend
@@ -23,7 +26,7 @@ func (p *pool) auditIdle(pair *pools.Pair, now time.Time) {
 		}
 	}
 	for _, b := range due {
-		c := &client{proxy: p.server, pool: p, about: &about{user: p.name.user, database: p.name.database, application: "audit", since: now}}
+		c := &client{proxy: p.server, pool: p, about: &about{Client: auditor, user: p.name.user, database: p.name.database, since: now}}
 		c.session = session.NewAudit(p.terms.Load().sessions)
 		c.waiter.Owner, c.waiter.Label = c, c.about
 		pair.Take(now, &c.waiter, b)

@@ -43,15 +43,25 @@ type client struct {
 	flow flow
 }
 
-// about is what is known of a client and does not change: for logs and for those who wait for what it holds.
+// about is what is known of a client, for logs and for those who wait for what it holds. It does not change, but for told.
 type about struct {
 	session.Client // as its session knows it: the process id and key of its cancel requests, and what it began with
 
 	user, database string
-	peer           netip.AddrPort // the zero one for a unix socket
-	application    string
+	peer           netip.AddrPort        // the zero one for a unix socket
 	tls            unique.Handle[string] // what is spoken; the zero one: clear text
 	since          time.Time
+
+	told atomic.Pointer[session.Settings] // what it was told last of its settings; nil: nothing yet
+}
+
+// application is the name that the client's application goes by now. Many set it after the login.
+func (a *about) application() string {
+	if name, told := a.told.Load().Get(applicationName); told {
+		return name
+	}
+	name, _ := a.Settings.Get(applicationName)
+	return name
 }
 
 // turn is one step of a client's session: what it puts out, and what the pools have to say meanwhile.
@@ -192,6 +202,9 @@ func (c *client) serverLost(sc *serverConn, err error) {
 func (c *client) carryOut(events []pools.Event, o *session.Output, now time.Time) []pools.Event {
 	if o.Redefined != session.NotRedefined {
 		c.pool.definitions.redefined(c.pool, o.Redefined) // before the client hears of it, and calls what is new
+	}
+	if told := c.session.Told(); told != c.about.told.Load() {
+		c.about.told.Store(told)
 	}
 	if o.Notifies {
 		c.server.notifier.Store(c.about.Pid) // before the server hears of it: a listener may have the notification at once

@@ -142,7 +142,7 @@ func (r *lockRow) info(database string) LockInfo {
 // name stands for.
 func (h *lockHolder) describe(i *LockInfo, r *lockRow, alone bool) {
 	a := h.about
-	i.Client, i.Address, i.ApplicationName, i.Database, i.User = a.Pid, addressText(a.peer), a.application, a.database, a.user
+	i.Client, i.Address, i.ApplicationName, i.Database, i.User = a.Pid, addressText(a.peer), a.application(), a.database, a.user
 	i.Level, i.Since, i.Statement = h.level(), h.since, h.statement
 	n := h.name(r)
 	if n == nil && alone {

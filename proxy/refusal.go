@@ -58,7 +58,7 @@ func (p *pool) users(kind pools.Kind) string {
 	for b := range p.pair.Backends() {
 		if w := b.Holder(); w != nil && b.Kind() == kind {
 			if a, ok := w.Label.(*about); ok {
-				numbers[a.application]++
+				numbers[a.application()]++
 			}
 		}
 	}
@@ -78,7 +78,7 @@ func (p *pool) users(kind pools.Kind) string {
 
 // String names a client as others are told about it.
 func (a *about) String() string {
-	return fmt.Sprintf("%s at %s (user %s, process %d)", applicationText(a.application), addressText(a.peer), a.user, a.Pid)
+	return fmt.Sprintf("%s at %s (user %s, process %d)", applicationText(a.application()), addressText(a.peer), a.user, a.Pid)
 }
 
 func (c *client) logRefusal(r *pools.Refusal) {

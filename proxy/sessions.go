@@ -23,7 +23,7 @@ func (s *Server) Sessions() []SessionInfo {
 
 func (a *about) info() SessionInfo {
 	i := SessionInfo{
-		Pid: a.Pid, Database: a.database, User: a.user, Address: addressText(a.peer), ApplicationName: a.application, Since: a.since,
+		Pid: a.Pid, Database: a.database, User: a.user, Address: addressText(a.peer), ApplicationName: a.application(), Since: a.since,
 		Replication: "none",
 	}
 	if a.tls != (unique.Handle[string]{}) {

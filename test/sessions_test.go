@@ -2,6 +2,7 @@ package test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,30 @@ func (r *rig) info(t testing.TB, s *socket) proxy.SessionInfo {
 		t.Fatalf("process id %d is not among %d sessions", s.pid, len(all))
 	}
 	return all[i]
+}
+
+// Many applications say who they are once they have logged in.
+func TestApplicationsGoByTheNameThatTheyHaveNow(t *testing.T) {
+	r := startProxy(t, sized(1, 1), checkouts(500*time.Millisecond))
+	s := logIn(t, r.url, "application_name", "first")
+	for _, c := range []struct{ text, name string }{
+		{"SET application_name = 'billing'", "billing"}, {"BEGIN; SET application_name = 'undone'; ROLLBACK", "billing"},
+		{"SELECT set_config('application_name', 'a function', false)", "a function"}, {"RESET application_name", "first"},
+	} {
+		s.asks("Z", text(c.text))
+		if got := r.info(t, s).ApplicationName; got != c.name {
+			t.Errorf("after %s it is %q", c.text, got)
+		}
+	}
+	s.asks("ZZ", text("SET application_name = 'billing'"), text("SELECT pg_advisory_lock(77)"))
+	locks, err := r.server.Locks(t.Context())
+	if err != nil || len(locks) != 1 || locks[0].ApplicationName != "billing" {
+		t.Errorf("locks: %+v %v", locks, err)
+	}
+	e := fails(t, connect(t, r.url), "53300", "SELECT pg_advisory_lock(1)")
+	if !strings.Contains(e.Detail, "by application billing at") {
+		t.Errorf("who waits for its slot is told: %s", e.Detail)
+	}
 }
 
 func TestSessionsAreShownAsTheyAre(t *testing.T) {

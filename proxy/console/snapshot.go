@@ -104,7 +104,7 @@ type SessionInfo struct {
 	Pooled          string // the user of its pools: as the server sees it
 	Address         string // and port; "local" for a unix socket
 	TLS             string // version and cipher; "": clear text
-	ApplicationName string // as it was at login
+	ApplicationName string
 	Since           time.Time
 	State           string    // "idle", "active", "idle in transaction", "idle in transaction (aborted)", "replication", "console"
 	Asked           time.Time // when it sent something last; zero: not known
