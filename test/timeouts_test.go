@@ -109,6 +109,19 @@ func TestQueryTimeoutCancelsTheStatementAndTheSessionGoesOn(t *testing.T) {
 	r.awaitIdle(t)
 }
 
+// B#22: a statement that has to be prepared on another connection begins when it is sent there, and not when that was used last.
+func TestStatementsThatArePreparedAgainHaveTheirWholeTime(t *testing.T) {
+	for _, sql := range []string{"SELECT pg_sleep(1.5) IS NULL", "SELECT pg_sleep(1.5) IS NULL FROM pg_advisory_xact_lock(5)"} {
+		r := startProxy(t, sized(2, 2), func(p *proxy.Config) { p.Timeouts = proxy.Timeouts{Query: time.Hour, Transaction: time.Hour} })
+		a, b := logIn(t, r.url), logIn(t, r.url)
+		a.asks("Z", prepare("s", sql), describing('S', "s"), syncNow)
+		for range 2 {
+			a.wants("it runs to its end: "+sql, "2 D(f) C(SELECT 1) Z(I)", "Z", bindTo("", "s"), executing(""), syncNow)
+			b.asks("ZZ", text("BEGIN"), text("SELECT 1")) // it has the connection from now on
+		}
+	}
+}
+
 // The wait for a backend is checkout_timeout's: a client that waits neither idles nor runs.
 func TestWaitingForABackendIsNeitherIdleNorRunning(t *testing.T) {
 	const timeout = 300 * time.Millisecond

@@ -101,6 +101,9 @@ func (s *Session) holdsUnnamed(st *statement) {
 }
 
 func (s *Session) pushed(r request) {
+	if !s.open {
+		s.unitBegins() // a unit begins with what is prepared for it
+	}
 	switch {
 	case r.kind == protocol.Bind && r.purpose == theirs:
 		s.o.Binds++
