@@ -21,6 +21,7 @@ type Budget struct {
 	claims    [2]list[pool] // pools that want a backend now and lack nothing but a free one of the share
 	spares    [2]list[pool] // pools with idle backends
 	promoters list[Pair]    // in which promotions wait
+	demoters  list[Pair]    // in which backends are to be demoted
 
 	now    time.Time // the latest time seen
 	seq    uint64    // the last arrival's number, over all queues
@@ -145,6 +146,10 @@ func (b *Budget) settle(now time.Time, p *Pair) {
 			b.note(one)
 		}
 	}
+	for one := range b.demoters.all() {
+		one.tellSurplus()
+		b.note(one)
+	}
 }
 
 func (b *Budget) note(p *Pair) {
@@ -154,6 +159,7 @@ func (b *Budget) note(p *Pair) {
 		mark(&b.spares[i], &pl.spare, pl, pl.idle.n > 0)
 	}
 	mark(&b.promoters, &p.promoter, p, p.promoting.n > 0)
+	mark(&b.demoters, &p.demoter, p, p.surplus.n > 0)
 }
 
 // mark has a record be in a list, or not.

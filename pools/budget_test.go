@@ -86,6 +86,9 @@ func (m *market) step() error {
 	case n < 75 && b != nil && b.kind == Admin && w.place.in == nil:
 		p.Promote(m.now, w, b)
 		return m.did("promote", w.Owner)
+	case n < 78 && b != nil && b.kind == Lock:
+		p.Demote(m.now, b)
+		return m.did("demote", w.Owner)
 	case n < 92 && len(m.dials) > 0:
 		return m.endDial(m.rng.Intn(8) == 0)
 	case n < 98 && len(m.leaving) > 0:

@@ -6,8 +6,8 @@ import "time"
 type Event struct {
 	Op      Op
 	Pair    *Pair         // whose event it is: where pairs share a Budget, a call of one may cause events of another
-	Waiter  *Waiter       // Granted, Refused, Promoted, PromotionRefused, StillWaiting
-	Backend *Backend      // Granted, Promoted, PromotionRefused, CloseWanted
+	Waiter  *Waiter       // Granted, Refused, Promoted, PromotionRefused, StillWaiting, Demotable
+	Backend *Backend      // Granted, Promoted, PromotionRefused, CloseWanted, Demotable
 	Dial    *Dial         // DialWanted
 	Refusal *Refusal      // Refused, PromotionRefused; StillWaiting: what it waits for
 	Reason  CloseReason   // CloseWanted
@@ -34,11 +34,13 @@ const (
 	CloseWanted
 	// StillWaiting says that Waiter has waited for its pool's Notice. It ends nothing.
 	StillWaiting
+	// Demotable says that the admin pool has room for Waiter's Backend now, which Demote could not move. It ends nothing.
+	Demotable
 )
 
 // String names the operation as traces and logs show it.
 func (o Op) String() string {
-	return name(int(o), "none", "granted", "refused", "promoted", "promotion refused", "dial wanted", "close wanted", "still waiting")
+	return name(int(o), "none", "granted", "refused", "promoted", "promotion refused", "dial wanted", "close wanted", "still waiting", "demotable")
 }
 
 // CloseReason says why the pools want a backend closed.

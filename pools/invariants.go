@@ -13,6 +13,9 @@ func (p *Pair) Invariants() error {
 	if err := p.checkPromotions(); err != nil {
 		return fmt.Errorf("promotions: %w", err)
 	}
+	if err := p.checkSurplus(); err != nil {
+		return fmt.Errorf("demotions: %w", err)
+	}
 	if n := p.dialing(); n > maxDials {
 		return fmt.Errorf("%d dials under way, at most %d allowed", n, maxDials)
 	}
@@ -120,6 +123,18 @@ func (p *Pair) checkPromotions() error {
 			p.promoting.n, lock.idle.n, lock.free(), lock.dials.n, lock.waiting.n)
 	}
 	return nil
+}
+
+func (p *Pair) checkSurplus() error {
+	for b := range p.surplus.all() {
+		if b.place.in != &p.pools[Lock].active {
+			return fmt.Errorf("one is to come that is no active lock backend")
+		}
+	}
+	if p.surplus.n > 0 && p.adminHasRoom() {
+		return fmt.Errorf("%d were not told that the admin pool has room", p.surplus.n)
+	}
+	return p.surplus.check()
 }
 
 // Invariants returns the first rule that the budget and those of its pairs that are given break, or nil. They are all of

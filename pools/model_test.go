@@ -20,6 +20,8 @@ type model struct {
 	rested    map[*Backend]time.Time
 	born      map[*Backend]time.Time
 	holds     map[*Backend]bool
+	surplus   []*Backend // that are to be demoted
+	wrong     bool       // one was demoted where it should not be, or not where it should
 	has       map[*Waiter]*Backend
 	old       map[any]bool // backends and dials from before the last drain
 	now       time.Time
@@ -94,6 +96,7 @@ func (m *model) takeBack(b *Backend) {
 		}
 	}
 	delete(m.holds, b)
+	m.surplus = without(m.surplus, b)
 }
 
 // poolOf is the pool that the model has b in.
@@ -122,6 +125,8 @@ func (m *model) judge(e Event) error {
 		return m.promoted(e.Waiter, e.Backend)
 	case Refused, PromotionRefused:
 		return m.refused(e)
+	case Demotable:
+		return m.demotable(e.Waiter, e.Backend)
 	case DialWanted:
 		return m.dialWanted(e.Dial)
 	case CloseWanted:
@@ -184,6 +189,36 @@ func (m *model) promoted(w *Waiter, b *Backend) error {
 		}
 	}
 	return fmt.Errorf("promoted into a full pool")
+}
+
+func (m *model) adminHasRoom() bool {
+	return !m.closed && !m.paused && len(m.waiting[Admin]) == 0 && (m.free(Admin) > 0 || len(m.idle[Admin]) > 0)
+}
+
+// demote moves a lock backend to the admin pool, if that has room, and tells whether it had.
+func (m *model) demote(b *Backend) bool {
+	m.surplus = without(m.surplus, b)
+	if !m.adminHasRoom() {
+		m.surplus = append(m.surplus, b)
+		return false
+	}
+	if m.free(Admin) <= 0 {
+		given := m.idle[Admin][0]
+		m.idle[Admin] = m.idle[Admin][1:]
+		m.idle[Lock] = append(m.idle[Lock], given)
+		m.rested[given] = m.now
+	}
+	m.active[Lock] = without(m.active[Lock], b)
+	m.active[Admin] = append(m.active[Admin], b)
+	return true
+}
+
+func (m *model) demotable(w *Waiter, b *Backend) error {
+	if m.has[w] != b || !slices.Contains(m.surplus, b) || !m.adminHasRoom() {
+		return fmt.Errorf("told that it could be demoted by mistake")
+	}
+	m.surplus = without(m.surplus, b)
+	return nil
 }
 
 func (m *model) refused(e Event) error {
@@ -286,6 +321,9 @@ func (m *model) undone(p *Pair) error {
 		if m.need(k) > 0 && m.free(k) > 0 && under < 4 && !m.failing && !m.closed && !m.paused {
 			return fmt.Errorf("a dial of the %s pool is missing", k)
 		}
+	}
+	if m.wrong || len(m.surplus) > 0 && m.adminHasRoom() {
+		return fmt.Errorf("a lock backend was not demoted, or by mistake")
 	}
 	if len(m.promoting) > 0 && (m.adminStarves() || m.free(Lock) > 0 || len(m.idle[Lock]) > 0) {
 		return fmt.Errorf("a promotion waits that should not")

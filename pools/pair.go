@@ -27,15 +27,17 @@ type Pair struct {
 
 	budget     *Budget
 	promoter   place[Pair] // in the budget's list of those in which promotions wait
+	demoter    place[Pair] // and of those in which backends are to be demoted
 	pools      [2]pool
-	promoting  list[Waiter] // promotions that wait for a lock slot, first come first
-	now        time.Time    // of its last call
-	generation uint64       // raised by Drain
-	failures   int          // failed rounds of dialling since the last success; 0: dial freely
-	retryAt    time.Time    // when failures > 0: no dial before
-	failure    error        // when failures > 0: the last
-	withheld   bool         // no checkout is served; all else goes on
-	paused     bool         // nor is anything dialled, and what is released is closed
+	promoting  list[Waiter]  // promotions that wait for a lock slot, first come first
+	surplus    list[Backend] // active lock backends that are to be demoted, while the admin pool has no room
+	now        time.Time     // of its last call
+	generation uint64        // raised by Drain
+	failures   int           // failed rounds of dialling since the last success; 0: dial freely
+	retryAt    time.Time     // when failures > 0: no dial before
+	failure    error         // when failures > 0: the last
+	withheld   bool          // no checkout is served; all else goes on
+	paused     bool          // nor is anything dialled, and what is released is closed
 	closed     bool
 	vacant     bool      // MinIdle counts for nothing until somebody asks for a backend
 	noticeAt   time.Time // when the queues are gone through for those to be told that they still wait; zero: nobody is
@@ -47,6 +49,7 @@ type Backend struct {
 
 	place      place[Backend] // in a pool's idle or active list; in none once it left the pools
 	held       place[Backend] // in a pool's holding list while its session holds advisory locks
+	surplus    place[Backend] // in Pair.surplus
 	kind       Kind
 	holder     *Waiter   // while active
 	since      time.Time // idle, or active in this pool, since
@@ -254,6 +257,7 @@ func (p *Pair) takeBack(b *Backend) {
 	if b.held.in != nil {
 		pl.holding.remove(&b.held)
 	}
+	p.noSurplus(b)
 	pl.active.remove(&b.place)
 	b.holder.backend = nil
 	b.holder = nil

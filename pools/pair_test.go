@@ -301,6 +301,7 @@ func TestMisusePanicsByName(t *testing.T) {
 		{"checkout while holding", func(r *rig) { r.run("checkout a1 lock") }, "holds a backend"},
 		{"promotion twice", func(r *rig) { r.run("promote a1 a1"); r.run("promote a1 a1") }, "already waits"},
 		{"promotion of a lock backend", func(r *rig) { r.run("promote l1 l1") }, "Promote of a lock backend"},
+		{"demotion of an admin backend", func(r *rig) { r.run("demote a1") }, "Demote of an admin backend"},
 		{"promotion of another's backend", func(r *rig) { r.run("promote a1 a2") }, "does not hold"},
 		{"promotion of an idle backend", func(r *rig) { r.run("release a1"); r.run("promote a1 b2") }, "Promote of an idle backend"},
 		{"release while the promotion waits", func(r *rig) { r.run("promote a1 a1"); r.run("release a1") }, "promotion waits"},

@@ -36,6 +36,7 @@ func (p *Pair) settle(now time.Time) {
 	if p.promoting.n > 0 && p.adminStarves() {
 		p.refuseAll(now, &p.promoting, PromotionBusy, nil)
 	}
+	p.tellSurplus()
 	p.budget.settle(now, p)
 }
 

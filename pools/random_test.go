@@ -14,11 +14,11 @@ import (
 // it and the invariants hold. Each seed runs twice, so that a decision that depends on anything but the
 // inputs is found out.
 func TestRandomStepsAgreeWithTheModel(t *testing.T) {
-	seeds, steps := int64(60), 1500
+	seeds, steps := int64(150), 1500
 	if testing.Short() {
 		seeds = 10
 	}
-	total := [CloseWanted + 1]int{}
+	total := [Demotable + 1]int{}
 	causes := map[Cause]int{}
 	for seed := range seeds {
 		first := newWalk(seed)
@@ -36,8 +36,8 @@ func TestRandomStepsAgreeWithTheModel(t *testing.T) {
 			causes[c] += n
 		}
 	}
-	for op := Granted; op <= CloseWanted; op++ {
-		if total[op] < 100 && !testing.Short() {
+	for op := Granted; op <= Demotable; op++ {
+		if op != StillWaiting && total[op] < 100 && !testing.Short() {
 			t.Errorf("only %d events %q: the walk sees too little", total[op], op)
 		}
 	}
@@ -59,7 +59,7 @@ type walk struct {
 		Write([]byte) (int, error)
 		Sum64() uint64
 	}
-	seen   [CloseWanted + 1]int
+	seen   [Demotable + 1]int
 	causes map[Cause]int
 }
 
@@ -118,6 +118,8 @@ func (w *walk) step() {
 		w.promote()
 	case n < 72:
 		w.hold()
+	case n < 75:
+		w.demote()
 	case n < 86:
 		w.endDial(w.rng.Intn(5) == 0)
 	case n < 95:
@@ -224,6 +226,19 @@ func (w *walk) promote() {
 	w.note("promote", s.Owner)
 	w.m.enqueue(s, &w.m.promoting)
 	w.p.Promote(w.m.now, s, w.m.has[s])
+}
+
+func (w *walk) demote() {
+	s := w.holder()
+	if s == nil || w.m.poolOf(w.m.has[s]) != Lock {
+		return
+	}
+	w.note("demote", s.Owner)
+	want := w.m.demote(w.m.has[s])
+	if w.p.Demote(w.m.now, w.m.has[s]) != want {
+		w.trace = append(w.trace, " where it should not, or did not")
+		w.m.wrong = true
+	}
 }
 
 func (w *walk) hold() {

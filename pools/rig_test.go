@@ -22,6 +22,7 @@ type rig struct {
 	backends map[string]*Backend
 	dials    map[string]*Dial
 	dialNo   int
+	demoted  bool // what the last Demote said
 }
 
 // newPair gives a pair that shares its server with no other.
@@ -100,6 +101,8 @@ func (r *rig) apply(command, verb, x, y string, rest []string) {
 		r.p.Remove(r.now, r.backend(x))
 	case "promote":
 		r.p.Promote(r.now, r.waiter(x), r.backend(y))
+	case "demote":
+		r.demoted = r.p.Demote(r.now, r.backend(x))
 	case "hold":
 		r.p.Hold(r.backend(x), true)
 	case "withhold":
@@ -201,6 +204,8 @@ func (r *rig) describe(e Event) string {
 		return fmt.Sprintf("refused %v %s%s", e.Waiter.Owner, e.Refusal.Cause, waited(e.Refusal.Waited))
 	case PromotionRefused:
 		return fmt.Sprintf("promotion refused %v %s %s%s", e.Waiter.Owner, r.nameOf(e.Backend), e.Refusal.Cause, waited(e.Refusal.Waited))
+	case Demotable:
+		return fmt.Sprintf("demotable %v %s", e.Waiter.Owner, r.nameOf(e.Backend))
 	case StillWaiting:
 		return fmt.Sprintf("still waiting %v as number %d, %d others%s", e.Waiter.Owner, e.Refusal.Place, e.Refusal.Waiting, waited(e.Refusal.Waited))
 	case DialWanted:

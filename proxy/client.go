@@ -142,6 +142,13 @@ func (t *turn) Checkout(kind pools.Kind) *session.Server {
 	return nil
 }
 
+// Demote moves the client's slot to the admin pool's account, if that has room.
+func (t *turn) Demote() (done bool) {
+	c := t.client
+	t.events = c.pool.do(t.events, func(p *pools.Pair) { done = p.Demote(t.now, c.server.slot) })
+	return done
+}
+
 // Received takes what the client sent.
 func (c *client) Received(p []byte) { c.ReceivedIn(nil, p) }
 
@@ -344,7 +351,12 @@ func (c *client) hear(b *link.Batch, e *pools.Event, why *protocol.Error) []pool
 	defer c.mu.Unlock()
 	c.batch = b
 	defer func() { c.batch = nil }()
-	if e.Op == pools.StillWaiting {
+	switch {
+	case e.Op == pools.Demotable && (c.server == nil || c.server.slot != e.Backend):
+		return nil
+	case e.Op == pools.Demotable:
+		return c.stepLocked(nil, (*session.Session).Demotable)
+	case e.Op == pools.StillWaiting:
 		return c.stepLocked(nil, func(s *session.Session, o *session.Output, now time.Time) { s.Notice(o, now, why.Message, why.Detail) })
 	}
 	if c.late {

@@ -130,7 +130,7 @@ func (p *pool) tick() {
 func (s *Server) deliver(b *link.Batch, events []pools.Event) {
 	for i := 0; i < len(events); i++ {
 		switch e := &events[i]; e.Op {
-		case pools.Granted, pools.Promoted:
+		case pools.Granted, pools.Promoted, pools.Demotable:
 			events = append(events, e.Waiter.Owner.(*client).hear(b, e, nil)...)
 		case pools.Refused, pools.PromotionRefused, pools.StillWaiting:
 			events = append(events, e.Waiter.Owner.(*client).hear(b, e, e.Pair.Owner.(*pool).refusal(e.Refusal))...)

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/lockproxy/lockproxy/proxy"
 )
 
 // writeThenLock is a transaction that begins in the admin pool and takes a lock later. It tells whether it committed:
@@ -148,5 +150,59 @@ func (r *rig) mustWait(t testing.TB, p *pending, why string) {
 	case <-p.done:
 		t.Fatalf("%s is answered (%v), but it has to wait: %s", p.what, p.err, why)
 	case <-time.After(50 * time.Millisecond):
+	}
+}
+
+// A session that keeps its connection for something else is in the lock pool only while it needs to be.
+func TestALockSlotIsGivenBackWithTheLastLock(t *testing.T) {
+	session := withDatabase(func(d *proxy.Database) { d.SessionMode = true })
+	for _, c := range []struct {
+		name    string
+		tune    func(c *proxy.Config)
+		before  string
+		lock    []string
+		release []string
+	}{
+		{"LISTEN", nil, "LISTEN x", []string{"SELECT pg_advisory_lock(1)"}, []string{"SELECT pg_advisory_unlock(1)"}},
+		{"a temporary table", nil, "CREATE TEMP TABLE z (a int)", []string{"BEGIN", "SELECT pg_advisory_xact_lock(1)"}, []string{"COMMIT"}},
+		{"behind a lock", nil, "SELECT 1", []string{"SELECT pg_advisory_lock(1)", "LISTEN x"}, []string{"SELECT pg_advisory_unlock_all()"}},
+		{"session mode", session, "SELECT 1", []string{"SELECT pg_advisory_lock(1)"}, []string{"SELECT pg_advisory_unlock(1)"}},
+		{"session mode, a transaction's lock", session, "SELECT 1", []string{"BEGIN", "SELECT pg_advisory_xact_lock(1)"}, []string{"COMMIT"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tune := []func(*proxy.Config){sized(2, 1), checkouts(time.Second)}
+			if c.tune != nil {
+				tune = append(tune, c.tune)
+			}
+			r := startProxy(t, tune...)
+			s, other := logIn(t, r.url), logIn(t, r.url)
+			s.asks("Z", text(c.before))
+			for _, one := range c.lock {
+				s.asks("Z", text(one))
+			}
+			other.wants("the slot is taken", "E(53300) Z(I)", "Z", text("SELECT pg_try_advisory_xact_lock(2)"))
+			for _, one := range c.release {
+				s.asks("Z", text(one))
+			}
+			other.wants("the slot is free", "T D(t) C(SELECT 1) Z(I)", "Z", text("SELECT pg_try_advisory_xact_lock(2)"))
+			s.wants("what bounds the lock pool's transactions does not bound it", "T D(0) C(SHOW) Z(I)", "Z", text("SHOW idle_in_transaction_session_timeout"))
+			s.wants("it locks again", "T D(t) C(SELECT 1) Z(I)", "Z", text("SELECT pg_try_advisory_lock(3)"))
+		})
+	}
+}
+
+// Where the admin pool is full the slot moves as soon as it is not.
+func TestALockSlotIsGivenBackOnceTheAdminPoolHasRoom(t *testing.T) {
+	r := startProxy(t, sized(1, 1), checkouts(time.Second))
+	s, busy, other := logIn(t, r.url), logIn(t, r.url), logIn(t, r.url)
+	s.asks("Z", text("SELECT pg_advisory_lock(1); LISTEN x"))
+	busy.asks("ZZ", text("BEGIN"), text("SELECT 1"))
+	s.asks("Z", text("SELECT pg_advisory_unlock(1)"))
+	other.wants("there is no room for it", "E(53300) Z(I)", "Z", text("SELECT pg_try_advisory_xact_lock(2)"))
+	other.send(packed(t, text("SELECT pg_try_advisory_xact_lock(2)")))
+	await(t, "it waits", func() bool { return r.info(t, other).WaitsFor == "lock" })
+	busy.asks("Z", text("COMMIT"))
+	if got, want := other.until("Z"), "T D(t) C(SELECT 1) Z(I)"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -18,6 +18,7 @@ type warm struct {
 
 // Checkout grants the server at once.
 func (w *warm) Checkout(pools.Kind) *Server { return w.srv }
+func (w *warm) Demote() bool                { return true }
 
 func newWarm(t testing.TB) *warm {
 	catalog := catalogOf(t, "")

@@ -62,7 +62,7 @@ func (s *Session) settled() bool {
 		return false
 	}
 	if s.held.any() || s.state.pins != 0 {
-		return s.restore() || s.move()
+		return s.restore() || s.move() || s.demote()
 	}
 	if s.ask() {
 		return false
@@ -75,6 +75,12 @@ func (s *Session) settled() bool {
 	}
 	s.release()
 	return true
+}
+
+// rests tells whether nothing is under way, on a server that the session keeps.
+func (s *Session) rests() bool {
+	return s.phase == attached && s.tx == 'I' && s.srv.flight.len() == 0 && s.ahead.len() == 0 && s.stream == 0 && !s.open && !s.copying.in &&
+		s.copying.unsure == 0 && !s.cancelling && !s.asking && !s.goodbye && !s.held.unsure && !s.state.mayHold
 }
 
 // restore finds out what became of the settings on a server that stays, and puts startup parameters in place again that
@@ -124,6 +130,19 @@ func (s *Session) move() bool {
 	s.toMove = true
 	s.promote()
 	return true
+}
+
+// demote moves the slot of a session that keeps its server for something else than locks back to the admin pool: in the lock pool it
+// would be in the way of those who need one. It tells whether the lock pool's timeouts are to go first.
+func (s *Session) demote() bool {
+	if s.held.any() || s.kind == pools.Admin || s.ahead.len() > 0 || s.o.Pools == nil || !s.o.Pools.Demote() {
+		return false // what comes next may be why it was promoted
+	}
+	s.kind, s.moveFailed = pools.Admin, false
+	if s.needsTimeouts(false) {
+		s.putTimeouts(false)
+	}
+	return s.srv.flight.len() > 0
 }
 
 // settingsFailed ends a server that stands without the session's settings. Its client was told; one that holds locks there, or has what

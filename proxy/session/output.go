@@ -77,10 +77,13 @@ func (o *Output) spend(r *room) {
 	}
 }
 
-// Pools gives servers at once, where one is idle and nobody waits: the client's bytes then need not be kept.
+// Pools answers at once. Servers it gives where one is idle and nobody waits: the client's bytes then need not be kept.
 type Pools interface {
 	// Checkout asks for a server as the action Checkout does. Nil: there is none now, and Granted or Refused will answer.
 	Checkout(kind pools.Kind) *Server
+	// Demote moves the slot of the session's server, one of the lock pool's, to the admin pool's account, and tells whether it
+	// did. If not, Demotable may follow.
+	Demote() bool
 }
 
 // Reset empties the output and keeps its memory.

@@ -266,6 +266,15 @@ func (s *Session) Promoted(o *Output, now time.Time) {
 	}
 }
 
+// Demotable says that the admin pool has room for the session's server, which it had not when the session asked.
+func (s *Session) Demotable(o *Output, now time.Time) {
+	s.step(o, now)
+	defer s.finish()
+	if s.rests() && s.state.pins != 0 {
+		s.demote()
+	}
+}
+
 // PromotionRefused answers Promote: the statement gets e and its transaction is aborted.
 func (s *Session) PromotionRefused(o *Output, now time.Time, e *protocol.Error) {
 	s.step(o, now)

@@ -167,6 +167,17 @@ func (f *front) Checkout(kind pools.Kind) *session.Server {
 	return sl.facts
 }
 
+// Demote moves the session's slot to the admin pool's account, if that has room.
+func (f *front) Demote() bool {
+	done := f.w.pair.Demote(f.w.now, f.server.slot)
+	f.w.note("%v is demoted: %t", f, done)
+	f.w.collect()
+	if done {
+		f.w.seen.demotions++
+	}
+	return done
+}
+
 func (f *front) checkout(kind pools.Kind) {
 	if f.late {
 		f.wanted = &kind
@@ -190,6 +201,12 @@ func (f *front) letGo(how func(time.Time, *pools.Backend)) *serverLink {
 
 // hear takes the pools' answer.
 func (f *front) hear(e *pools.Event) {
+	if e.Op == pools.Demotable {
+		if f.server != nil && f.server.slot == e.Backend {
+			f.step((*session.Session).Demotable)
+		}
+		return
+	}
 	if f.answers--; f.answers < 0 {
 		f.w.fail("%v hears an answer of the pools that it has had", f)
 	}

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/protocol"
 )
 
@@ -56,6 +57,9 @@ func (w *world) checkQuiet() {
 		}
 		if e := f.server.far.engine; !e.open && e.locks.onSession() == 0 && !e.busy() && len(f.session.Pins()) == 0 {
 			w.fail("%v keeps %v without a transaction, a lock or a pin", f, f.server)
+		} else if admin := w.pair.Counts(pools.Admin); w.plan.atOnce && f.server.slot.Kind() == pools.Lock && !e.open && e.locks.onSession() == 0 && !e.busy() &&
+			!f.session.Ended() && admin.Waiting == 0 && admin.Active+admin.Dialing < admin.Max {
+			w.fail("%v keeps %v in the lock pool without a lock, where the admin pool has room", f, f.server)
 		}
 	}
 }

@@ -66,7 +66,7 @@ func describeEvent(e *pools.Event) string {
 // tally counts what a run has seen, so that a simulation that sees too little is found out.
 type tally struct {
 	acts    [actCount]int
-	events  [pools.CloseWanted + 1]int
+	events  [pools.Demotable + 1]int
 	errors  map[string]int // that applications were told for a reason that only the world knows
 	deaths  int
 	cancels int
@@ -75,6 +75,7 @@ type tally struct {
 	gates   int
 	stops   int
 
+	demotions int
 	redefined [session.RedefinedElsewhere + 1]int
 }
 
@@ -89,16 +90,16 @@ func (t *tally) add(o *tally) {
 		t.redefined[how] += o.redefined[how]
 	}
 	t.deaths, t.cancels, t.left, t.gates, t.stops = t.deaths+o.deaths, t.cancels+o.cancels, t.left+o.left, t.gates+o.gates, t.stops+o.stops
-	t.signals += o.signals
+	t.signals, t.demotions = t.signals+o.signals, t.demotions+o.demotions
 }
 
 func (t *tally) String() string {
 	var b strings.Builder
-	for op := pools.Granted; op <= pools.CloseWanted; op++ {
+	for op := pools.Granted; op <= pools.Demotable; op++ {
 		fmt.Fprintf(&b, "%d %v, ", t.events[op], op)
 	}
-	return fmt.Sprintf("%sSQLSTATEs %v, %d servers died, %d cancels, %d more by somebody else, %d clients vanished, %d gates, %d stops, functions changed %v", &b, t.errors,
-		t.deaths, t.cancels, t.signals, t.left, t.gates, t.stops, t.redefined)
+	return fmt.Sprintf("%sSQLSTATEs %v, %d servers died, %d cancels, %d more by somebody else, %d clients vanished, %d gates, %d stops, functions changed %v, %d demotions", &b, t.errors,
+		t.deaths, t.cancels, t.signals, t.left, t.gates, t.stops, t.redefined, t.demotions)
 }
 
 // lacks names what was seen too rarely in a thousand seeds.
@@ -111,6 +112,7 @@ func (t *tally) lacks() (list []string) {
 	for op := pools.Granted; op <= pools.CloseWanted; op++ {
 		few(op.String(), t.events[op], 100)
 	}
+	few("demotions", t.demotions, 100)
 	few("functions that changed before a session's eyes", t.redefined[session.RedefinedHere], 100)
 	few("functions that changed elsewhere", t.redefined[session.RedefinedElsewhere], 100)
 	for _, code := range []string{protocol.TooManyConnections, protocol.QueryCanceled, protocol.LockNotAvailable, deadlockDetected,
