@@ -167,16 +167,27 @@ func TestTheWaitForALockIsBoundedAndOtherWaitsAreNot(t *testing.T) {
 	r := startProxy(t, withDatabase(func(d *proxy.Database) { d.LockTimeout = 300 * time.Millisecond }))
 	r.query(t, "CREATE TABLE t (a int)")
 	holder, waiter := logIn(t, r.url), logIn(t, r.url)
+	inside := logIn(t, r.url)
+	inside.asks("Z", text("SELECT pg_advisory_lock(3)"))
 	holder.asks("ZZ", text("BEGIN; LOCK TABLE t"), text("SELECT pg_advisory_lock(1)"))
 	waiter.wants("55P03 is PostgreSQL's own", "T E(55P03) Z(I)", "Z", text("SELECT pg_advisory_xact_lock(1)"))
 	waiter.wants("the session lives on", "T D(1) C(SELECT 1) Z(I)", "Z", text("SELECT 1"))
 	waiter.asks("ZZ", text("BEGIN"), text("SELECT pg_advisory_xact_lock(2)"))
 	waiter.send(packed(t, text("SELECT count(*) FROM t")))
-	r.awaitRow(t, "it waits for the table", "count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 't'::regclass")
+	trier := logIn(t, r.url)
+	trier.send(packed(t, text("SELECT count(*) FROM t WHERE pg_try_advisory_xact_lock(4)")))
+	inside.send(packed(t, text("SELECT pg_advisory_unlock(3); SELECT count(*) FROM t")))
+	r.awaitRow(t, "they wait for the table", "count(*) = 3 FROM pg_locks WHERE NOT granted AND relation = 't'::regclass")
 	time.Sleep(600 * time.Millisecond) // There is nothing to await: the timeout must not come.
 	holder.asks("Z", text("ROLLBACK"))
 	if got := waiter.until("Z"); got != "T D(0) C(SELECT 1) Z(T)" {
 		t.Errorf("the timeout of the lock pool bounds advisory locks alone: %s", got)
+	}
+	if got := trier.until("Z"); got != "T D(0) C(SELECT 1) Z(I)" {
+		t.Errorf("who only tries never waits for one: %s", got)
+	}
+	if got := inside.until("Z"); got != "T D(t) C(SELECT 1) T D(0) C(SELECT 1) Z(I)" {
+		t.Errorf("nor does who gives one back: %s", got)
 	}
 }
 

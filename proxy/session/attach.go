@@ -21,7 +21,7 @@ func (s *Session) attach() {
 		}
 	}
 	s.renew()
-	s.putSettings(s.unitLocks())
+	s.putSettings(s.unitWaits())
 	if len(s.begin) > 0 {
 		s.sendBegin()
 	}

@@ -187,11 +187,11 @@ func (s *Session) mayBegin() bool {
 	if endsFirst(s.ahead.front()) && s.srv.flight.firstOfClient() != nil {
 		return false // until it is known whether the transaction has failed
 	}
-	if s.kind == pools.Lock && !s.ahead.front().has(flagEnd) && s.needsTimeouts(locks) {
+	if waits := locks && s.unitWaits(); s.kind == pools.Lock && !s.ahead.front().has(flagEnd) && s.needsTimeouts(waits) {
 		if s.srv.flight.len() > 0 {
 			return false
 		}
-		s.putTimeouts(locks)
+		s.putTimeouts(waits)
 	}
 	return true
 }
@@ -216,7 +216,7 @@ func (s *Session) lockInBatch() bool {
 		s.promote()
 		return false
 	}
-	if s.needsTimeouts(true) {
+	if s.ahead.front().lock&mayWait != 0 && s.needsTimeouts(true) {
 		s.putTimeoutsInBatch()
 	}
 	return true

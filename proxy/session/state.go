@@ -182,9 +182,9 @@ func (s *Session) touchName(name string) {
 }
 
 // wanted gives the settings that are to be in place for the next unit. On a lock backend they hold the pool's own
-// timeouts, unless the application has its own: lock_timeout for lock units alone, since it would bound ordinary
+// timeouts, unless the application has its own: lock_timeout for units alone that may wait for a lock, since it would bound ordinary
 // statements as well.
-func (s *Session) wanted(locks bool) *Settings {
+func (s *Session) wanted(waits bool) *Settings {
 	want := s.state.settings
 	if s.kind != pools.Lock {
 		return want
@@ -192,12 +192,12 @@ func (s *Session) wanted(locks bool) *Settings {
 	ownLock := s.ownsTimeout(lockTimeout, s.state.ownLock, s.srv.OwnLockTimeout)
 	ownIdle := s.ownsTimeout(idleTimeout, s.state.ownIdle, s.srv.OwnIdleTimeout)
 	if !ownLock && !ownIdle {
-		return s.bounded.of(want, s.cfg, locks)
+		return s.bounded.of(want, s.cfg, waits)
 	}
 	inPlace := s.inPlace()
 	if ownLock {
 		want = want.like(inPlace, lockTimeout)
-	} else if locks && s.cfg.LockTimeout > 0 {
+	} else if waits && s.cfg.LockTimeout > 0 {
 		want = want.With(lockTimeout, milliseconds(s.cfg.LockTimeout))
 	}
 	if ownIdle {
@@ -215,7 +215,7 @@ type bounded struct {
 	bounds [2]*Settings // with the timeout of idle transactions; with that of waiting for locks as well
 }
 
-func (b *bounded) of(plain *Settings, cfg *Config, locks bool) *Settings {
+func (b *bounded) of(plain *Settings, cfg *Config, waits bool) *Settings {
 	if !b.made || b.plain != plain {
 		b.plain, b.made = plain, true
 		b.bounds[0] = plain
@@ -227,7 +227,7 @@ func (b *bounded) of(plain *Settings, cfg *Config, locks bool) *Settings {
 			b.bounds[1] = b.bounds[0].With(lockTimeout, milliseconds(cfg.LockTimeout))
 		}
 	}
-	if locks {
+	if waits {
 		return b.bounds[1]
 	}
 	return b.bounds[0]
@@ -267,8 +267,8 @@ func (s *Session) inPlace() *Settings {
 // putSettings puts the session's settings in place on a server that has no transaction. Should one be refused, the
 // block is left open and failed, so that the unit sent behind it cannot run without it. Where it matters what the unit runs under, the
 // block is begun by itself: else somebody's cancel request could prevent both at once, the BEGIN and the settings.
-func (s *Session) putSettings(locks bool) {
-	want := s.wanted(locks)
+func (s *Session) putSettings(waits bool) {
+	want := s.wanted(waits)
 	if want.inPlaceOn(s.srv) {
 		s.srv.settings = want
 		if s.srv.flight.len() == 0 { // else what is reported is still to come
@@ -309,17 +309,17 @@ func (s *Settings) inPlaceOn(srv *Server) bool {
 }
 
 // needsTimeouts tells whether the lock pool's timeouts must be switched for the next unit.
-func (s *Session) needsTimeouts(locks bool) bool {
+func (s *Session) needsTimeouts(waits bool) bool {
 	switch {
 	case s.tx == 'E':
 		return false
 	case !s.state.localKnown && s.tx == 'T' && s.kind == pools.Lock:
 		return true
 	case s.state.everything:
-		want, have := s.wanted(locks), s.inPlace()
+		want, have := s.wanted(waits), s.inPlace()
 		return !want.agrees(have, lockTimeout) || !want.agrees(have, idleTimeout)
 	}
-	return !s.wanted(locks).Equal(s.inPlace())
+	return !s.wanted(waits).Equal(s.inPlace())
 }
 
 // agrees tells whether both sets have the same of one setting.
@@ -331,18 +331,18 @@ func (s *Settings) agrees(other *Settings, name string) bool {
 
 // putTimeouts switches them between units: for good outside a transaction, else until its end. What else the session has set
 // is put in place again on the way, unless nobody has followed that.
-func (s *Session) putTimeouts(locks bool) {
+func (s *Session) putTimeouts(waits bool) {
 	switch {
 	case s.tx != 'I':
-		s.localTimeouts(locks)
+		s.localTimeouts(waits)
 		s.syncOurs(forTimeouts)
 	case s.state.everything:
-		want := s.wanted(locks)
+		want := s.wanted(waits)
 		s.switchTimeouts(want, s.srv.settings, false)
 		s.srv.settings = s.srv.settings.Without(lockTimeout).Without(idleTimeout).like(want, lockTimeout).like(want, idleTimeout)
 		s.syncOurs(forTimeouts)
 	default:
-		s.putSettings(locks)
+		s.putSettings(waits)
 	}
 }
 
@@ -350,8 +350,8 @@ func (s *Session) putTimeouts(locks bool) {
 func (s *Session) putTimeoutsInBatch() { s.localTimeouts(true) }
 
 // localTimeouts switches the timeouts until the end of the transaction.
-func (s *Session) localTimeouts(locks bool) {
-	want := s.wanted(locks)
+func (s *Session) localTimeouts(waits bool) {
+	want := s.wanted(waits)
 	s.switchTimeouts(want, s.inPlace(), true)
 	s.state.local, s.state.isLocal, s.state.localKnown = want, true, true
 }

@@ -137,6 +137,23 @@ func (s *Session) takesLocks(r *request) bool {
 	return r.lock&^releases != 0 || (r.lock != 0 && s.held.any())
 }
 
+// mayWait are the effects of functions that may wait for a lock: what only tries, or releases, does not.
+const mayWait = sql.SessionAcquire | sql.XactAcquire | sql.Unknown
+
+// unitWaits tells whether the unit at the head of ahead may wait for a lock, as far as it has been looked at, or prepares what may.
+func (s *Session) unitWaits() bool {
+	for i := range s.ahead.len() {
+		r := s.ahead.at(i)
+		if r.lock&mayWait != 0 || r.kind == protocol.Parse && r.stmt != nil && s.effects(&r.stmt.unit)&mayWait != 0 {
+			return true
+		}
+		if r.ends() {
+			break
+		}
+	}
+	return false
+}
+
 // endsHere tells whether the unit is a ROLLBACK, which even a transaction that is lost for good answers well.
 func (s *Session) endsHere() bool {
 	r := s.ahead.front()
