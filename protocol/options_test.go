@@ -32,6 +32,12 @@ func TestOptionsAreReadAsPostgresReadsThem(t *testing.T) {
 		{"-c app.Tenant=7", []Parameter{{"app.tenant", "7"}}},
 		{"-c a=1 -c a=2", []Parameter{{"a", "1"}, {"a", "2"}}},
 		{"-c --a=b", []Parameter{{"__a", "b"}}},
+		{"--", nil},
+		{"-S 8192 -esfn -f hash -O", []Parameter{{"work_mem", "8192"}, {"datestyle", "euro"}, {"log_statement_stats", "true"},
+			{"enable_nestloop", "false"}, {"enable_hashjoin", "false"}, {"allow_system_table_mods", "true"}}},
+		{"-tpa -t pl -te -d3 -d 0", []Parameter{{"log_parser_stats", "true"}, {"log_planner_stats", "true"}, {"log_executor_stats", "true"},
+			{"log_min_messages", "debug3"}, {"log_statement", "all"}, {"debug_print_parse", "true"}, {"log_min_messages", "notice"}}},
+		{"-T -nj", nil},
 	} {
 		got, err := ReadOptions(c.options)
 		if err != nil || !reflect.DeepEqual(got, c.want) {
@@ -43,8 +49,15 @@ func TestOptionsAreReadAsPostgresReadsThem(t *testing.T) {
 func TestOtherOptionsAreRefusedByName(t *testing.T) {
 	for _, c := range []struct{ options, message string }{
 		{"-c", "invalid command-line argument for server process: -c"},
-		{"--", "invalid command-line argument for server process: --"},
-		{"-e", "invalid command-line argument for server process: -e"},
+		{"-- a", "invalid command-line argument for server process: a"},
+		{"-", "invalid command-line argument for server process: -"},
+		{"-z", "invalid command-line argument for server process: -z"},
+		{"-zz", "invalid command-line argument for server process: postgres"},
+		{"-e -zz", "invalid command-line argument for server process: -e"},
+		{"-ez", "invalid command-line argument for server process: -ez"},
+		{"-fx", "invalid command-line argument for server process: -fx"},
+		{"-t x", "invalid command-line argument for server process: x"},
+		{"-S", "invalid command-line argument for server process: -S"},
 		{"-c a=b extra", "invalid command-line argument for server process: extra"},
 		{`\`, "invalid command-line argument for server process: "},
 		{"-c a", "-c a requires a value"},

@@ -78,6 +78,9 @@ func TestStartupSettingsAreInPlaceAsDirectly(t *testing.T) {
 		{"options", "-c work_mem=1MB"}, {"options", "-cwork_mem=1MB"}, {"options", "--work-mem=1MB"},
 		{"options", `-c app.x=a\ b\\c -c work_mem=2MB`}, {"options", "-c work_mem=1MB", "work_mem", "3MB"},
 		{"options", "-c geqo=off --enable_sort=off"}, {"options", "-c search_path=a,b"}, {"options", "-x"}, {"options", "-c"},
+		{"options", "-S 8192 -e -fs -fn"}, {"options", "-O -s -n -T -jE"}, {"options", "-fx"}, {"options", "-tx"}, {"options", "-tpa"}, {"options", "-t e -d 3"},
+		{"options", "--"}, {"options", "-- x"}, {"options", "-"}, {"options", "x -S 99"}, {"options", "-zz"}, {"options", "-e -zz"}, {"options", "-S"}, {"options", "-B 100"},
+		{"options", "-F"}, {"options", "-i"}, {"options", "-c foo"}, {"options", "-l -N 5"}, {"options", "-b -C x -D y -r z -v 3"}, {"options", "-d -1"}, {"options", "-S8k"},
 		{"options", "-c work_mem=nonsense"}, {"no_such_setting", "1"}, {"work_mem", "nonsense"},
 		{"application_name", ""}, {"application_name", "one"}, {"application_name", "naïve\tname"}, {"DateStyle", "German, DMY"}, {"TimeZone", "Asia/Tokyo"},
 		{"client_encoding", "LATIN1"}, {"extra_float_digits", "3"}, {"lock_timeout", "77"},
@@ -92,7 +95,7 @@ func TestStartupSettingsAreInPlaceAsDirectly(t *testing.T) {
 					continue
 				}
 				for _, name := range []string{"work_mem", "application_name", "datestyle", "timezone", "client_encoding", "geqo",
-					"enable_sort", "search_path", "extra_float_digits", "lock_timeout"} {
+					"enable_sort", "enable_seqscan", "enable_nestloop", "log_parser_stats", "log_executor_stats", "log_statement", "log_min_messages", "search_path", "extra_float_digits", "lock_timeout"} {
 					told[i] += " " + s.value("SHOW "+name)
 				}
 				told[i] += s.asks("Z", text("SELECT coalesce(current_setting('app.x', true), '')"))
