@@ -68,9 +68,12 @@ func TestImportKnowsEverySettingOfPgBouncers(t *testing.T) {
 func TestImportDropsNothingInSilence(t *testing.T) {
 	const file = "[databases]\napp = host=db\n[pgbouncer]\nauth_type = trust\n"
 	without := importText(t, file)
-	values := map[string]string{"auth_type": "scram-sha-256\nauth_file = x", "client_tls_sslmode": "allow\nclient_tls_cert_file = c\nclient_tls_key_file = k",
-		"server_tls_cert_file": "c\nserver_tls_key_file = k", "server_tls_key_file": "k\nserver_tls_cert_file = c", "server_tls_sslmode": "allow", "pool_mode": "transaction",
-		"tcp_keepalive": "0", "unix_socket_dir": "/x"}
+	values := map[string]string{
+		"auth_type":            "scram-sha-256\nauth_file = x",
+		"client_tls_sslmode":   "allow\nclient_tls_cert_file = c\nclient_tls_key_file = k",
+		"server_tls_cert_file": "c\nserver_tls_key_file = k", "server_tls_key_file": "k\nserver_tls_cert_file = c",
+		"server_tls_sslmode": "allow", "pool_mode": "transaction", "tcp_keepalive": "0", "unix_socket_dir": "/x",
+	}
 	for _, key := range mainKeys() {
 		value, ok := values[key.name]
 		if !ok {
