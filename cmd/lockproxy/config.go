@@ -101,7 +101,7 @@ func (l *loader) entries() ([]entry, error) {
 		if strings.HasPrefix(message, `expected value but found "`) {
 			message += ": a text is written in quotes"
 		}
-		return nil, problems{{fmt.Sprintf("%s:%d", l.path, syntax.Position.Line), message}}
+		return nil, problems{{fmt.Sprintf("%s:%d", l.path, mistakenLine(*l.text, syntax)), message}}
 	}
 	return entries, err
 }

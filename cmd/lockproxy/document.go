@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/BurntSushi/toml"
 )
@@ -93,4 +94,16 @@ func probe(meta *toml.MetaData, primitive toml.Primitive) (value any, line int, 
 		return nil, 0, fmt.Errorf("a value without a position: %w", err)
 	}
 	return p.value, at.Position.Line, nil
+}
+
+// mistakenLine is where a text is no TOML. Package toml counts the line's end among what it has read when it finds that
+// something is missing, and so names the next line, or, where the end is \r\n, the one before. Its offset is right, but for a
+// byte that may stand nowhere: there the line is.
+func mistakenLine(text string, at toml.ParseError) int {
+	if strings.HasPrefix(at.Message, "TOML files cannot contain") || strings.HasPrefix(at.Message, "invalid UTF-8") {
+		return at.Position.Line
+	}
+	text = strings.TrimPrefix(text, "\ufeff") // package toml does not count it
+	last := at.Position.Start + at.Position.Len - 1
+	return 1 + strings.Count(text[:max(0, min(last, len(text)))], "\n")
 }

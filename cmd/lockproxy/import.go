@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/lockproxy/lockproxy/spelling"
 )
@@ -26,15 +26,27 @@ func importINI(_ context.Context, args []string, w streams) error {
 	if err != nil {
 		return err
 	}
-	text, err := translate(path, os.ReadFile)
+	t, err := translate(path, os.ReadFile)
 	if err != nil {
 		return err
 	}
+	text := t.text(filepath.Base(path))
 	if *output == "" {
 		_, err = io.WriteString(w.out, text)
-		return err
+	} else {
+		err = writeNew(*output, text)
 	}
-	return writeNew(*output, text)
+	if err == nil {
+		t.sayWarnings(w.err)
+	}
+	return err
+}
+
+// sayWarnings repeats to whoever does not read the file what must not be overlooked in it.
+func (t *translation) sayWarnings(out io.Writer) {
+	for _, warning := range t.warnings {
+		fmt.Fprintln(out, "warning:", warning.text)
+	}
 }
 
 // writeNew writes a file that only its owner may read, since there are passwords in it.
@@ -57,9 +69,9 @@ type translation struct {
 	max, min int
 	// always and overTCP are parameters of all urls, the latter of those that do not lead to a unix socket.
 	always, overTCP url.Values
-	servers         []string // The databases' urls, without user and database.
+	databases       []*databaseImport
 	tables          []*importTable
-	notes           []iniNote
+	notes, warnings []iniNote
 	problems        problems
 }
 
@@ -69,11 +81,11 @@ type iniNote struct {
 	text string
 }
 
-// translate has a pgbouncer.ini read, with what it includes, and returns the lockproxy.toml. Its error holds everything that is wrong, a line each.
-func translate(path string, read func(path string) ([]byte, error)) (string, error) {
+// translate has a pgbouncer.ini read, with what it includes. Its error holds everything that is wrong, a line each.
+func translate(path string, read func(path string) ([]byte, error)) (*translation, error) {
 	ini := &iniReader{read: read}
 	if err := ini.readFile(path, 0); err != nil {
-		return "", err
+		return nil, err
 	}
 	t := &translation{main: map[string]iniSetting{}, always: url.Values{}, overTCP: url.Values{}}
 	for _, e := range ini.again {
@@ -85,12 +97,24 @@ func translate(path string, read func(path string) ([]byte, error)) (string, err
 			key.becomes(t, t.main[key.name])
 		}
 	}
+	t.lockPool()
+	t.note(iniEntry{file: path}, "SIGTERM", fmt.Sprintf("PgBouncer waits until its clients have gone, however long, lockproxy for "+
+		"server.drain_timeout (%v); then each is told to go once it is in no transaction, and after server.shutdown_timeout (%v) at once",
+		defaults().drainTimeout, defaults().server.ShutdownTimeout))
 	t.readOthers(path, ini.entries)
-	t.authQuery(t.servers)
+	t.authQuery()
 	if err := t.problems.orNil(); err != nil {
-		return "", err
+		return nil, err
 	}
-	return t.text(filepath.Base(path)), nil
+	return t, nil
+}
+
+// lockPool switches off what PgBouncer does not have. The rest of the lock pool's settings have been taken with the admin pool's.
+func (t *translation) lockPool() {
+	lock := defaults().lockPool
+	from := func(d time.Duration) string { return fmt.Sprintf("PgBouncer has none; lockproxy's default is %v", d) }
+	t.set("pools.lock", "lock_timeout", "0s", from(lock.lockTimeout))
+	t.set("pools.lock", "idle_in_transaction_session_timeout", "0s", from(lock.idleTransactionTimeout))
 }
 
 // readMain takes the settings of [pgbouncer], and the defaults of those that are not there.
@@ -138,7 +162,7 @@ func (t *translation) readOthers(path string, entries []iniEntry) {
 			t.wrong(e, "PgBouncer has no section [%s]", e.section)
 		}
 	}
-	if !slices.ContainsFunc(t.tables, func(table *importTable) bool { return strings.HasPrefix(table.name, "databases.") }) {
+	if len(t.databases) == 0 {
 		t.problems = append(t.problems, problem{path + ": [databases]", "is empty, so there is nothing to connect to"})
 	}
 }
@@ -146,6 +170,11 @@ func (t *translation) readOthers(path string, entries []iniEntry) {
 // note says of something in the file that it has no counterpart, and why.
 func (t *translation) note(e iniEntry, name, why string) {
 	t.notes = append(t.notes, iniNote{e, fmt.Sprintf("%s: %s: %s.", e.place(), name, why)})
+}
+
+// warn says of something in the file that lockproxy lets in others than PgBouncer does.
+func (t *translation) warn(e iniEntry, name, why string) {
+	t.warnings = append(t.warnings, iniNote{e, fmt.Sprintf("%s: %s: %s.", e.place(), name, why)})
 }
 
 // wrong says that something cannot be taken over.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -24,11 +25,9 @@ var databaseWords = map[string]string{
 	"host": "", "port": "", "dbname": "", "user": "", "password": "", "pool_size": "", "min_pool_size": "", "reserve_pool": "",
 	"reserve_pool_size": "", "server_lifetime": "", "query_wait_timeout": "", "pool_mode": "", "application_name": "",
 	"client_encoding": "", "datestyle": "", "timezone": "", "load_balance_hosts": "", "max_db_client_connections": "",
+	"auth_user": "", "auth_dbname": "", "auth_query": "",
 
 	"connect_query": "nothing is run in a new connection; ALTER ROLE or ALTER DATABASE ... SET gives settings to all of them",
-	"auth_user":     "auth.query is asked for all databases in the same way",
-	"auth_dbname":   "auth.query is asked for all databases in the same way",
-	"auth_query":    "auth.query is asked for all databases in the same way",
 
 	"max_db_connections": noMaxDB,
 }
@@ -53,6 +52,8 @@ type databaseImport struct {
 	e     iniEntry
 	words map[string]string
 	table string // Of the configuration file.
+	// The url without the user, and in a part of its own, which is empty where it is the database that the client names.
+	server, database string
 }
 
 func (t *translation) database(e iniEntry) {
@@ -60,13 +61,12 @@ func (t *translation) database(e iniEntry) {
 		t.wrong(e, "the name %s is that of the console", e.key)
 		return
 	}
-	d := databaseImport{t, e, t.wordsOf(e, databaseWords), toml.Key{"databases", e.key}.String()}
-	d.set(d.table, "url", d.url(), "")
+	d := &databaseImport{translation: t, e: e, words: t.wordsOf(e, databaseWords), table: toml.Key{"databases", e.key}.String()}
+	d.url()
 	d.poolMode()
-	if n := d.own("max_db_client_connections", "max_db_client_connections"); n > 0 {
-		d.set(d.table, "max_clients", int64(n), "max_db_client_connections")
-	}
+	d.maxClients()
 	d.pools()
+	t.databases = append(t.databases, d)
 }
 
 // wordsOf reads a connection string; the last of several values of one key counts.
@@ -90,8 +90,8 @@ func (t *translation) wordsOf(e iniEntry, known map[string]string) map[string]st
 	return values
 }
 
-// url is where the connection string leads to.
-func (d databaseImport) url() string {
+// url writes where the connection string leads to.
+func (d *databaseImport) url() {
 	u := url.URL{Scheme: "postgres"}
 	if name := d.words["user"]; name != "" {
 		u.User = url.User(name)
@@ -103,30 +103,48 @@ func (d databaseImport) url() string {
 	} else if d.words["password"] != "" {
 		d.note(d.e, d.e.key+": password", "it belongs to no user")
 	}
-	u.Path = d.path()
 	query := maps.Clone(d.always)
-	if d.address(&u, query) {
+	tcp := d.address(&u, query)
+	d.check(u, query)
+	if tcp {
 		maps.Copy(query, d.overTCP)
 	}
-	server := url.URL{Scheme: u.Scheme, Host: u.Host, RawQuery: query.Encode()}
-	d.servers = append(d.servers, server.String())
+	d.database = d.name()
+	server := url.URL{Scheme: u.Scheme, Host: u.Host, RawQuery: encode(query)}
+	d.server = server.String()
 	for _, name := range []string{"application_name", "client_encoding", "datestyle", "timezone"} {
 		if value := d.words[name]; value != "" {
 			query.Set(name, value)
 		}
 	}
-	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // libpq knows no + for a space.
-	return u.String()
+	if d.database != "" {
+		u.Path = "/" + d.database
+	}
+	u.RawQuery = encode(query)
+	d.set(d.table, "url", u.String(), "")
 }
 
-// path names the database. Under "*" it is the one that the client names.
-func (d databaseImport) path() string {
+// check has it tried whether the address is one. What else a url has is in files.
+func (d *databaseImport) check(u url.URL, query url.Values) {
+	u.User, u.RawQuery = nil, encode(query)
+	if err := checkURL(u.String()); err != nil {
+		d.wrong(d.e, "%s: host and port are no address", d.e.key)
+	}
+}
+
+// encode writes the parameters of a url: libpq knows no + for a space.
+func encode(query url.Values) string {
+	return strings.ReplaceAll(query.Encode(), "+", "%20")
+}
+
+// name is that of the database at the server; there is none under "*".
+func (d *databaseImport) name() string {
 	name := d.words["dbname"]
 	switch {
 	case d.e.key != proxy.AnyDatabase && name == "":
-		return "/" + d.e.key
+		return d.e.key
 	case d.e.key != proxy.AnyDatabase:
-		return "/" + name
+		return name
 	case name != "":
 		d.note(d.e, d.e.key+": dbname", "under * a client gets the database that it names; one that is to have "+name+" under "+
 			"another name needs a line of its own")
@@ -135,13 +153,15 @@ func (d databaseImport) path() string {
 }
 
 // address sets the host, which is a unix socket where none is named, and reports whether it is reached by TCP.
-func (d databaseImport) address(u *url.URL, query url.Values) bool {
+func (d *databaseImport) address(u *url.URL, query url.Values) bool {
 	port := d.words["port"]
 	if port == "" {
 		port = "5432"
 	}
-	if n := d.integer(d.e, d.e.key+": port", port); n < 1 || n > 1<<16-1 {
+	n := d.decimal(d.e, d.e.key+": port", port)
+	if n < 1 || n > math.MaxUint16 {
 		d.wrong(d.e, "%s: port must be a port", d.e.key)
+		n = 1
 	}
 	host := d.words["host"]
 	if host == "" {
@@ -149,12 +169,12 @@ func (d databaseImport) address(u *url.URL, query url.Values) bool {
 	}
 	if strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") {
 		query.Set("host", host)
-		query.Set("port", port)
+		query.Set("port", strconv.Itoa(n))
 		return false
 	}
 	var hosts []string
 	for one := range splitList(host) {
-		hosts = append(hosts, joinPort(one, port))
+		hosts = append(hosts, joinPort(one, n))
 	}
 	if len(hosts) == 0 {
 		d.wrong(d.e, "%s: has no host, and unix_socket_dir is empty", d.e.key)
@@ -167,7 +187,7 @@ func (d databaseImport) address(u *url.URL, query url.Values) bool {
 }
 
 // poolMode takes the database's mode, or that of all.
-func (d databaseImport) poolMode() {
+func (d *databaseImport) poolMode() {
 	s := d.main["pool_mode"]
 	mode, from, at, whose := s.value, s.from(), s.iniEntry, ""
 	if own := d.words["pool_mode"]; own != "" {
@@ -185,18 +205,21 @@ func (d databaseImport) poolMode() {
 }
 
 // pools writes what this database has of its own.
-func (d databaseImport) pools() {
+func (d *databaseImport) pools() {
 	d.sizes()
 	for _, timeout := range []struct{ word, name, nought string }{
-		{"query_wait_timeout", "checkout_timeout", longestText}, {"server_lifetime", "max_lifetime", "1ms"},
+		{"query_wait_timeout", "checkout_timeout", longestText}, {"server_lifetime", "max_lifetime", ""}, // Nought is that of all.
 	} {
 		value, ok := d.words[timeout.word]
-		if !ok || value == "-1" {
+		if !ok {
 			continue
 		}
-		text := d.duration(d.e, d.e.key+": "+timeout.word, value)
+		text := d.seconds(d.e, d.e.key+": "+timeout.word, value)
 		if text == "0s" {
 			text = timeout.nought
+		}
+		if text == "" {
+			continue
 		}
 		d.set(d.table+".admin_pool", timeout.name, text, timeout.word)
 		d.set(d.table+".lock_pool", timeout.name, text, timeout.word)
@@ -204,25 +227,40 @@ func (d databaseImport) pools() {
 }
 
 // sizes writes the pool's size and what is kept of it where they differ from those of all databases.
-func (d databaseImport) sizes() {
+func (d *databaseImport) sizes() {
 	size, extra := d.own("pool_size", "default_pool_size"), d.own("reserve_pool_size", "reserve_pool_size")
 	if value, ok := d.words["reserve_pool"]; ok { // Its old name.
-		extra = d.integer(d.e, d.e.key+": reserve_pool", value)
+		extra = d.decimal(d.e, d.e.key+": reserve_pool", value)
 	}
 	most := d.max
 	if d.words["pool_size"] != "" || d.words["reserve_pool_size"] != "" || d.words["reserve_pool"] != "" {
-		most = d.size(d.e, size, extra)
+		most = d.size(d.e, d.e.key+": pool_size", size, extra)
 		d.set(d.table+".admin_pool", "max", int64(most), sizeFrom("pool_size", extra))
 	}
-	if kept := min(d.own("min_pool_size", "min_pool_size"), most); kept != min(d.min, d.max) {
+	if kept := max(0, min(d.own("min_pool_size", "min_pool_size"), most)); kept != min(d.min, d.max) {
 		d.set(d.table+".admin_pool", "min_idle", int64(kept), "min_pool_size")
 	}
 }
 
+// maxClients is the database's own bound of clients, or that of all: nought, or less, is none.
+func (d *databaseImport) maxClients() {
+	const name = "max_db_client_connections"
+	n := 0
+	if value, ok := d.words[name]; ok {
+		n = d.decimal(d.e, d.e.key+": "+name, value)
+	}
+	if n <= 0 {
+		n = d.integer(d.main[name].iniEntry, name, d.main[name].value)
+	}
+	if n > 0 {
+		d.set(d.table, "max_clients", int64(n), name)
+	}
+}
+
 // own is the database's own number, or that of all; -1 is none.
-func (d databaseImport) own(word, setting string) int {
+func (d *databaseImport) own(word, setting string) int {
 	if value, ok := d.words[word]; ok {
-		if n := d.integer(d.e, d.e.key+": "+word, value); n >= 0 {
+		if n := d.decimal(d.e, d.e.key+": "+word, value); n >= 0 {
 			return n
 		}
 	}
@@ -234,14 +272,14 @@ func (d databaseImport) own(word, setting string) int {
 func (t *translation) user(e iniEntry) {
 	words, table := t.wordsOf(e, userWords), toml.Key{"users", e.key}.String()
 	if value, ok := words["max_user_client_connections"]; ok {
-		if n := t.integer(e, e.key+": max_user_client_connections", value); n > 0 {
+		if n := t.decimal(e, e.key+": max_user_client_connections", value); n > 0 {
 			t.set(table, "max_clients", int64(n), "max_user_client_connections")
 		}
 	}
 	for _, timeout := range [][2]string{{"client_idle_timeout", "client_idle_timeout"}, {"query_timeout", "query_timeout"},
 		{"transaction_timeout", "transaction_timeout"}, {"idle_transaction_timeout", "idle_in_transaction_timeout"}} {
 		if value, ok := words[timeout[0]]; ok {
-			t.set(table, timeout[1], t.duration(e, e.key+": "+timeout[0], value), timeout[0])
+			t.set(table, timeout[1], t.seconds(e, e.key+": "+timeout[0], value), timeout[0])
 		}
 	}
 }

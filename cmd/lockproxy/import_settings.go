@@ -2,10 +2,9 @@ package main
 
 import (
 	"fmt"
-	"math"
-	"strconv"
 	"strings"
-	"time"
+
+	"github.com/lockproxy/lockproxy/proxy"
 )
 
 // becomes says what a setting of [pgbouncer] becomes; it is called with PgBouncer's default where the file has none.
@@ -39,22 +38,22 @@ const mainSection = "pgbouncer"
 func mainKeys() []iniKey {
 	keys := []iniKey{
 		{"listen_addr", "", (*translation).listen},
-		{"max_client_conn", "100", toInteger("server", "max_clients")},
+		{"max_client_conn", "100", (*translation).maxClients},
 		{"client_login_timeout", "60", toDuration(longestText, "server", "login_timeout")},
 		{"verbose", "0", (*translation).verbose},
 		{"auth_type", "md5", (*translation).auth},
 		{"admin_users", "", toList("console", "admin_users")},
 		{"stats_users", "", toList("console", "stats_users")},
 		{"client_tls_sslmode", "disable", (*translation).clientTLS},
-		{"max_user_client_connections", "0", toBound("server", "max_clients_per_user")},
+		{"max_user_client_connections", "0", (*translation).clientsPerUser},
 		{"max_prepared_statements", "200", (*translation).prepared},
 		{"client_idle_timeout", "0", toTimeout("server", "client_idle_timeout")},
 		{"query_timeout", "0", toTimeout("server", "query_timeout")},
 		{"transaction_timeout", "0", toTimeout("server", "transaction_timeout")},
 		{"idle_transaction_timeout", "0", toTimeout("server", "idle_in_transaction_timeout")},
-		{"query_wait_notify", "5", toTimeout("server", "wait_notice")},
-		{"autodb_idle_timeout", "3600", toDuration(longestText, "server", "pool_idle_timeout")},
-		{"stats_period", "60", toTimeout("server", "stats_period")},
+		{"query_wait_notify", "5", (*translation).waitNotice},
+		{"autodb_idle_timeout", "3600", (*translation).poolIdleTimeout},
+		{"stats_period", "60", (*translation).statsPeriod},
 		{"unix_socket_mode", "0777", (*translation).socketMode},
 		{"so_reuseport", "0", (*translation).reusePort},
 		{"server_tls_sslmode", "prefer", (*translation).serverTLS},
@@ -128,16 +127,6 @@ func no(why string) becomes {
 	}
 }
 
-// toInteger puts an integer at a place.
-func toInteger(table, name string) becomes {
-	return func(t *translation, s iniSetting) {
-		t.set(table, name, int64(t.integer(s.iniEntry, s.key, s.value)), s.from())
-	}
-}
-
-// longestText stands for no bound, where a duration must have one.
-var longestText = durationText(longest.Truncate(time.Hour))
-
 // toDuration puts a number of seconds at places, pairs of table and name; nought becomes what means the same there.
 func toDuration(nought string, places ...string) becomes {
 	return func(t *translation, s iniSetting) {
@@ -151,114 +140,77 @@ func toDuration(nought string, places ...string) becomes {
 	}
 }
 
-// integer reads a number as strtol(3) does with base 0, which is how PgBouncer does it.
-func (t *translation) integer(e iniEntry, name, value string) int {
-	n, err := strconv.ParseInt(value, 0, 32)
-	if err != nil || strings.Contains(value, "_") {
-		t.wrong(e, "%s must be an integer", name)
-	}
-	return int(n)
-}
-
-// duration reads a number of seconds and writes it as the configuration file has it.
-func (t *translation) duration(e iniEntry, name, value string) string {
-	n, err := strconv.ParseFloat(value, 64)
-	if err != nil || math.IsNaN(n) || n < 0 {
-		t.wrong(e, "%s must be a number of seconds", name)
-		return "0s"
-	}
-	if n > longest.Seconds() {
-		return longestText
-	}
-	d := time.Duration(n * float64(time.Second)).Round(time.Millisecond)
-	if d == 0 && n > 0 {
-		d = time.Millisecond
-	}
-	return durationText(d)
-}
-
-// durationText writes 1h, not 1h0m0s.
-func durationText(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
-}
-
-// listen takes listen_addr, listen_port and unix_socket_dir together.
-func (t *translation) listen(addresses iniSetting) {
-	port := t.main["listen_port"]
-	if n := t.integer(port.iniEntry, port.key, port.value); n < 0 || n > math.MaxUint16 {
-		t.wrong(port.iniEntry, "listen_port must be a port")
-	}
-	var all []any
-	for address := range splitList(addresses.value) {
-		all = append(all, joinPort(address, port.value))
-	}
-	if dir := t.main["unix_socket_dir"]; strings.HasPrefix(dir.value, "/") {
-		all = append(all, dir.value)
-		if port.value != "6432" {
-			t.note(port.iniEntry, port.key, "the socket in "+dir.value+" is .s.PGSQL.6432, whatever the port")
-		}
-	} else if dir.value != "" {
-		t.note(dir.iniEntry, dir.key, "a socket has its place in the file system")
-	}
-	if len(all) == 0 {
-		t.wrong(addresses.iniEntry, "neither listen_addr nor unix_socket_dir says where to listen")
-		return
-	}
-	t.set("server", "listen", all, "listen_addr, listen_port, unix_socket_dir")
-}
-
-// joinPort is an address for Listen; * is every address.
-func joinPort(address, port string) string {
-	if address == "*" {
-		return ":" + port
-	}
-	if strings.Contains(address, ":") {
-		address = "[" + strings.Trim(address, "[]") + "]"
-	}
-	return address + ":" + port
-}
-
-// splitList takes a list with commas between its members apart.
-func splitList(text string) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for part := range strings.SplitSeq(text, ",") {
-			if part = strings.Trim(part, iniSpace); part != "" && !yield(part) {
-				return
-			}
-		}
-	}
-}
-
 func (t *translation) verbose(s iniSetting) {
 	if t.integer(s.iniEntry, s.key, s.value) > 0 {
 		t.set("server", "log_level", "debug", s.key)
 	}
 }
 
+// maxClients refuses what PgBouncer would refuse all clients by.
+func (t *translation) maxClients(s iniSetting) {
+	n := t.integer(s.iniEntry, s.key, s.value)
+	if n < 1 {
+		t.wrong(s.iniEntry, "max_client_conn must be at least 1, else nobody can connect")
+	}
+	t.set("server", "max_clients", int64(t.within(s.iniEntry, s.key, n, 1, proxy.MostClients)), s.from())
+}
+
+// clientsPerUser knows nought for no bound, as PgBouncer does.
+func (t *translation) clientsPerUser(s iniSetting) {
+	n := t.integer(s.iniEntry, s.key, s.value)
+	if n < 0 {
+		t.wrong(s.iniEntry, "max_user_client_connections must be at least 0, else nobody can connect")
+	}
+	if n > 0 {
+		t.set("server", "max_clients_per_user", int64(n), s.from())
+	}
+}
+
+// waitNotice is a whole number of seconds; a negative one is so large that it never passes.
+func (t *translation) waitNotice(s iniSetting) {
+	if n := t.integer(s.iniEntry, s.key, s.value); s.given {
+		t.set("server", "wait_notice", t.duration(s.iniEntry, s.key, fmt.Sprint(max(0, n))), s.from())
+	}
+}
+
+// statsPeriod is a whole number of seconds; without one PgBouncer counts anew all the time.
+func (t *translation) statsPeriod(s iniSetting) {
+	if n := t.integer(s.iniEntry, s.key, s.value); s.given {
+		n = t.within(s.iniEntry, s.key, n, 1, int(longest.Seconds()))
+		t.set("server", "stats_period", t.duration(s.iniEntry, s.key, fmt.Sprint(n)), s.from())
+	}
+}
+
+// poolIdleTimeout is at least a second here; nought is never.
+func (t *translation) poolIdleTimeout(s iniSetting) {
+	text := t.duration(s.iniEntry, s.key, s.value)
+	switch {
+	case text == "0s":
+		text = longestText
+	case strings.HasSuffix(text, "ms"):
+		text = "1s"
+		t.note(s.iniEntry, s.key, "it is at least a second")
+	}
+	t.set("server", "pool_idle_timeout", text, s.from())
+}
+
 // poolSize takes the size of the admin pools, the reserve included, and how many of the connections are kept.
 func (t *translation) poolSize(s iniSetting) {
 	reserve, kept := t.main["reserve_pool_size"], t.main["min_pool_size"]
 	extra := t.integer(reserve.iniEntry, reserve.key, reserve.value)
-	t.max = t.size(s.iniEntry, t.integer(s.iniEntry, s.key, s.value), extra)
+	t.max = t.size(s.iniEntry, s.key, t.integer(s.iniEntry, s.key, s.value), extra)
 	t.set("pools.admin", "max", int64(t.max), sizeFrom(s.from(), extra))
-	t.min = t.integer(kept.iniEntry, kept.key, kept.value)
+	t.min = max(0, t.integer(kept.iniEntry, kept.key, kept.value))
 	t.set("pools.admin", "min_idle", int64(min(t.min, t.max)), kept.from())
 }
 
 // size is the size of a pool that may open some more connections in need.
-func (t *translation) size(e iniEntry, size, reserve int) int {
-	if size == 0 {
-		t.note(e, e.key, fmt.Sprintf("a pool size of 0 is no bound in PgBouncer; here it has one, which is now %d", adminSize))
+func (t *translation) size(e iniEntry, name string, size, reserve int) int {
+	if size < 1 {
+		t.note(e, name, fmt.Sprintf("a pool size of %d is no bound in PgBouncer; here it has one, which is now %d", size, adminSize))
 		size = adminSize
 	}
-	return size + max(reserve, 0)
+	return t.within(e, name, size+max(reserve, 0), 1, maxBackends)
 }
 
 func sizeFrom(name string, reserve int) string {
@@ -266,41 +218,6 @@ func sizeFrom(name string, reserve int) string {
 		return name + ", and reserve_pool_size"
 	}
 	return name
-}
-
-// connectTimeout is a whole number of seconds in libpq; nought is no bound in PgBouncer.
-func (t *translation) connectTimeout(s iniSetting) {
-	n, err := strconv.ParseFloat(s.value, 64)
-	switch {
-	case t.duration(s.iniEntry, s.key, s.value) == "0s":
-		t.always.Set("connect_timeout", strconv.Itoa(int(longest/time.Second)))
-	case err == nil:
-		t.always.Set("connect_timeout", strconv.Itoa(max(1, int(min(n, longest.Seconds())+0.5))))
-	}
-}
-
-// keepAlive takes what PgBouncer says for all its sockets; nought is the system's own there, and Go's here.
-func (t *translation) keepAlive(s iniSetting) {
-	if t.integer(s.iniEntry, s.key, s.value) == 0 {
-		t.overTCP.Set("keepalives", "0")
-		return
-	}
-	for key, parameter := range map[string]string{"tcp_keepidle": "keepalives_idle", "tcp_keepintvl": "keepalives_interval",
-		"tcp_keepcnt": "keepalives_count"} {
-		one := t.main[key]
-		if n := t.integer(one.iniEntry, key, one.value); n > 0 {
-			t.overTCP.Set(parameter, strconv.Itoa(n))
-		}
-	}
-}
-
-// toBound puts an integer at a place, unless it is nought, which is no bound on both sides.
-func toBound(table, name string) becomes {
-	return func(t *translation, s iniSetting) {
-		if n := t.integer(s.iniEntry, s.key, s.value); n != 0 {
-			t.set(table, name, int64(n), s.from())
-		}
-	}
 }
 
 // toTimeout puts a number of seconds that the file gives at a place; our defaults are PgBouncer's.
@@ -321,14 +238,6 @@ func toList(table, name string) becomes {
 	}
 }
 
-func asList(text string) []any {
-	var all []any
-	for one := range splitList(text) {
-		all = append(all, one)
-	}
-	return all
-}
-
 func (t *translation) prepared(s iniSetting) {
 	n := t.integer(s.iniEntry, s.key, s.value)
 	switch {
@@ -336,18 +245,7 @@ func (t *translation) prepared(s iniSetting) {
 		t.set("server", "max_prepared", int64(n), s.from())
 	case n == 0:
 		t.note(s.iniEntry, s.key, "prepared statements always follow the client")
-	}
-}
-
-func (t *translation) socketMode(s iniSetting) {
-	mode := t.integer(s.iniEntry, s.key, s.value)
-	if s.given {
-		t.set("server", "unix_socket_mode", fmt.Sprintf("%04o", mode), s.from())
-	}
-}
-
-func (t *translation) reusePort(s iniSetting) {
-	if t.integer(s.iniEntry, s.key, s.value) != 0 {
-		t.set("server", "reuse_port", true, s.from())
+	case n < 0:
+		t.note(s.iniEntry, s.key, "a connection has a bound, which is lockproxy's own now")
 	}
 }

@@ -35,13 +35,8 @@ func (t *translation) text(source string) string {
 	var out strings.Builder
 	writeComment(&out, "Made of "+source+" by lockproxy import. Behind each setting stands what it comes from; what is not here has "+
 		"lockproxy's default. `lockproxy check` tests this file and looks at its databases.")
-	if len(t.notes) > 0 {
-		out.WriteString("#\n# These have no counterpart:\n")
-		byPlace := func(a, b iniNote) int { return cmp.Or(strings.Compare(a.file, b.file), a.line-b.line) }
-		for _, note := range slices.SortedStableFunc(slices.Values(t.notes), byPlace) {
-			writeNote(&out, note.text)
-		}
-	}
+	writeNotes(&out, "Beware, lockproxy lets in more than PgBouncer does:", t.warnings)
+	writeNotes(&out, "These have no counterpart, or another meaning:", t.notes)
 	for _, table := range t.tables {
 		out.WriteString("\n")
 		if table.name == "pools.lock" {
@@ -53,6 +48,18 @@ func (t *translation) text(source string) string {
 	return out.String()
 }
 
+// writeNotes writes a list of comments, in the order of the places that they are about.
+func writeNotes(out *strings.Builder, title string, notes []iniNote) {
+	if len(notes) == 0 {
+		return
+	}
+	out.WriteString("#\n# " + title + "\n")
+	byPlace := func(a, b iniNote) int { return cmp.Or(strings.Compare(a.file, b.file), a.line-b.line) }
+	for _, note := range slices.SortedStableFunc(slices.Values(notes), byPlace) {
+		writeNote(out, note.text)
+	}
+}
+
 // writeNote writes one of a list of comments.
 func writeNote(out *strings.Builder, text string) {
 	mark := "# * "
@@ -62,12 +69,14 @@ func writeNote(out *strings.Builder, text string) {
 	}
 }
 
-// writeLockPool says of the pool that PgBouncer does not have how large it is to be.
+// writeLockPool says of the pool that PgBouncer does not have how large it is to be, and what is off in it.
 func writeLockPool(out *strings.Builder) {
 	writeComment(out, fmt.Sprintf("PgBouncer has no lock pool: sessions that ask for, wait for or hold advisory locks have these "+
-		"connections besides those of the admin pool. Its size is lockproxy's default, max = %d; the rest is as for the admin "+
-		"pool. %s The connections may come to more than PgBouncer opened: lower max in either pool if the server has not as many.",
-		lockSize, sizingRule))
+		"connections besides those of the admin pool. Its size is lockproxy's default, max = %d; how long connections are waited for "+
+		"and live is as for the admin pool. %s The connections may come to more than PgBouncer opened: lower max in either pool if "+
+		"the server has not as many.", lockSize, sizingRule))
+	writeComment(out, "The two timeouts below are off, as with PgBouncer. With lockproxy's defaults nobody waits for ever for a lock "+
+		"that nobody gives back, and a client that does nothing in its transaction does not keep a lock from all others.")
 }
 
 func (table *importTable) write(out *strings.Builder) {

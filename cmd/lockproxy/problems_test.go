@@ -13,6 +13,19 @@ func TestEveryProblemIsToldWithItsPlace(t *testing.T) {
 	}{
 		{"syntax", "[server]\nmax_clients = \n", nil, []string{"c.toml:2: expected value but found '\\n' instead"}},
 		{"duplicate key", "[server]\ninstances = 1\ninstances = 2\n", nil, []string{"c.toml:3: Key 'server.instances' has already been defined."}},
+		{"duplicate key in an inline table", "[x]\n\na = [\n{b = 1},\n{b = 1, b = 2}]\n", nil, []string{"c.toml:5: Key 'x.a.b' has already been defined."}},
+		{"duplicate key with values of several lines", "[x]\na = [\n1]\n\na = [\n2]\nb = 1\n", nil, []string{"c.toml:5: Key 'x.a' has already been defined."}},
+		{"a table that is not closed", "\n[server\nmax_clients = 1\n", nil, []string{
+			"c.toml:2: expected '.' or ']' to end table name, but got '\\n' instead"}},
+		{"a table that is not closed, and then nothing", "\n[server", nil, []string{"c.toml:2: expected '.' or ']' to end table name"}},
+		{"a table that is not closed in a file with a BOM", "\ufeff[server\r\n\r\nx = 1", nil, []string{"c.toml:1: expected '.' or ']'"}},
+		{"an array of tables that is not closed", "\n[[server]\na = 1\n", nil, []string{"c.toml:2: expected end of table array name"}},
+		{"a text that is not closed", "[server]\nlog_level = \"debug\nlog_format = 'json'\n", nil, []string{"c.toml:2: strings cannot contain newlines"}},
+		{"a text that is not closed before \\r\\n", "[server]\r\nlog_level = 'debug\r\nx = 1\r\n", nil, []string{"c.toml:2: strings cannot contain newlines"}},
+		{"a text that is not closed at the end", "[server]\nlog_level = 'debug", nil, []string{"c.toml:2: unexpected EOF"}},
+		{"a list that is not closed", "[server]\n\nlisten = [\n'a'\nx = 1\n", nil, []string{"c.toml:5: expected a comma"}},
+		{"a control character begins the line", "[server]\n\n\x01log_level = 1\n", nil, []string{"c.toml:3: TOML files cannot contain control"}},
+		{"a byte in a text of several lines", "[server]\nlog_level = \"\"\"\n\n\xff\"\"\"\n", nil, []string{"c.toml:4: invalid UTF-8 byte"}},
 		{"unknown setting with a near one", minimal + "[server]\n\nmax_client = 3\n", nil, []string{
 			"c.toml:5: server.max_client: unknown setting; did you mean server.max_clients?"}},
 		{"unknown setting of a database", minimal + "pool_mod = 'session'\n", nil, []string{
