@@ -109,6 +109,37 @@ func TestQueryTimeoutCancelsTheStatementAndTheSessionGoesOn(t *testing.T) {
 	r.awaitIdle(t)
 }
 
+// What bounds how long a session may idle counts for one that has no server connection, too.
+func TestSessionsIdleNoLongerThanTheyWantTo(t *testing.T) {
+	r := startProxy(t, sized(2, 1))
+	noise(t, r.url, 1)
+	for _, c := range []struct {
+		do   func(s *socket)
+		told string
+	}{
+		{func(s *socket) { s.asks("Z", text("SET idle_session_timeout = '0.4s'")) }, toldIdle},
+		{func(s *socket) { s.asks("ZZ", text("SET idle_in_transaction_session_timeout = 400"), text("BEGIN")) }, toldInside},
+		{func(s *socket) {
+			s.asks("ZZZ", text("SET idle_session_timeout = '400ms'"), text("LISTEN x"), text("SELECT 1"))
+		}, toldIdle},
+	} {
+		s := logIn(t, r.url)
+		began := time.Now()
+		c.do(s)
+		s.wantEnd(c.told, began, 400*time.Millisecond, c.told)
+	}
+	s := logIn(t, r.url)
+	s.asks("ZZ", text("SET idle_session_timeout = '300ms'"), text("SELECT pg_sleep(0.5)"))
+	s.asks("ZZZ", text("SET idle_session_timeout = 0"), text("BEGIN"), text("SELECT 1"))
+	s.asks("Z", text("COMMIT"))
+	for _, one := range []string{"SET idle_session_timeout = '1min'", "RESET idle_session_timeout"} {
+		s.wants("it lives on", "C("+strings.Fields(one)[0]+") Z(I)", "Z", text(one))
+	}
+	byOptions := logIn(t, r.url, "options", "-c idle_session_timeout=300ms")
+	began := time.Now()
+	byOptions.wantEnd("set by the startup message", began, 250*time.Millisecond, toldIdle)
+}
+
 // B#22: a statement that has to be prepared on another connection begins when it is sent there, and not when that was used last.
 func TestStatementsThatArePreparedAgainHaveTheirWholeTime(t *testing.T) {
 	for _, sql := range []string{"SELECT pg_sleep(1.5) IS NULL", "SELECT pg_sleep(1.5) IS NULL FROM pg_advisory_xact_lock(5)"} {

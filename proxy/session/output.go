@@ -225,5 +225,10 @@ func (s *Session) Deadline() time.Time {
 	if n := s.lockNames; n != nil && !n.wait.ask.IsZero() && (due.IsZero() || n.wait.ask.Before(due)) {
 		due = n.wait.ask
 	}
+	if s.state.settings != nil && s.state.settings.idles {
+		if at := s.mayIdleUntil(); !at.IsZero() && (due.IsZero() || at.Before(due)) {
+			due = at
+		}
+	}
 	return due
 }

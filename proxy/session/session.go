@@ -314,6 +314,10 @@ func (s *Session) Tick(o *Output, now time.Time) {
 		s.linger.until = time.Time{} // what waited for it is released
 	}
 	s.askAbout()
+	if at := s.mayIdleUntil(); !at.IsZero() && !now.Before(at) {
+		s.dismissIdle(s.tx != 'I')
+		return
+	}
 	if s.deadline.IsZero() || now.Before(s.deadline) {
 		return
 	}

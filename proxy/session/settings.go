@@ -12,6 +12,7 @@ type Settings struct {
 	print string    // tells equal sets: the list, written out
 	plans string    // the same of those settings that a prepared statement may depend on
 	acts  bool      // some say who the session acts as
+	idles bool      // some bound how long the session may idle
 }
 
 // Setting is one session setting with its value in the words of current_setting().
@@ -108,7 +109,8 @@ func build(list []Setting) *Settings {
 		}
 	}
 	acts := slices.ContainsFunc(list, func(one Setting) bool { return slices.Contains(identity, one.Name) })
-	return &Settings{list: list, print: print.String(), plans: plans.String(), acts: acts}
+	idles := slices.ContainsFunc(list, func(one Setting) bool { return one.Name == idleTimeout || one.Name == idleSession })
+	return &Settings{list: list, print: print.String(), plans: plans.String(), acts: acts, idles: idles}
 }
 
 // neverPlanned are the settings that clients often set and that change no statement's meaning.

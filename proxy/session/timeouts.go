@@ -1,6 +1,9 @@
 package session
 
 import (
+	"math"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/lockproxy/lockproxy/protocol"
@@ -34,10 +37,8 @@ func (s *Session) Expire(o *Output, now time.Time, t *Timeouts) {
 	s.step(o, now)
 	defer s.finish()
 	switch s.overdue(now, t) {
-	case clientIdle:
-		s.dismiss(protocol.IdleSessionTimeout, "terminating connection due to idle-session timeout")
-	case idleInTransaction:
-		s.dismiss(protocol.IdleInTransactionSessionTimeout, "terminating connection due to idle-in-transaction timeout")
+	case clientIdle, idleInTransaction:
+		s.dismissIdle(s.tx != 'I')
 	case transactionTimeout:
 		s.dismiss(protocol.TransactionTimeout, "terminating connection due to transaction timeout")
 	case queryTimeout:
@@ -105,6 +106,50 @@ func (s *Session) inTime() {
 	if s.overtime != 0 {
 		s.overtime, s.deadline = 0, time.Time{}
 	}
+}
+
+// idleSession is PostgreSQL's own bound for sessions without a transaction (since 14).
+const idleSession = "idle_session_timeout"
+
+// mayIdleUntil tells when a client that has no server has idled for as long as its own settings let it; zero: there is no such
+// bound. A server of its own sees to that itself.
+func (s *Session) mayIdleUntil() time.Time {
+	if s.phase != resting || s.goodbye || s.ahead.len() > 0 || len(s.view) > 0 || len(s.kept) > 0 {
+		return time.Time{}
+	}
+	name := idleSession
+	if s.tx != 'I' {
+		name = idleTimeout
+	}
+	value, _ := s.state.settings.Get(name)
+	if bound := duration(value); bound > 0 {
+		return s.quiet.Add(bound)
+	}
+	return time.Time{}
+}
+
+// duration reads a setting of time, whose unit is a millisecond unless it names one (guc.c, parse_int and time_unit_conversion_table);
+// 0 for what is none.
+func duration(value string) time.Duration {
+	value = strings.TrimSpace(value)
+	digits := len(value) - len(strings.TrimLeft(value, "0123456789."))
+	number, err := strconv.ParseFloat(value[:digits], 64)
+	unit, known := units[strings.TrimSpace(value[digits:])]
+	if err != nil || !known || number > math.MaxInt32*float64(time.Millisecond)/float64(unit) {
+		return 0
+	}
+	return time.Duration(number * float64(unit))
+}
+
+var units = map[string]time.Duration{"": time.Millisecond, "us": time.Microsecond, "ms": time.Millisecond, "s": time.Second,
+	"min": time.Minute, "h": time.Hour, "d": 24 * time.Hour}
+
+func (s *Session) dismissIdle(inTransaction bool) {
+	if inTransaction {
+		s.dismiss(protocol.IdleInTransactionSessionTimeout, "terminating connection due to idle-in-transaction timeout")
+		return
+	}
+	s.dismiss(protocol.IdleSessionTimeout, "terminating connection due to idle-session timeout")
 }
 
 // dismiss tells the client that it has to go. What it leaves behind is cleaned up as if it had gone by itself.
