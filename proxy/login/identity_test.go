@@ -25,7 +25,9 @@ m   dave                  /^d[0-9]$
 m   /^(.*)@a\.example$    \1
 m   /^x-(.*)$             "x \1"
 m   /^y(.*)$              /^.1$
-m   "/z"                  z
+m   "/^z z,(.*)$"         "\1"
+m   quoted                "/^q, [0-9]$"
+m   plus                  "+x"
 m   /all-(.*)             \1
 n   erin                  erin
 `)
@@ -45,8 +47,11 @@ n   erin                  erin
 		{"of another domain", "m", "u@axexample", "u", false},
 		{"a part within a name", "m", "x-u", "x u", true},
 		{"a regular expression for both", "m", "y", "x1", true},
-		{"no regular expression in quotes", "m", "/z", "z", true},
-		{"nor matched as one", "m", "z", "z", false},
+		{"a regular expression in quotes", "m", "z z,u", "u", true},
+		{"that is no name", "m", "/^z z,(.*)$", "u", false},
+		{"one in quotes for users", "m", "quoted", "q, 7", true},
+		{"that does not match", "m", "quoted", "q, 77", false},
+		{"what stands for members is a name in quotes", "m", "plus", "+x", true},
 		{"a part that reads all is no keyword", "m", "all-all", "x", false},
 		{"but a name", "m", "all-all", "all", true},
 		{"another map", "n", "erin", "erin", true},
@@ -68,6 +73,8 @@ func TestBrokenMapsNameFileAndLine(t *testing.T) {
 		{"m x y,z", "multiple values specified for role"},
 		{"m /( y", `invalid regular expression "/("`},
 		{"m x /(", `invalid regular expression "/("`},
+		{`m "/(, " y`, `invalid regular expression "/(, "`},
+		{`m x "/("`, `invalid regular expression "/("`},
 		{"m x +y", "asks for a role's members"},
 		{`m /^x \1`, "has no subexpressions as requested by backreference"},
 	} {
