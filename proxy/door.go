@@ -13,7 +13,7 @@ import (
 // newDoor makes of the configuration what login needs: who may log in, and how it is proved. Secrets are derived here,
 // once; an error names the file and the line, or the database.
 func newDoor(r *rules) (*login.Door, error) {
-	door := &login.Door{Salts: r.salts, Failures: login.NewFailures(r.Auth.MaxFailures), Proxies: r.ProxyProtocol}
+	door := &login.Door{Salts: r.salts, Failures: r.failures.Bounded(r.Auth.MaxFailures), Proxies: r.ProxyProtocol}
 	if r.shown != nil {
 		door.Identity, door.Demand = r.shown.current.Load, r.TLS.Mode.demand()
 	}
