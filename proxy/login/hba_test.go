@@ -2,13 +2,14 @@ package login
 
 import (
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/lockproxy/lockproxy/test/authority"
 )
 
 // from is a caller over TCP.
@@ -263,8 +264,9 @@ hostssl all alice all scram-sha-256 clientcert=verify-full
 hostssl all signed all trust clientcert=verify-ca
 hostssl all all all cert`)
 	d.Maps = mapsOf(t, `m /^(.*)@example\.com$ \1`)
-	named := func(name string) *x509.Certificate { return &x509.Certificate{Subject: pkix.Name{CommonName: name}} }
-	for _, c := range []struct {
+	a := authority.New()
+	named := func(names ...string) *x509.Certificate { return a.IssueTo(names...).Leaf }
+	for i, c := range []struct {
 		user   string
 		theirs *x509.Certificate
 		want   string
@@ -272,6 +274,10 @@ hostssl all all all cert`)
 		{"carol", named("carol"), ""},
 		{"carol", named("bob"), `certificate authentication failed for user "carol"`},
 		{"carol", named(""), `certificate authentication failed for user "carol"`},
+		{"carol", named(), `certificate authentication failed for user "carol"`},
+		{"carol", named("carol", "bob"), ""},
+		{"carol", named("bob", "carol"), `certificate authentication failed for user "carol"`},
+		{"carol", named("", "carol"), `certificate authentication failed for user "carol"`},
 		{"carol", nil, "connection requires a valid client certificate"},
 		{"mapped", named("mapped@example.com"), ""},
 		{"mapped", named("mapped"), `certificate authentication failed for user "mapped"`},
@@ -284,7 +290,7 @@ hostssl all all all cert`)
 		_, err := v.authenticate("")
 		switch {
 		case err == nil && c.want != "", err != nil && !strings.Contains(err.Error(), c.want), err != nil && c.want == "":
-			t.Errorf("%s with %v: %v", c.user, c.theirs, err)
+			t.Errorf("%s, case %d: %v", c.user, i, err)
 		}
 	}
 }

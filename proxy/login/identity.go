@@ -2,6 +2,8 @@ package login
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/asn1"
 	"fmt"
 	"regexp"
 	"slices"
@@ -16,8 +18,23 @@ func (v *visit) commonName() string {
 	if !v.certified() {
 		return ""
 	}
-	return v.encryption.Theirs.Subject.CommonName
+	return commonNameOf(v.encryption.Theirs)
 }
+
+// commonNameOf is the first of a certificate's common names, which X509_NAME_get_text_by_NID gives PostgreSQL. CommonName of
+// crypto/x509 is the last.
+func commonNameOf(c *x509.Certificate) string {
+	for _, one := range c.Subject.Names {
+		if one.Type.Equal(commonNameID) {
+			name, _ := one.Value.(string)
+			return name
+		}
+	}
+	return ""
+}
+
+// commonNameID is id-at-commonName of X.520.
+var commonNameID = asn1.ObjectIdentifier{2, 5, 4, 3}
 
 // byAccount believes the operating system: auth_peer of src/backend/libpq/auth.c.
 func (v *visit) byAccount(rule *Rule) error {
