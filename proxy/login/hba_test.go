@@ -340,7 +340,7 @@ func FuzzRules(f *testing.F) {
 				Rules{rule}.find(encrypted(from("10.0.0.1", "u", "d")))
 			}
 			if m, err := readMapping(fields); err == nil {
-				Maps{m}.allow(m.mapName, m.somebody.text, "u")
+				_, _ = Maps{m}.allow(m.mapName, m.somebody.text, "u")
 			}
 		}
 	})

@@ -58,9 +58,38 @@ n   erin                  erin
 		{"which is not this one", "m", "erin", "erin", false},
 		{"none at all", "o", "erin", "erin", false},
 	} {
-		if got := ms.allow(c.mapName, c.somebody, c.user); got != c.want {
-			t.Errorf("%s: got %v", c.name, got)
+		if got, err := ms.allow(c.mapName, c.somebody, c.user); got != c.want || err != nil {
+			t.Errorf("%s: got %v, %v", c.name, got, err)
 		}
+	}
+}
+
+// What a part that is not there stands for is nobody's guess: PostgreSQL refuses, whatever other lines say.
+func TestAPartThatIsNotThereRefuses(t *testing.T) {
+	ms := mapsOf(t, `
+m   root                      early
+m   /^(?:svc-(.*)|root)$      app\1
+m   root                      late
+`)
+	const words = `regular expression "^(?:svc-(.*)|root)$" has no subexpressions as requested by backreference in "app\\1"`
+	for _, c := range []struct {
+		somebody, user string
+		want           bool
+		said           string
+	}{
+		{"svc-x", "appx", true, ""}, {"svc-", "app", true, ""}, {"root", "early", true, ""},
+		{"root", "app", false, words}, {"root", "late", false, words}, {"other", "app", false, ""},
+	} {
+		got, err := ms.allow("m", c.somebody, c.user)
+		if got != c.want || (err == nil) != (c.said == "") || err != nil && err.Error() != c.said {
+			t.Errorf("%s as %s: got %v, %v", c.somebody, c.user, got, err)
+		}
+	}
+	d := &Door{Salts: testSalts, Rules: rules(t, "local all all peer map=m"), Secret: Userlist{}.find, Maps: ms}
+	p := visitorAs(t, d, Peer{Account: func() (string, error) { return "root", nil }})
+	p.send(startup("user", "late"))
+	if r := p.wantFatal("no part", "28000", `Peer authentication failed for user "late"`); r.Why != words {
+		t.Errorf("the log learns %q", r.Why)
 	}
 }
 
