@@ -14,6 +14,7 @@ type rules struct {
 	Config
 	salts    *login.Salts
 	failures *login.Failures // whatever their bound was first
+	looks    *login.Looks
 	door     *login.Door
 	inquiry  *inquiry                   // what the door asks for secrets; nil: nobody
 	shown    *identity                  // to clients in TLS; nil: there is none
@@ -47,7 +48,11 @@ func newRules(config Config, before *rules) (*rules, error) {
 	} else {
 		r.salts, r.failures = r.shown.salts(), login.NewFailures(config.Auth.MaxFailures)
 	}
+	r.looks = login.NewLooks()
 	if config.Auth.Query != "" {
+		if before != nil && before.inquiry != nil {
+			r.looks = before.looks // else they would be others until all users have been looked up again
+		}
 		if r.inquiry, err = newInquiry(&config.Auth, r.salts, config.LoginTimeout, r.targets); err != nil {
 			return nil, err
 		}
