@@ -13,7 +13,7 @@ import (
 // newDoor makes of the configuration what login needs: who may log in, and how it is proved. Secrets are derived here,
 // once; an error names the file and the line, or the database.
 func newDoor(r *rules) (*login.Door, error) {
-	door := &login.Door{Salts: r.salts, Failures: login.NewFailures(r.Auth.MaxFailures), Proxies: r.ProxyProtocol}
+	door := &login.Door{Salts: r.salts, Looks: r.looks, Failures: r.failures.Bounded(r.Auth.MaxFailures), Proxies: r.ProxyProtocol}
 	if r.shown != nil {
 		door.Identity, door.Demand = r.shown.current.Load, r.TLS.Mode.demand()
 	}
@@ -31,7 +31,7 @@ func newDoor(r *rules) (*login.Door, error) {
 		return door, urlSecrets(r.targets, door)
 	}
 	if r.inquiry != nil {
-		door.Ask, door.Mock = r.inquiry.ask, r.inquiry.mock
+		door.Ask = r.inquiry.ask
 	}
 	return door, nil
 }
@@ -79,7 +79,9 @@ func fileSecrets(file string, door *login.Door) error {
 	if err != nil {
 		return err
 	}
-	door.Mock = users.Mock
+	for _, user := range slices.Sorted(maps.Keys(users)) {
+		door.Looks.Learn(user, users[user])
+	}
 	door.Secret = func(user, _ string) (login.Secret, bool) {
 		secret, known := users[user]
 		return secret, known
@@ -105,6 +107,7 @@ func urlSecrets(targets map[string]*backend.Target, door *login.Door) error {
 		byDatabase[name] = one{target.User(), secret}
 		if _, found := byUser[target.User()]; !found && target.Password() != "" {
 			byUser[target.User()] = byDatabase[name]
+			door.Looks.Learn(target.User(), secret)
 		}
 	}
 	door.Secret = func(user, database string) (login.Secret, bool) {

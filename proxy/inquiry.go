@@ -28,7 +28,6 @@ type inquiry struct {
 	known   *answers // of users that there are
 	unknown *answers // of users that there are not: a flood of them does not drive out the others
 	asking  map[question]*asked
-	byMD5   int // answers with an MD5 secret, less those with another
 }
 
 // desk is where a database's questions are asked: one after the other, on one connection.
@@ -194,32 +193,11 @@ func (q *inquiry) learn(what question, a *asked) {
 	list := q.unknown
 	if a.known {
 		list = q.known
-		q.count(a.secret)
 	}
 	if q.keep == 0 {
 		return
 	}
 	list.Put(what, answer{a.secret, time.Now().Add(q.keep)})
-}
-
-// count has unknown users be asked as most are. Called with the mutex held.
-func (q *inquiry) count(secret login.Secret) {
-	const enough = 100 // later ones may change it
-	if method, can := secret.Method(); can && method == login.MD5 {
-		q.byMD5 = min(q.byMD5+1, enough)
-	} else if can {
-		q.byMD5 = max(q.byMD5-1, -enough)
-	}
-}
-
-// mock is the method by which unknown users are asked under MD5: see login.Door.
-func (q *inquiry) mock() login.Method {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.byMD5 > 0 {
-		return login.MD5
-	}
-	return login.SCRAM
 }
 
 // ask asks one question, when it is its turn.

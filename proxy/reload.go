@@ -48,7 +48,7 @@ func (s *Server) Reload(config Config) (unchangeable []string, err error) {
 		reflect.ValueOf(value).Elem().Set(reflect.ValueOf(old[name]).Elem())
 	}
 	slices.Sort(unchangeable)
-	r, err := newRules(config, before.salts)
+	r, err := newRules(config, before)
 	if err != nil {
 		return nil, err
 	}

@@ -12,18 +12,20 @@ import (
 // was told, and Reload puts other rules there as a whole, so that nobody sees half of a change. Immutable.
 type rules struct {
 	Config
-	salts   *login.Salts
-	door    *login.Door
-	inquiry *inquiry                   // what the door asks for secrets; nil: nobody
-	shown   *identity                  // to clients in TLS; nil: there is none
-	targets map[string]*backend.Target // where the databases of the configuration lead to, by their names there
+	salts    *login.Salts
+	failures *login.Failures // whatever their bound was first
+	looks    *login.Looks
+	door     *login.Door
+	inquiry  *inquiry                   // what the door asks for secrets; nil: nobody
+	shown    *identity                  // to clients in TLS; nil: there is none
+	targets  map[string]*backend.Target // where the databases of the configuration lead to, by their names there
 }
 
 // newRules derives the rules. An error names what cannot be used. Where the databases' URLs lead to depends on files and
-// variables as well (passfile, service, PGHOST), which cost a login more than all the rest of it: it is read here, once. The
-// salts stay those of the first rules, which are nil.
-func newRules(config Config, salts *login.Salts) (*rules, error) {
-	r := &rules{Config: config, salts: salts, targets: make(map[string]*backend.Target)}
+// variables as well (passfile, service, PGHOST), which cost a login more than all the rest of it: it is read here, once. Salts
+// and failed logins are those of the rules before; nil: there are none.
+func newRules(config Config, before *rules) (*rules, error) {
+	r := &rules{Config: config, targets: make(map[string]*backend.Target)}
 	r.Databases = make(map[string]Database) // the caller's stays as it is
 	for name, db := range config.Databases {
 		db.Admin.Notice, db.Lock.Notice = config.WaitNotice, config.WaitNotice
@@ -41,10 +43,16 @@ func newRules(config Config, salts *login.Salts) (*rules, error) {
 	if r.shown, err = newIdentity(config.TLS); err != nil {
 		return nil, err
 	}
-	if r.salts == nil {
-		r.salts = r.shown.salts()
+	if before != nil {
+		r.salts, r.failures = before.salts, before.failures
+	} else {
+		r.salts, r.failures = r.shown.salts(), login.NewFailures(config.Auth.MaxFailures)
 	}
+	r.looks = login.NewLooks()
 	if config.Auth.Query != "" {
+		if before != nil && before.inquiry != nil {
+			r.looks = before.looks // else they would be others until all users have been looked up again
+		}
 		if r.inquiry, err = newInquiry(&config.Auth, r.salts, config.LoginTimeout, r.targets); err != nil {
 			return nil, err
 		}

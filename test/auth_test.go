@@ -199,6 +199,47 @@ func TestFailuresAreBoundedForEachAddress(t *testing.T) {
 	}
 }
 
+// Guessing goes on no faster where the configuration is read again now and then.
+func TestAReloadForgetsNoFailures(t *testing.T) {
+	file := written(t, "userlist.txt", `"good" "secret-1"`+"\n"+`"guessed" "secret-2"`+"\n")
+	r := startProxy(t, authenticated(proxy.Auth{Type: proxy.SCRAM, File: file, MaxFailures: 3}))
+	try := func(user, password string) string {
+		conn, err := pgconn.Connect(t.Context(), as(t, r.url, user, password))
+		if err == nil {
+			closeConn(conn.Close)
+		}
+		return sqlState(err)
+	}
+	most := func(n int) func(*proxy.Config) { return func(c *proxy.Config) { c.Auth.MaxFailures = n } }
+	if code := try("good", "secret-1"); code != "" {
+		t.Fatal(code)
+	}
+	for range 4 {
+		try("guessed", "wrong")
+	}
+	r.reload(t)
+	if code := try("guessed", "secret-2"); code != "28000" {
+		t.Errorf("after a reload: %q", code)
+	}
+	if code := try("good", "secret-1"); code != "" {
+		t.Errorf("who has logged in before it: %q", code)
+	}
+	r.reload(t, most(5))
+	if code := try("guessed", "wrong"); code != "28P01" {
+		t.Errorf("where more are allowed: %q", code)
+	}
+	for range 4 {
+		try("guessed", "wrong")
+	}
+	if code := try("guessed", "secret-2"); code != "28000" {
+		t.Errorf("where more have failed than more are allowed: %q", code)
+	}
+	r.reload(t, most(0))
+	if code := try("guessed", "secret-2"); code != "" {
+		t.Errorf("without a bound: %q", code)
+	}
+}
+
 // B 1.17 NEWS: which databases there are, and what their servers say, was told before login. B#90, #568, #723, #773, #302:
 // unknown databases and users crashed it.
 func TestDatabasesAreNotToldBeforeALogin(t *testing.T) {

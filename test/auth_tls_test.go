@@ -102,6 +102,8 @@ func TestCertificatesLogIn(t *testing.T) {
 	}{
 		{name: "its own", auth: plain, user: "alice", shown: issue("alice")},
 		{name: "another's", auth: plain, user: "alice", shown: issue("bob"), said: `certificate authentication failed for user "alice"`},
+		{name: "the first of its two names", auth: plain, user: "alice", shown: issue("alice", "bob")},
+		{name: "the second", auth: plain, user: "bob", shown: issue("alice", "bob"), said: `certificate authentication failed for user "bob"`},
 		{name: "none", auth: plain, user: "alice", said: "connection requires a valid client certificate"},
 		{name: "a foreign authority's", auth: plain, user: "alice", shown: func(*authority.Authority) tls.Certificate { return foreign.Issue("alice") }, said: "failed"},
 		{name: "mapped", auth: mapped, user: "alice", shown: issue("alice@example.com")},
@@ -132,8 +134,8 @@ func TestCertificatesLogIn(t *testing.T) {
 	}
 }
 
-func issue(name string) func(*authority.Authority) tls.Certificate {
-	return func(a *authority.Authority) tls.Certificate { return a.Issue(name) }
+func issue(names ...string) func(*authority.Authority) tls.Certificate {
+	return func(a *authority.Authority) tls.Certificate { return a.IssueTo(names...) }
 }
 
 // By the operating system's word, over a unix socket: the test's own user, under a map.

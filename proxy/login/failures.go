@@ -11,20 +11,28 @@ import (
 )
 
 // Failures counts logins that fail, by address, so that nobody guesses passwords faster than Most a minute. A user who has
-// lately logged in from an address is counted apart from the rest of it: one program with a wrong password does not lock
-// out the others of its machine, or of its network behind one address. IPv6 is counted by /64, which is what one customer
-// has. Unix sockets are not counted. It is for many goroutines and doors.
+// logged in from an address within the last hour is counted apart from the rest of it: one program with a wrong password does
+// not lock out the others of its machine, or of its network behind one address. IPv6 is counted by /64, which is what one
+// customer has. Unix sockets are not counted. It is for many goroutines and doors.
 type Failures struct {
 	Most int // within a minute; 0: there is no bound
 
+	counts *counts
+}
+
+// counts are what several bounds may go by, one after the other.
+type counts struct {
 	mu      sync.Mutex
-	origins *Memory[origin, *tries]
+	origins *Memory[origin, *count]
 }
 
 // NewFailures counts from nought.
 func NewFailures(most int) *Failures {
-	return &Failures{Most: most, origins: NewMemory[origin, *tries](maxOrigins)}
+	return &Failures{most, &counts{origins: NewMemory[origin, *count](maxOrigins)}}
 }
+
+// Bounded goes on with the count by another bound.
+func (f *Failures) Bounded(most int) *Failures { return &Failures{most, f.counts} }
 
 // origin is an address, or a user who has lately logged in from there.
 type origin struct {
@@ -32,14 +40,19 @@ type origin struct {
 	user    string // empty: everybody else
 }
 
-// tries are what is left, and grows again by and by.
-type tries struct {
-	left float64
-	at   time.Time // when it was that much
+// count is how many failures are held against an origin; they are forgotten by and by.
+type count struct {
+	failed float64
+	at     time.Time // when they were that many
+	proved time.Time // when the user last logged in; zero for everybody else
 }
 
-// maxOrigins bounds what is remembered. A flood from more addresses than that has some forgotten.
-const maxOrigins = 1 << 14
+const (
+	// maxOrigins bounds what is remembered. A flood from more addresses than that has some forgotten.
+	maxOrigins = 1 << 14
+	// lately is how long it counts that a user has logged in from there.
+	lately = time.Hour
+)
 
 func networkOf(address netip.Addr) netip.Prefix {
 	address = address.Unmap().WithZone("")
@@ -51,71 +64,74 @@ func networkOf(address netip.Addr) netip.Prefix {
 	return network
 }
 
+// counted tells whether failures from an address are.
+func (f *Failures) counted(address netip.Addr) bool {
+	return f != nil && f.Most > 0 && address.IsValid()
+}
+
 // exhausted tells whether the address, or the user there, has failed too often.
 func (f *Failures) exhausted(address netip.Addr, user string, now time.Time) bool {
-	if f == nil || f.Most == 0 || !address.IsValid() {
+	if !f.counted(address) {
 		return false
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	_, one := f.find(networkOf(address), user)
-	return one != nil && one.grow(f.Most, now) < 1
-}
-
-// find gives who is counted for a login. Called with the mutex held.
-func (f *Failures) find(network netip.Prefix, user string) (origin, *tries) {
-	if one, known := f.origins.Get(origin{network, user}); known {
-		return origin{network, user}, one
-	}
-	others := origin{network: network}
-	one, _ := f.origins.Get(others)
-	return others, one
-}
-
-// grow gives what is left now.
-func (t *tries) grow(most int, now time.Time) float64 {
-	if passed := now.Sub(t.at); passed > 0 {
-		t.left = min(float64(most), t.left+float64(most)*passed.Minutes())
-		t.at = now
-	}
-	return t.left
+	f.counts.mu.Lock()
+	defer f.counts.mu.Unlock()
+	_, one := f.counts.find(networkOf(address), user, now)
+	return one != nil && one.still(f.Most, now)+1 > float64(f.Most)
 }
 
 // failed counts a failure.
 func (f *Failures) failed(address netip.Addr, user string, now time.Time) {
-	if f == nil || f.Most == 0 || !address.IsValid() {
+	if !f.counted(address) {
 		return
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	where, one := f.find(networkOf(address), user)
+	f.counts.mu.Lock()
+	defer f.counts.mu.Unlock()
+	where, one := f.counts.find(networkOf(address), user, now)
 	if one == nil {
-		one = f.remember(where, now)
+		one = &count{at: now}
+		f.counts.origins.Put(where, one)
 	}
-	one.grow(f.Most, now)
-	one.left--
+	one.failed = one.still(f.Most, now) + 1
 }
 
 // succeeded has the user be counted apart from now on.
 func (f *Failures) succeeded(address netip.Addr, user string, now time.Time) {
-	if f == nil || f.Most == 0 || !address.IsValid() {
+	if !f.counted(address) {
 		return
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.counts.mu.Lock()
+	defer f.counts.mu.Unlock()
 	where := origin{networkOf(address), user}
-	if one, known := f.origins.Get(where); known {
-		one.grow(f.Most, now)
-		return
+	one, known := f.counts.origins.Get(where)
+	if !known || !one.apart(now) {
+		one = &count{at: now}
+		f.counts.origins.Put(where, one)
 	}
-	f.remember(where, now)
+	one.proved = now
 }
 
-// remember begins to count. Called with the mutex held.
-func (f *Failures) remember(where origin, now time.Time) *tries {
-	one := &tries{float64(f.Most), now}
-	f.origins.Put(where, one)
-	return one
+// find gives who is counted for a login, and what is held against them, if anything. Called with the mutex held.
+func (c *counts) find(network netip.Prefix, user string, now time.Time) (origin, *count) {
+	if one, known := c.origins.Get(origin{network, user}); known && one.apart(now) {
+		return origin{network, user}, one
+	}
+	others := origin{network: network}
+	one, _ := c.origins.Get(others)
+	return others, one
+}
+
+// apart tells whether the user is counted apart from others at the address.
+func (c *count) apart(now time.Time) bool { return now.Sub(c.proved) < lately }
+
+// still gives how many failures are held against the origin now.
+func (c *count) still(most int, now time.Time) float64 {
+	c.failed = min(c.failed, float64(most)) // the bound may have been higher
+	if passed := now.Sub(c.at); passed > 0 {
+		c.failed = max(0, c.failed-float64(most)*passed.Minutes())
+		c.at = now
+	}
+	return c.failed
 }
 
 // admissible refuses who has failed too often. Where nothing is to be proved nobody can fail.

@@ -64,6 +64,69 @@ func TestWhoHasLoggedInLatelyIsCountedApart(t *testing.T) {
 	}
 }
 
+// It is an hour from the last login: else guesses at a user would be counted apart for as long as the address is remembered.
+func TestWhoHasLoggedInLongAgoIsCountedWithTheOthers(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	here := netip.MustParseAddr("192.0.2.1")
+	f := NewFailures(1)
+	exhaust := func() {
+		f.failed(here, "bad", now)
+		f.failed(here, "good", now)
+	}
+	f.succeeded(here, "good", now)
+	now = now.Add(59 * time.Minute)
+	exhaust()
+	if !f.exhausted(here, "good", now) {
+		t.Error("who has logged in lately may guess without end")
+	}
+	now = now.Add(50 * time.Second)
+	f.succeeded(here, "good", now)
+	if !f.exhausted(here, "good", now) {
+		t.Error("a login has the failures before it forgotten")
+	}
+	now = now.Add(59 * time.Minute)
+	f.failed(here, "bad", now)
+	if f.exhausted(here, "good", now) {
+		t.Error("the hour is not counted from the last login")
+	}
+	now = now.Add(time.Minute)
+	f.failed(here, "bad", now)
+	if !f.exhausted(here, "good", now) {
+		t.Error("who has logged in an hour ago is counted apart")
+	}
+	now = now.Add(time.Minute)
+	f.failed(here, "good", now)
+	if !f.exhausted(here, "bad", now) {
+		t.Error("who has logged in an hour ago does not count for the others")
+	}
+}
+
+// A reload goes on counting, by the bound that is written there now.
+func TestAnotherBoundGoesOnWithTheCount(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	here := netip.MustParseAddr("192.0.2.1")
+	f := NewFailures(3)
+	for range 3 {
+		f.failed(here, "u", now)
+	}
+	higher := f.Bounded(5)
+	if !f.exhausted(here, "u", now) || higher.exhausted(here, "u", now) {
+		t.Error("more are allowed, or fewer")
+	}
+	higher.failed(here, "u", now)
+	higher.failed(here, "u", now)
+	if !higher.exhausted(here, "u", now) {
+		t.Error("what failed before is forgotten")
+	}
+	lower := higher.Bounded(2)
+	if !lower.exhausted(here, "u", now) || lower.exhausted(here, "u", now.Add(31*time.Second)) {
+		t.Error("fewer are allowed, and what is above them is held against the address")
+	}
+	if f.Bounded(0).exhausted(here, "u", now) {
+		t.Error("no bound is one")
+	}
+}
+
 func TestSocketsAndNoBoundAreNotCounted(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	for _, f := range []*Failures{nil, NewFailures(0), NewFailures(1)} {
@@ -88,7 +151,7 @@ func TestAFloodOfAddressesIsForgotten(t *testing.T) {
 	for i := range uint32(3 * maxOrigins) {
 		f.failed(netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, i))), "u", now)
 	}
-	if n := f.origins.Len(); n > maxOrigins {
+	if n := f.counts.origins.Len(); n > maxOrigins {
 		t.Errorf("%d are remembered", n)
 	}
 	if last := netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, 3*maxOrigins-1))); !f.exhausted(last, "u", now) {

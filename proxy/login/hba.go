@@ -126,7 +126,7 @@ func fitsUser(names []name, user string) bool {
 // name is a word that stands for databases or users.
 type name struct {
 	text    string
-	quoted  bool           // it is no keyword
+	quoted  bool           // it is no keyword, nor a role that stands for its members
 	pattern *regexp.Regexp // not nil: it stands for what this matches
 }
 
@@ -139,11 +139,12 @@ func (n name) fits(text string) bool {
 	return n.text == text
 }
 
-// names reads a word: one that begins with a slash is a regular expression.
+// name reads a word: one that begins with a slash is a regular expression, in quotes as well, which those with a comma or a
+// blank need: regcomp_auth_token.
 func (w word) name() (name, error) {
 	n := name{text: w.text, quoted: w.quoted}
 	pattern, found := strings.CutPrefix(w.text, "/")
-	if !found || w.quoted {
+	if !found {
 		return n, nil
 	}
 	var err error

@@ -2,13 +2,14 @@ package login
 
 import (
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/lockproxy/lockproxy/test/authority"
 )
 
 // from is a caller over TCP.
@@ -38,8 +39,11 @@ hostssl   a,b       all          10.0.0.0/8        scram-sha-256 # over TLS
 hostnossl a,"b c"   all          10.0.0.0/8        md5
 host      sameuser  all          samehost          trust
 host      all       alice,bob    192.168.1.7 255.255.0.0  md5
-host      /^t[0-9]+$ "/^x"       fd00::/8          trust
+host      /^t[0-9]+$ "/^x.*a,b$" fd00::/8          reject
+host      "/^q "    /^x          fd00::/8          trust
 host      all       /^x          fd00::/8          md5
+host      all       "+x","@x"    fd00::/8          scram-sha-256
+host      "samerole","samegroup" all fd00::/8      trust
 host      replication rep        172.16.0.1/32     md5
 hostnogssenc "replication" rep   172.16.0.1/32     trust
 host      "sameuser" \
@@ -65,9 +69,14 @@ host      "sameuser" \
 		{"a mask in a field of its own", from("192.168.255.255", "alice", "a"), MD5},
 		{"another user", from("192.168.255.255", "carol", "a"), ""},
 		{"outside of the mask", from("192.169.0.1", "alice", "a"), ""},
-		{"a regular expression", from("fd00::1", "/^x", "t12"), Trust},
-		{"which is none in quotes", from("fd00::1", "xavier", "t12"), MD5},
-		{"and that does not match", from("fd00::1", "y", "t12"), ""},
+		{"a regular expression in quotes", from("fd00::1", "x a,b", "t12"), Reject},
+		{"for a database", from("fd00::1", "xavier", "q r"), Trust},
+		{"that is no name", from("fd00::1", "/^x.*a,b$", "t12"), ""},
+		{"a regular expression", from("fd00::1", "xavier", "t12"), MD5},
+		{"that does not match", from("fd00::1", "y", "t12"), ""},
+		{"what stands for members is a name in quotes", from("fd00::1", "+x", "t"), SCRAM},
+		{"and so is what names a file", from("fd00::1", "@x", "t"), SCRAM},
+		{"and a keyword for members", from("fd00::1", "y", "samegroup"), Trust},
 		{"a database that is called replication", from("172.16.0.1", "rep", "replication"), Trust},
 		{"replication of a server", physical(from("172.16.0.1", "rep", "rep")), MD5},
 		{"all is not replication", physical(from("192.168.255.255", "alice", "a")), ""},
@@ -138,6 +147,8 @@ func TestBrokenRulesNameFileAndLine(t *testing.T) {
 		{"host samegroup all all md5", "asks for a role's members"},
 		{"host /( all all md5", `invalid regular expression "/("`},
 		{"host all /( all md5", "invalid regular expression"},
+		{`host "/(" all all md5`, `invalid regular expression "/("`},
+		{`host all a,"/(b, c" all md5`, `invalid regular expression "/(b, c"`},
 		{"host all all all ldap ldapserver=x", `"ldap" authentication is not supported`},
 		{"host all all all password", `"password" authentication is not supported: use "trust", "reject", "md5"`},
 		{"host all all all ident", `"ident" authentication is not supported`},
@@ -253,8 +264,9 @@ hostssl all alice all scram-sha-256 clientcert=verify-full
 hostssl all signed all trust clientcert=verify-ca
 hostssl all all all cert`)
 	d.Maps = mapsOf(t, `m /^(.*)@example\.com$ \1`)
-	named := func(name string) *x509.Certificate { return &x509.Certificate{Subject: pkix.Name{CommonName: name}} }
-	for _, c := range []struct {
+	a := authority.New()
+	named := func(names ...string) *x509.Certificate { return a.IssueTo(names...).Leaf }
+	for i, c := range []struct {
 		user   string
 		theirs *x509.Certificate
 		want   string
@@ -262,6 +274,10 @@ hostssl all all all cert`)
 		{"carol", named("carol"), ""},
 		{"carol", named("bob"), `certificate authentication failed for user "carol"`},
 		{"carol", named(""), `certificate authentication failed for user "carol"`},
+		{"carol", named(), `certificate authentication failed for user "carol"`},
+		{"carol", named("carol", "bob"), ""},
+		{"carol", named("bob", "carol"), `certificate authentication failed for user "carol"`},
+		{"carol", named("", "carol"), `certificate authentication failed for user "carol"`},
 		{"carol", nil, "connection requires a valid client certificate"},
 		{"mapped", named("mapped@example.com"), ""},
 		{"mapped", named("mapped"), `certificate authentication failed for user "mapped"`},
@@ -274,7 +290,7 @@ hostssl all all all cert`)
 		_, err := v.authenticate("")
 		switch {
 		case err == nil && c.want != "", err != nil && !strings.Contains(err.Error(), c.want), err != nil && c.want == "":
-			t.Errorf("%s with %v: %v", c.user, c.theirs, err)
+			t.Errorf("%s, case %d: %v", c.user, i, err)
 		}
 	}
 }
@@ -324,7 +340,7 @@ func FuzzRules(f *testing.F) {
 				Rules{rule}.find(encrypted(from("10.0.0.1", "u", "d")))
 			}
 			if m, err := readMapping(fields); err == nil {
-				Maps{m}.allow(m.mapName, m.somebody.text, "u")
+				_, _ = Maps{m}.allow(m.mapName, m.somebody.text, "u")
 			}
 		}
 	})

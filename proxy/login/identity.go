@@ -2,8 +2,9 @@ package login
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/asn1"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -16,8 +17,23 @@ func (v *visit) commonName() string {
 	if !v.certified() {
 		return ""
 	}
-	return v.encryption.Theirs.Subject.CommonName
+	return commonNameOf(v.encryption.Theirs)
 }
+
+// commonNameOf is the first of a certificate's common names, which X509_NAME_get_text_by_NID gives PostgreSQL. CommonName of
+// crypto/x509 is the last.
+func commonNameOf(c *x509.Certificate) string {
+	for _, one := range c.Subject.Names {
+		if one.Type.Equal(commonNameID) {
+			name, _ := one.Value.(string)
+			return name
+		}
+	}
+	return ""
+}
+
+// commonNameID is id-at-commonName of X.520.
+var commonNameID = asn1.ObjectIdentifier{2, 5, 4, 3}
 
 // byAccount believes the operating system: auth_peer of src/backend/libpq/auth.c.
 func (v *visit) byAccount(rule *Rule) error {
@@ -37,16 +53,23 @@ func (v *visit) byAccount(rule *Rule) error {
 
 // believed tells whether somebody that others vouch for may be the user: check_usermap of src/backend/libpq/hba.c.
 func (v *visit) believed(rule *Rule, somebody string) error {
-	user := v.startup.User
-	switch {
-	case somebody == "":
+	if somebody == "" {
 		return v.failed(rule.Method, "there is no name")
-	case rule.mapName == "" && somebody == user, rule.mapName != "" && v.door.Maps.allow(rule.mapName, somebody, user):
-		return nil
-	case rule.mapName == "":
-		return v.failed(rule.Method, fmt.Sprintf("it is %q", somebody))
 	}
-	return v.failed(rule.Method, fmt.Sprintf("no match in the map %q for %q", rule.mapName, somebody))
+	if rule.mapName == "" {
+		if somebody != v.startup.User {
+			return v.failed(rule.Method, fmt.Sprintf("it is %q", somebody))
+		}
+		return nil
+	}
+	allowed, err := v.door.Maps.allow(rule.mapName, somebody, v.startup.User)
+	switch {
+	case err != nil:
+		return v.failed(rule.Method, err.Error())
+	case !allowed:
+		return v.failed(rule.Method, fmt.Sprintf("no match in the map %q for %q", rule.mapName, somebody))
+	}
+	return nil
 }
 
 // Maps are the maps of pg_ident.conf: who of others' names may be which user. Manual, "User Name Maps".
@@ -105,9 +128,13 @@ func readMapping(fields []field) (m mapping, err error) {
 	case !m.user.quoted && strings.HasPrefix(m.user.text, "+"):
 		err = fmt.Errorf("%q asks for a role's members, whom only the server knows", m.user.text)
 	case m.takesPart() && m.somebody.pattern.NumSubexp() == 0:
-		err = fmt.Errorf("regular expression %q has no subexpressions as requested by backreference in %q", m.somebody.text[1:], m.user.text)
+		err = m.noPart()
 	}
 	return m, err
+}
+
+func (m mapping) noPart() error {
+	return fmt.Errorf("regular expression %q has no subexpressions as requested by backreference in %q", m.somebody.text[1:], m.user.text)
 }
 
 // takesPart tells whether the user's name has a part of the other name in it.
@@ -115,21 +142,29 @@ func (m mapping) takesPart() bool {
 	return m.somebody.pattern != nil && m.user.pattern == nil && strings.Contains(m.user.text, back)
 }
 
-// allow tells whether somebody may be a user: check_ident_usermap.
-func (ms Maps) allow(mapName, somebody, user string) bool {
-	return slices.ContainsFunc(ms, func(m mapping) bool {
+// allow tells whether somebody may be a user. A line that fits somebody and makes no user's name of it is an error: those
+// behind it count no more, as in check_usermap.
+func (ms Maps) allow(mapName, somebody, user string) (bool, error) {
+	for _, m := range ms {
 		if m.mapName != mapName || !m.somebody.fits(somebody) {
-			return false
+			continue
 		}
-		wanted := m.user
-		if m.takesPart() {
-			wanted = name{text: m.expand(m.somebody.pattern, somebody), quoted: true}
+		wanted, err := m.wanted(somebody)
+		if err != nil || fitsUser([]name{wanted}, user) {
+			return err == nil, err
 		}
-		return fitsUser([]name{wanted}, user)
-	})
+	}
+	return false, nil
 }
 
-// expand puts the part that was found into the user's name, once.
-func (m mapping) expand(pattern *regexp.Regexp, somebody string) string {
-	return strings.Replace(m.user.text, back, pattern.FindStringSubmatch(somebody)[1], 1)
+// wanted is which user somebody may be, with the part that was found put into the name, once: check_ident_usermap.
+func (m mapping) wanted(somebody string) (name, error) {
+	if !m.takesPart() {
+		return m.user, nil
+	}
+	part := m.somebody.pattern.FindStringSubmatchIndex(somebody)[2:]
+	if part[0] < 0 {
+		return name{}, m.noPart() // what is in brackets took no part
+	}
+	return name{text: strings.Replace(m.user.text, back, somebody[part[0]:part[1]], 1), quoted: true}, nil
 }

@@ -25,7 +25,9 @@ m   dave                  /^d[0-9]$
 m   /^(.*)@a\.example$    \1
 m   /^x-(.*)$             "x \1"
 m   /^y(.*)$              /^.1$
-m   "/z"                  z
+m   "/^z z,(.*)$"         "\1"
+m   quoted                "/^q, [0-9]$"
+m   plus                  "+x"
 m   /all-(.*)             \1
 n   erin                  erin
 `)
@@ -45,17 +47,49 @@ n   erin                  erin
 		{"of another domain", "m", "u@axexample", "u", false},
 		{"a part within a name", "m", "x-u", "x u", true},
 		{"a regular expression for both", "m", "y", "x1", true},
-		{"no regular expression in quotes", "m", "/z", "z", true},
-		{"nor matched as one", "m", "z", "z", false},
+		{"a regular expression in quotes", "m", "z z,u", "u", true},
+		{"that is no name", "m", "/^z z,(.*)$", "u", false},
+		{"one in quotes for users", "m", "quoted", "q, 7", true},
+		{"that does not match", "m", "quoted", "q, 77", false},
+		{"what stands for members is a name in quotes", "m", "plus", "+x", true},
 		{"a part that reads all is no keyword", "m", "all-all", "x", false},
 		{"but a name", "m", "all-all", "all", true},
 		{"another map", "n", "erin", "erin", true},
 		{"which is not this one", "m", "erin", "erin", false},
 		{"none at all", "o", "erin", "erin", false},
 	} {
-		if got := ms.allow(c.mapName, c.somebody, c.user); got != c.want {
-			t.Errorf("%s: got %v", c.name, got)
+		if got, err := ms.allow(c.mapName, c.somebody, c.user); got != c.want || err != nil {
+			t.Errorf("%s: got %v, %v", c.name, got, err)
 		}
+	}
+}
+
+// What a part that is not there stands for is nobody's guess: PostgreSQL refuses, whatever other lines say.
+func TestAPartThatIsNotThereRefuses(t *testing.T) {
+	ms := mapsOf(t, `
+m   root                      early
+m   /^(?:svc-(.*)|root)$      app\1
+m   root                      late
+`)
+	const words = `regular expression "^(?:svc-(.*)|root)$" has no subexpressions as requested by backreference in "app\\1"`
+	for _, c := range []struct {
+		somebody, user string
+		want           bool
+		said           string
+	}{
+		{"svc-x", "appx", true, ""}, {"svc-", "app", true, ""}, {"root", "early", true, ""},
+		{"root", "app", false, words}, {"root", "late", false, words}, {"other", "app", false, ""},
+	} {
+		got, err := ms.allow("m", c.somebody, c.user)
+		if got != c.want || (err == nil) != (c.said == "") || err != nil && err.Error() != c.said {
+			t.Errorf("%s as %s: got %v, %v", c.somebody, c.user, got, err)
+		}
+	}
+	d := &Door{Salts: testSalts, Rules: rules(t, "local all all peer map=m"), Secret: Userlist{}.find, Maps: ms}
+	p := visitorAs(t, d, Peer{Account: func() (string, error) { return "root", nil }})
+	p.send(startup("user", "late"))
+	if r := p.wantFatal("no part", "28000", `Peer authentication failed for user "late"`); r.Why != words {
+		t.Errorf("the log learns %q", r.Why)
 	}
 }
 
@@ -68,6 +102,8 @@ func TestBrokenMapsNameFileAndLine(t *testing.T) {
 		{"m x y,z", "multiple values specified for role"},
 		{"m /( y", `invalid regular expression "/("`},
 		{"m x /(", `invalid regular expression "/("`},
+		{`m "/(, " y`, `invalid regular expression "/(, "`},
+		{`m x "/("`, `invalid regular expression "/("`},
 		{"m x +y", "asks for a role's members"},
 		{`m /^x \1`, "has no subexpressions as requested by backreference"},
 	} {

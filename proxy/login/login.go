@@ -27,9 +27,9 @@ type Door struct {
 	// Ask finds the secret of a user whom Secret does not know; nil: there is nobody to ask. It may take its time, until ctx
 	// ends. An error refuses the user, who is not told why.
 	Ask func(ctx context.Context, user, database string) (Secret, bool, error)
-	// Mock is the method by which unknown users are asked under MD5, where those that are known are asked by the kind of
-	// their secrets: MD5 or SCRAM. Nil: MD5.
-	Mock func() Method
+	// Looks are how the users are asked that are known, for those who are not. Those who are found by Ask are added. Nil: as
+	// PostgreSQL asks for a password.
+	Looks *Looks
 	// Failures counts those who fail to prove who they are; nil: nobody does.
 	Failures *Failures
 	// Identity is what we show of ourselves to those who ask for TLS; nil: they are told that there is none. It is

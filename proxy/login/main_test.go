@@ -74,7 +74,16 @@ func door(t testing.TB) *Door {
 		}
 		users[user] = secret
 	}
-	return &Door{Salts: testSalts, Rules: rules(t, "local all,replication trusting trust\nlocal all,replication all scram-sha-256"), Secret: users.find}
+	return &Door{Salts: testSalts, Rules: rules(t, "local all,replication trusting trust\nlocal all,replication all scram-sha-256"), Secret: users.find, Looks: users.looks()}
+}
+
+// looks are those of all users.
+func (u Userlist) looks() *Looks {
+	l := NewLooks()
+	for user, secret := range u {
+		l.Learn(user, secret)
+	}
+	return l
 }
 
 func (u Userlist) find(user, _ string) (Secret, bool) {

@@ -58,10 +58,14 @@ func (v *visit) prove(rule *Rule) (secret Secret, final []byte, err error) {
 			return Secret{}, nil, err
 		}
 	}
-	if rule.Method == MD5 && v.askedByMD5(secret, known) {
+	seen := v.door.Looks.draw(rule.Method, v.door.Salts.lot(v.startup.User)) // whether it is needed or not: it takes time
+	if own, can := secret.look(rule.Method); known && can {
+		seen = own
+	}
+	if seen == byMD5 {
 		return secret, nil, v.md5(secret, known)
 	}
-	return v.scram(secret, known)
+	return v.scram(secret, known, seen)
 }
 
 // ask has somebody asked for the user's secret. Why that fails is told to the log alone.
@@ -82,17 +86,11 @@ func (v *visit) ask() (Secret, bool, error) {
 		said := protocol.Fatal(protocol.CannotConnect, fmt.Sprintf(`could not look up user "%s"`, user))
 		return Secret{}, false, &doubt{said, answer.err.Error()}
 	}
-	return answer.secret, answer.known, nil
-}
-
-// askedByMD5 tells by which of the two methods a user is asked that MD5 stands for: by the kind of its secret, as
-// CheckPWChallengeAuth does.
-func (v *visit) askedByMD5(secret Secret, known bool) bool {
-	method, can := secret.Method()
-	if !known || !can {
-		return v.door.Mock == nil || v.door.Mock() == MD5
+	if !answer.known {
+		answer.secret = Secret{}
 	}
-	return method == MD5
+	v.door.Looks.Learn(user, answer.secret)
+	return answer.secret, answer.known, nil
 }
 
 // failed is what a peer is told that does not prove who it is, and why, which only the log learns: auth_failed of

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 
 	"github.com/xdg-go/scram"
 )
@@ -34,13 +35,19 @@ func (s *Salts) keyed(purpose, user string) []byte {
 	return mac.Sum(nil)
 }
 
-func (s *Salts) of(user string) string { return string(s.keyed("salt ", user)[:saltSize]) }
+func (s *Salts) of(user string, size int) string {
+	salt, _ := hkdf.Expand(sha256.New, s.key, "salt "+user, size) // fails for thousands of bytes alone
+	return string(salt)
+}
+
+// lot is what Looks are drawn by.
+func (s *Salts) lot(user string) uint64 { return binary.BigEndian.Uint64(s.keyed("lot ", user)) }
 
 // mock stands in for the verifier of a user that cannot log in. It looks like a real one, the same at every attempt, as
 // mock_scram_secret does in src/backend/libpq/auth-scram.c.
-func (s *Salts) mock(user string) *scram.StoredCredentials {
+func (s *Salts) mock(user string, l look) *scram.StoredCredentials {
 	return &scram.StoredCredentials{
-		KeyFactors: scram.KeyFactors{Salt: s.of(user), Iters: iterations},
+		KeyFactors: scram.KeyFactors{Salt: s.of(user, l.saltSize), Iters: l.iterations},
 		StoredKey:  s.keyed("stored key ", user), ServerKey: s.keyed("server key ", user),
 	}
 }

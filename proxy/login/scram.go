@@ -35,8 +35,8 @@ func (d *doubt) Unwrap() error { return d.said }
 // scram runs the exchange of RFC 5802 as the manual's "SASL Authentication" frames it. It returns the secret with what the
 // peer has proved itself by, and the last message, not yet written. A user that is unknown, or has no verifier, goes
 // through the same steps at the same cost to the same end as one with a wrong password.
-func (v *visit) scram(secret Secret, known bool) (Secret, []byte, error) {
-	mock := v.door.Salts.mock(v.startup.User)
+func (v *visit) scram(secret Secret, known bool, seen look) (Secret, []byte, error) {
+	mock := v.door.Salts.mock(v.startup.User, seen) // whether it is needed or not: it takes time
 	verifier, why := secret.verifier()
 	if !known {
 		verifier, why = nil, "the user is unknown"

@@ -331,7 +331,7 @@ func FuzzConversation(f *testing.F) {
 	f.Add("n,,n=,r=abc", "c=biws,r=abc,p=AAAA")
 	f.Add("y,,n=a=2Cb,r=,", "c=eSws,r=,p=")
 	f.Fuzz(func(t *testing.T, first, final string) {
-		x, err := new(visit).newExchange(testSalts.mock("u"))
+		x, err := new(visit).newExchange(testSalts.mock("u", usual))
 		if err != nil {
 			t.Fatal(err)
 		}

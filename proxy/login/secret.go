@@ -45,15 +45,18 @@ func (s *Salts) ReadSecret(user, text string) (Secret, error) {
 	return Secret{&proof{password: text, md5: md5Of(text, user), verifier: verifier}}, err
 }
 
-// Method is the one of MD5 and SCRAM by which a user with this secret is asked where MD5 will do; false: by none.
-func (s Secret) Method() (m Method, can bool) {
+// look is how a user with this secret is asked under a method, MD5 or SCRAM. Under MD5 the kind of the secret decides, as in
+// CheckPWChallengeAuth. False: nobody can log in by it.
+func (s Secret) look(rule Method) (l look, can bool) {
 	switch {
 	case s.proof == nil:
-		return "", false
-	case s.proof.md5 != "":
-		return MD5, true
+		return look{}, false
+	case rule == MD5 && s.proof.md5 != "":
+		return byMD5, true
+	case s.proof.verifier == nil:
+		return look{}, false
 	}
-	return SCRAM, s.proof.verifier != nil
+	return look{s.proof.verifier.Iters, len(s.proof.verifier.Salt)}, true
 }
 
 // Password is the user's plain password, for logging in on the server; empty where it is not known.
@@ -156,7 +159,7 @@ func (s *Salts) derive(user, password string) (*scram.StoredCredentials, error) 
 	if err != nil {
 		return nil, errVerifier
 	}
-	verifier, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: s.of(user), Iters: iterations})
+	verifier, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: s.of(user, saltSize), Iters: iterations})
 	if err != nil {
 		return nil, errVerifier
 	}

@@ -126,6 +126,9 @@ func (v *visit) encrypt() error {
 	if chains := v.encryption.State.VerifiedChains; len(chains) > 0 {
 		v.encryption.Theirs = chains[0][0]
 	}
+	if strings.Contains(v.commonName(), "\x00") { // CVE-2009-4034: to a C program it is another name. So be_tls_open_server
+		return &unspoken{handshake, errors.New("SSL certificate's common name contains embedded null")}
+	}
 	v.peer = t
 	return nil
 }
@@ -160,10 +163,10 @@ func (v *visit) meetDemand() error {
 		return e
 	case demand >= DemandCertificate && v.encryption.Theirs == nil:
 		return protocol.Fatal(protocol.InvalidAuthorizationSpecification, "connection requires a valid client certificate")
-	case demand >= DemandName && v.encryption.Theirs.Subject.CommonName != user:
+	case demand >= DemandName && v.commonName() != user:
 		said := protocol.Fatal(protocol.InvalidAuthorizationSpecification, fmt.Sprintf(
 			`certificate authentication failed for user "%s"`, user))
-		return &doubt{said, fmt.Sprintf("the certificate's common name is %q", v.encryption.Theirs.Subject.CommonName)}
+		return &doubt{said, fmt.Sprintf("the certificate's common name is %q", v.commonName())}
 	}
 	return nil
 }

@@ -173,6 +173,8 @@ func TestClientsCertificates(t *testing.T) {
 		{"another's", []tls.Certificate{a.Issue("another")}, DemandName, wrong},
 		{"one without a name", []tls.Certificate{a.Issue("")}, DemandName, wrong},
 		{"its own", []tls.Certificate{a.Issue("trusting")}, DemandName, ""},
+		{"one with a second name", []tls.Certificate{a.IssueTo("trusting", "another")}, DemandName, ""},
+		{"one whose second name it is", []tls.Certificate{a.IssueTo("another", "trusting")}, DemandName, wrong},
 	} {
 		p := remote(t, secureDoor(t, a, c.demand))
 		if err := p.encrypt(a, false, &tls.Config{Certificates: c.shown}); err != nil {
@@ -203,6 +205,21 @@ func TestClientsCertificates(t *testing.T) {
 			if _, err := io.ReadAll(p.conn); err == nil {
 				t.Errorf("%s: the client is not told", name)
 			}
+		}
+	}
+}
+
+// CVE-2009-4034, as in PostgreSQL: whatever the certificate is for, and whether anybody asks for it.
+func TestACertificateWithAZeroByteInItsNameEndsTheConnection(t *testing.T) {
+	a := authority.New()
+	for _, name := range []string{"trusting\x00.example.com", "\x00"} {
+		p := remote(t, secureDoor(t, a, NoDemand))
+		if err := p.encrypt(a, false, &tls.Config{Certificates: []tls.Certificate{a.IssueTo(name)}}); err != nil {
+			t.Fatal(err)
+		}
+		p.wantEnd("a zero byte")
+		if result := p.over(); result.client != nil || result.err == nil || !strings.Contains(result.err.Error(), "common name contains embedded null") {
+			t.Errorf("%q: the login ends with %+v", name, result)
 		}
 	}
 }

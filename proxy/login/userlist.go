@@ -27,20 +27,6 @@ func (s *Salts) ReadUserlist(name, text string) (Userlist, error) {
 	return users, nil
 }
 
-// Mock is the method by which unknown users are asked under MD5, so that they are not to be told from most others.
-func (u Userlist) Mock() Method {
-	verifiers := 0
-	for _, secret := range u {
-		if method, can := secret.Method(); can && method == SCRAM {
-			verifiers++
-		}
-	}
-	if 2*verifiers > len(u) {
-		return SCRAM
-	}
-	return MD5
-}
-
 // readLine reads one line; the user is empty where the line holds none.
 func readLine(line string) (user, secret string, err error) {
 	line = strings.TrimLeft(line, " \t\r\v\f")

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"math/big"
 	"net"
@@ -42,11 +43,28 @@ func (a *Authority) Issue(name string) tls.Certificate {
 
 // IssueUntil gives one that is valid until a time.
 func (a *Authority) IssueUntil(name string, until time.Time) tls.Certificate {
-	key := newKey()
-	leaf := a.sign(&x509.Certificate{
+	return a.issue(&x509.Certificate{
 		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-		NotAfter: until, SerialNumber: big.NewInt(1 + a.issued.Add(1)),
-	}, a.Certificate, &key.PublicKey)
+		NotAfter: until,
+	})
+}
+
+// IssueTo gives a client's whose subject has so many common names, in this order.
+func (a *Authority) IssueTo(names ...string) tls.Certificate {
+	var subject pkix.Name
+	for _, name := range names {
+		subject.ExtraNames = append(subject.ExtraNames, pkix.AttributeTypeAndValue{Type: commonName, Value: name})
+	}
+	return a.issue(&x509.Certificate{Subject: subject, NotAfter: time.Now().Add(time.Hour)})
+}
+
+// commonName is id-at-commonName of X.520.
+var commonName = asn1.ObjectIdentifier{2, 5, 4, 3}
+
+func (a *Authority) issue(template *x509.Certificate) tls.Certificate {
+	key := newKey()
+	template.SerialNumber = big.NewInt(1 + a.issued.Add(1))
+	leaf := a.sign(template, a.Certificate, &key.PublicKey)
 	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
 }
 
