@@ -181,6 +181,7 @@ func (p *pool) dial(d *pools.Dial) {
 // connect makes a server connection, and has a look at the functions with it where that is due.
 func (p *pool) connect(ctx context.Context) (*backend.Conn, error) {
 	look, target := p.definitions.reading(), p.terms.Load().target
+	defer p.leaveSilent()
 	if look == nil {
 		return backend.Dial(ctx, target)
 	}

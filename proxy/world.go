@@ -116,6 +116,33 @@ func (p *pool) look() {
 	p.heed(conn)
 }
 
+// leaveSilent closes the idle connections to a server that does not answer any more, where there are others: whoever is
+// given one would wait for an answer that may never come, as an audit of it does.
+func (p *pool) leaveSilent() {
+	var left []*serverConn
+	events := p.do(nil, func(pair *pools.Pair) {
+		for b := range pair.Backends() {
+			w, sc := b.Holder(), b.Conn.(*serverConn)
+			if (w == nil || w.Owner.(*client).audits()) && sc.conn.Silent() {
+				sc.fate = noAnswer
+				left = append(left, sc)
+			}
+		}
+		for _, sc := range left {
+			if sc.slot.Holder() == nil {
+				pair.Remove(time.Now(), sc.slot)
+			}
+		}
+	})
+	for _, sc := range left {
+		p.server.log.Info("an idle backend is dropped", "database", p.name.database, "user", p.name.user, "pid", sc.conn.Pid, "reason", noAnswer)
+		sc.theLink().Close()
+	}
+	p.server.deliver(nil, events)
+}
+
+const noAnswer = "its server does not answer"
+
 // changedSides tells whether the server was promoted while the connection was open. Who has one that is in use keeps it; the
 // next is given one to whatever server it is to be now.
 func (sc *serverConn) changedSides() bool {
