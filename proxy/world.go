@@ -49,20 +49,25 @@ func (p *pool) replace(why string, how func(*pools.Pair, time.Time)) []pools.Eve
 // beginning is what a server connection was like when it was made.
 type beginning struct {
 	parameters []backend.Parameter
-	defaults   string
+	defaults   backend.Defaults
 }
 
-// heed compares a new connection with the last one. If its session began with other settings, the others are replaced; if
-// it only reports something else, such as the version of another server, what new clients were to be told is forgotten.
+// heed compares a new connection with the last one. If its session began with other settings, the others are replaced, and
+// clients keep what they began with; if it only reports something else, such as the version of another server, what new
+// clients were to be told is forgotten.
 func (p *pool) heed(conn *backend.Conn) {
 	p.mu.Lock()
 	last, first := p.newest, p.newest.parameters == nil
 	p.newest, p.heeded = beginning{conn.Parameters, conn.Defaults}, time.Now()
-	if !slices.Equal(last.parameters, conn.Parameters) {
+	changed := !first && !last.defaults.Same(conn.Defaults)
+	if changed {
+		p.began.Store(p.began.Load().End(session.NewSettings(settingsOf(last.defaults.Kept(conn.Defaults)))))
+	}
+	if changed || !slices.Equal(last.parameters, conn.Parameters) {
 		clear(p.welcomes)
 	}
 	p.mu.Unlock()
-	if !first && last.defaults != conn.Defaults {
+	if changed {
 		p.server.deliver(nil, p.replace("settings that sessions begin with have changed", (*pools.Pair).Drain))
 	}
 }

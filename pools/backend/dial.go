@@ -24,9 +24,7 @@ type Conn struct {
 	OwnLockTimeout bool // lock_timeout
 	OwnIdleTimeout bool // idle_in_transaction_session_timeout
 
-	// Defaults stands for the settings that the session begins with by ALTER ROLE and ALTER DATABASE: it is another one
-	// after every change of them.
-	Defaults string
+	Defaults Defaults // what the session began with
 
 	// Unread is what a server of a replication connection said behind its first ReadyForQuery, unasked. It is for the client.
 	Unread []byte
