@@ -17,6 +17,9 @@ func (s *Server) audit(now time.Time) {
 // auditor is who asks.
 var auditor = session.Client{Settings: session.NewSettings([]session.Setting{{Name: applicationName, Value: "audit"}})}
 
+// audits tells whether the client is one of those.
+func (c *client) audits() bool { return c.about.Settings == auditor.Settings }
+
 // auditIdle takes the idle backends that are due, each for a session of its own that asks and gives it back.
 func (p *pool) auditIdle(pair *pools.Pair, now time.Time) {
 	var due []*pools.Backend

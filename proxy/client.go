@@ -239,6 +239,9 @@ func (c *client) act(events []pools.Event, a *session.Action, now time.Time) []p
 		if c.server.changedSides() {
 			return c.remove(events, now, "its server was promoted", "")
 		}
+		if c.server.conn.Silent() {
+			return c.remove(events, now, noAnswer, "")
+		}
 		return c.letGo(events, now, func(p *pools.Pair, b *pools.Backend) { p.Release(now, b) })
 	case session.Remove:
 		return c.remove(events, now, a.Reason.String(), a.Text)

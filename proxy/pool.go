@@ -20,9 +20,10 @@ type pool struct {
 	name     poolName
 	terms    atomic.Pointer[terms]
 	catalog  atomic.Pointer[session.Catalog]
-	readsSeq atomic.Bool // clients ask for what nextval left in their sessions
-	newest   beginning   // of the last connection made; under mu
-	heeded   time.Time   // when that was; likewise
+	readsSeq atomic.Bool                       // clients ask for what nextval left in their sessions
+	began    atomic.Pointer[session.Beginning] // what sessions begin with now
+	newest   beginning                         // of the last connection made; under mu
+	heeded   time.Time                         // when that was; likewise
 
 	definitions *definitions
 	used        time.Time // when somebody last came for it, or was seen to have it; under the server's mutex
@@ -52,6 +53,7 @@ func newPool(s *Server, r *rules, name poolName, db Database, target *backend.Ta
 		server: s, name: name,
 		welcomes: make(map[string]*session.Settings), done: make(chan struct{}), ledger: newLedger(),
 	}
+	p.began.Store(&session.Beginning{})
 	common := s.commonsOf(r, target)
 	p.mu, p.pair = &common.mu, common.NewPair(db.Admin, db.Lock)
 	p.pair.Owner = p
@@ -181,6 +183,7 @@ func (p *pool) dial(d *pools.Dial) {
 // connect makes a server connection, and has a look at the functions with it where that is due.
 func (p *pool) connect(ctx context.Context) (*backend.Conn, error) {
 	look, target := p.definitions.reading(), p.terms.Load().target
+	defer p.leaveSilent()
 	if look == nil {
 		return backend.Dial(ctx, target)
 	}

@@ -32,11 +32,7 @@ type serverConn struct {
 }
 
 func newServerConn(p *pool, conn *backend.Conn) *serverConn {
-	var reported []session.Setting
-	for _, one := range conn.Parameters {
-		reported = append(reported, session.Setting{Name: one.Name, Value: one.Value})
-	}
-	facts := session.NewServer(conn.Pid, session.NewSettings(reported), time.Now())
+	facts := session.NewServer(conn.Pid, session.NewSettings(settingsOf(conn.Parameters)), time.Now())
 	facts.OwnLockTimeout, facts.OwnIdleTimeout = conn.OwnLockTimeout, conn.OwnIdleTimeout
 	sc := &serverConn{pool: p, conn: conn, facts: facts}
 	p.server.backends.Store(conn.Pid, sc)
@@ -45,6 +41,14 @@ func newServerConn(p *pool, conn *backend.Conn) *serverConn {
 	p.ledger.births++
 	p.mu.Unlock()
 	return sc
+}
+
+// settingsOf gives what a server told as sessions know it.
+func settingsOf(parameters []backend.Parameter) (list []session.Setting) {
+	for _, one := range parameters {
+		list = append(list, session.Setting{Name: one.Name, Value: one.Value})
+	}
+	return list
 }
 
 // over takes it off the books.

@@ -49,20 +49,25 @@ func (p *pool) replace(why string, how func(*pools.Pair, time.Time)) []pools.Eve
 // beginning is what a server connection was like when it was made.
 type beginning struct {
 	parameters []backend.Parameter
-	defaults   string
+	defaults   backend.Defaults
 }
 
-// heed compares a new connection with the last one. If its session began with other settings, the others are replaced; if
-// it only reports something else, such as the version of another server, what new clients were to be told is forgotten.
+// heed compares a new connection with the last one. If its session began with other settings, the others are replaced, and
+// clients keep what they began with; if it only reports something else, such as the version of another server, what new
+// clients were to be told is forgotten.
 func (p *pool) heed(conn *backend.Conn) {
 	p.mu.Lock()
 	last, first := p.newest, p.newest.parameters == nil
 	p.newest, p.heeded = beginning{conn.Parameters, conn.Defaults}, time.Now()
-	if !slices.Equal(last.parameters, conn.Parameters) {
+	changed := !first && !last.defaults.Same(conn.Defaults)
+	if changed {
+		p.began.Store(p.began.Load().End(session.NewSettings(settingsOf(last.defaults.Kept(conn.Defaults)))))
+	}
+	if changed || !slices.Equal(last.parameters, conn.Parameters) {
 		clear(p.welcomes)
 	}
 	p.mu.Unlock()
-	if !first && last.defaults != conn.Defaults {
+	if changed {
 		p.server.deliver(nil, p.replace("settings that sessions begin with have changed", (*pools.Pair).Drain))
 	}
 }
@@ -115,6 +120,33 @@ func (p *pool) look() {
 	conn.Close()
 	p.heed(conn)
 }
+
+// leaveSilent closes the idle connections to a server that does not answer any more, where there are others: whoever is
+// given one would wait for an answer that may never come, as an audit of it does.
+func (p *pool) leaveSilent() {
+	var left []*serverConn
+	events := p.do(nil, func(pair *pools.Pair) {
+		for b := range pair.Backends() {
+			w, sc := b.Holder(), b.Conn.(*serverConn)
+			if (w == nil || w.Owner.(*client).audits()) && sc.conn.Silent() {
+				sc.fate = noAnswer
+				left = append(left, sc)
+			}
+		}
+		for _, sc := range left {
+			if sc.slot.Holder() == nil {
+				pair.Remove(time.Now(), sc.slot)
+			}
+		}
+	})
+	for _, sc := range left {
+		p.server.log.Info("an idle backend is dropped", "database", p.name.database, "user", p.name.user, "pid", sc.conn.Pid, "reason", noAnswer)
+		sc.theLink().Close()
+	}
+	p.server.deliver(nil, events)
+}
+
+const noAnswer = "its server does not answer"
 
 // changedSides tells whether the server was promoted while the connection was open. Who has one that is in use keeps it; the
 // next is given one to whatever server it is to be now.

@@ -147,16 +147,16 @@ func TestDefaultsThatChangeElsewhereAreFound(t *testing.T) {
 }
 
 // group is a server, one that follows it, and a proxy that is to find which of them takes writes.
-func group(t *testing.T) (r *rig, first, second *postgres.Server) {
+func group(t *testing.T, edits ...func(*proxy.Config)) (r *rig, first, second *postgres.Server) {
 	first = postgres.Start(t)
 	if !first.HasStandbys() {
 		t.Skip("this PostgreSQL has no pg_basebackup")
 	}
 	second = first.StartStandby(t)
-	r = startProxyBefore(t, first, checkouts(patience), withDatabase(func(d *proxy.Database) {
+	r = startProxyBefore(t, first, append([]func(*proxy.Config){checkouts(patience), withDatabase(func(d *proxy.Database) {
 		d.URL = fmt.Sprintf("postgres://postgres@127.0.0.1:%d,127.0.0.1:%d/?sslmode=disable&target_session_attrs=read-write",
 			first.Port, second.Port)
-	}), ready(1))
+	})}, edits...)...)
 	return r, first, second
 }
 
@@ -169,7 +169,7 @@ func awaitReplay(t *testing.T, first, second *postgres.Server, database, conditi
 }
 
 func TestAFailoverIsNotNoticedByIdleClients(t *testing.T) {
-	r, first, second := group(t)
+	r, first, second := group(t, ready(1))
 	r.query(t, "CREATE TABLE t (a int)")
 	awaitReplay(t, first, second, r.database, "to_regclass('t') IS NOT NULL")
 	idle, inside, waiting := []*socket{logIn(t, r.url), logIn(t, r.url), logIn(t, r.url)}, logIn(t, r.url), logIn(t, r.url)
@@ -209,6 +209,78 @@ func TestAFailoverIsNotNoticedByIdleClients(t *testing.T) {
 	if err := first.Kill(); err != nil { // It could not drop the rig's database.
 		t.Error(err)
 	}
+}
+
+// A server may also hang, so that whoever asks it hears nothing for ever, not even a refusal.
+func TestAFailoverFromAServerThatHangsIsNotNoticedByIdleClients(t *testing.T) {
+	r, first, second := group(t, checkouts(10*time.Second)) // which is the default
+	awaitReplay(t, first, second, "postgres", "count(*) = 1 FROM pg_database WHERE datname = '"+r.database+"'")
+	var idle []*socket
+	for range 4 {
+		idle = append(idle, logIn(t, r.url))
+	}
+	idle[0].asks("Z", text("SELECT 1"))
+	if err := first.Freeze(); err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() {
+		r.stop()
+		first.Thaw()
+		first.Kill() // It could not drop the rig's database.
+	})
+	idle[0].send(packed(t, text("SELECT inet_server_port()"))) // On the backend that there is: directly it would hang as well.
+	waiting := idle[1]
+	waiting.send(packed(t, text("SELECT inet_server_port()")))
+	await(t, "no server is found", func() bool { return r.log.has("a connection to the server failed") })
+	if err := second.Promote(); err != nil {
+		t.Fatal(err)
+	}
+	there := "T D(" + fmt.Sprint(second.Port) + ") C(SELECT 1) Z(I)"
+	if got := waiting.until("Z"); got != there {
+		t.Errorf("a statement that came between is answered by %s", got)
+	}
+	begun := time.Now()
+	for _, s := range idle[2:] { // Each has a backend of its own.
+		s.wants("after", "C(BEGIN) Z(T) "+strings.Replace(there, "(I)", "(T)", 1), "ZZ", text("BEGIN"), text("SELECT inet_server_port()"))
+	}
+	if took := time.Since(begun); took > time.Second {
+		t.Errorf("the server that hangs is waited for again and again: %v", took)
+	}
+}
+
+// Nobody is given a connection to a server that is known to hang, while another one answers.
+func TestIdleBackendsOfAServerThatHangsAreDropped(t *testing.T) {
+	r, first, second := group(t, checkouts(10*time.Second)) // which is the default
+	awaitReplay(t, first, second, "postgres", "count(*) = 1 FROM pg_database WHERE datname = '"+r.database+"'")
+	holders := []*socket{logIn(t, r.url), logIn(t, r.url), logIn(t, r.url)}
+	for _, s := range holders {
+		s.asks("ZZ", text("BEGIN"), text("SELECT 1"))
+	}
+	for _, s := range holders[1:] {
+		s.asks("Z", text("COMMIT"))
+	}
+	if err := first.Freeze(); err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() {
+		r.stop()
+		first.Thaw()
+		first.Kill()
+	})
+	if err := second.Promote(); err != nil {
+		t.Fatal(err)
+	}
+	logIn(t, r.url).asks("Z", text("SELECT pg_advisory_lock(1)"))
+	await(t, "they are dropped", func() bool { return r.log.has("its server does not answer") })
+	there := "T D(" + fmt.Sprint(second.Port) + ") C(SELECT 1) Z(I)"
+	holders[1].wants("after", there, "Z", text("SELECT inet_server_port()"))
+	// Who was in the middle of something hears of it when the server goes on, and nobody else is given its backend.
+	holders[0].send(packed(t, text("SELECT 1"), text("COMMIT")))
+	if err := first.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	holders[0].until("ZZ")
+	holders[0].wants("the next transaction", there, "Z", text("SELECT inet_server_port()"))
 }
 
 // A standby that is promoted says so to those who are connected. Who reads there goes on; nobody else gets its backend.

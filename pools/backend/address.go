@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"time"
 )
 
 // address is what was really dialled: of several hosts, or of several addresses of one name, the one that answered.
@@ -13,17 +14,37 @@ type address struct{ network, name string }
 // of its own too, when it gives up a connection that is half logged in.
 type dialled struct {
 	net.Conn
-	to address
+	to      address
+	asked   time.Time
+	silence *silence // of the server, until it has said something; nil: there is none to tell of
+}
+
+// Read notes whether the server says anything.
+func (d *dialled) Read(p []byte) (int, error) {
+	n, err := d.Conn.Read(p)
+	if d.silence != nil {
+		d.silence.heard(d.asked, n > 0)
+		d.silence = nil
+	}
+	return n, err
 }
 
 // dial opens one connection with the target's timeout and keepalives.
 func (t *Target) dial(ctx context.Context, network, name string) (net.Conn, error) {
 	d := net.Dialer{Timeout: t.config.ConnectTimeout, KeepAliveConfig: t.keepAlive}
+	to, asked := address{network, name}, time.Now()
+	var its *silence
+	if t.silences != nil {
+		its = t.silences.at(to)
+	}
 	conn, err := d.DialContext(ctx, network, name)
 	if err != nil {
+		if its != nil {
+			its.heard(asked, false)
+		}
 		return nil, err
 	}
-	return &dialled{conn, address{network, name}}, nil
+	return &dialled{conn, to, asked, its}, nil
 }
 
 // addressOf finds the address of a connection that dial made, below its TLS if need be.

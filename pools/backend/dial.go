@@ -24,15 +24,14 @@ type Conn struct {
 	OwnLockTimeout bool // lock_timeout
 	OwnIdleTimeout bool // idle_in_transaction_session_timeout
 
-	// Defaults stands for the settings that the session begins with by ALTER ROLE and ALTER DATABASE: it is another one
-	// after every change of them.
-	Defaults string
+	Defaults Defaults // what the session began with
 
 	// Unread is what a server of a replication connection said behind its first ReadyForQuery, unasked. It is for the client.
 	Unread []byte
 
-	to   address              // for Cancel
-	link *pgconn.HijackedConn // for Cancel: TLS and key
+	to      address              // for Cancel
+	link    *pgconn.HijackedConn // for Cancel: TLS and key
+	silence *silence             // of its server; nil: there is no other
 }
 
 // Parameter is a setting that the server reports to its clients.
@@ -42,7 +41,8 @@ type Parameter struct{ Name, Value string }
 const maxLoginMessage = 1 << 20
 
 // Dial connects to the target and logs in. It tries the target's addresses in turn, each for connect_timeout at most
-// (15 s by default), runs the probes, and ends at once when ctx does. The error is always an *Error.
+// (by default 15 s, or 3 s where the URL names several servers), runs the probes, and ends at once when ctx does. The error is
+// always an *Error.
 func Dial(ctx context.Context, t *Target, probes ...*Probe) (*Conn, error) {
 	return t.connect(ctx, t.config.Copy(), func(ctx context.Context, c *Conn, pg *pgconn.PgConn) error {
 		if err := c.askFacts(ctx, pg); err != nil {
@@ -62,14 +62,16 @@ func Dial(ctx context.Context, t *Target, probes ...*Probe) (*Conn, error) {
 // connect opens a connection as config says, has a function ask what must be known about it, and takes the socket out of
 // pgconn's hands.
 func (t *Target) connect(ctx context.Context, config *pgconn.Config, ask asking) (*Conn, error) {
-	config.DialFunc = t.dial
 	t.proving(config)
-	pg, err := pgconn.ConnectConfig(ctx, config)
+	if t.brief {
+		config.ConnectTimeout = shortTimeout
+	}
+	pg, err := t.logIn(ctx, config)
 	if err != nil {
 		return nil, newError(err)
 	}
 	// ConnectConfig's own bound ends with ReadyForQuery.
-	ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, t.config.ConnectTimeout)
 	defer cancel()
 	c, err := handOver(ctx, pg, ask)
 	if err != nil {
@@ -79,6 +81,10 @@ func (t *Target) connect(ctx context.Context, config *pgconn.Config, ask asking)
 	// A copy, since pgconn may still be giving up another host's connection with the first one.
 	c.link.Config = config.Copy()
 	c.link.Config.DialFunc = c.redial(t)
+	c.link.Config.ConnectTimeout = t.config.ConnectTimeout
+	if t.silences != nil {
+		c.silence = t.silences.at(c.to)
+	}
 	return c, nil
 }
 

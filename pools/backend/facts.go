@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"unique"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -16,24 +17,16 @@ const factsQuery = `SELECT name, setting, source FROM pg_catalog.pg_settings` +
 	` OR name OPERATOR(pg_catalog.=) 'idle_in_transaction_session_timeout'` +
 	` OR name OPERATOR(pg_catalog.=) 'server_version_num'`
 
-// defaultsQuery asks for what ALTER ROLE ... SET and ALTER DATABASE ... SET give such sessions, in a few bytes.
-const defaultsQuery = `SELECT pg_catalog.hashtextextended(pg_catalog.string_agg(s::pg_catalog.text, '' ORDER BY setdatabase, setrole), 0)` +
-	` FROM pg_catalog.pg_db_role_setting s` +
-	` WHERE setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, (SELECT oid FROM pg_catalog.pg_database` +
-	` WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())])` +
-	` AND setrole OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, (SELECT oid FROM pg_catalog.pg_roles` +
-	` WHERE rolname OPERATOR(pg_catalog.=) session_user)])`
-
 // askFacts fills in Version, Defaults and the Own fields, in one round trip.
 func (c *Conn) askFacts(ctx context.Context, pg *pgconn.PgConn) error {
 	results, err := pg.Exec(ctx, factsQuery+";"+defaultsQuery).ReadAll()
 	if err != nil {
 		return fmt.Errorf("ask for the server's settings: %w", err)
 	}
-	if len(results) != 2 || len(results[1].Rows) != 1 {
+	if len(results) != 2 || len(results[1].Rows) != 1 || len(results[1].Rows[0]) != 2 {
 		return errors.New("ask for the server's settings: no answer")
 	}
-	c.Defaults = string(results[1].Rows[0][0])
+	c.Defaults = Defaults{string(results[1].Rows[0][0]), unique.Make(string(results[1].Rows[0][1]))}
 	for _, row := range results[0].Rows {
 		if len(row) != 3 {
 			return errors.New("ask for the server's settings: unexpected columns")

@@ -26,8 +26,10 @@ type Target struct {
 	keepAlive    net.KeepAliveConfig
 	ownUser      bool // the URL names the user, so every client is that user
 	ownDatabase  bool
-	ownsPassword bool  // the URL or the environment has a password, whoever the user is
-	proof        Proof // in the place of a password
+	ownsPassword bool      // the URL or the environment has a password, whoever the user is
+	proof        Proof     // in the place of a password
+	brief        bool      // of several servers, none is waited for as long as the only one would be
+	silences     *silences // of several servers
 }
 
 // defaultTimeout bounds dialling and logging in to one address where the URL has no connect_timeout. A pooler has no
@@ -55,6 +57,10 @@ func ParseTarget(text string) (*Target, error) {
 	}
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = defaultTimeout
+		t.brief = t.SeveralServers()
+	}
+	if t.SeveralServers() {
+		t.silences = &silences{of: make(map[address]*silence)}
 	}
 	config.MaxProtocolMessageBodyLen = maxLoginMessage
 	return t, nil
@@ -136,7 +142,7 @@ func (t *Target) SameServer(other *Target) bool {
 func (t *Target) Equal(other *Target) bool {
 	a, b := t.config, other.config
 	return t.Place() == other.Place() && a.User == b.User && same(a.Password, b.Password) && a.ConnectTimeout == b.ConnectTimeout &&
-		a.SSLNegotiation == b.SSLNegotiation && maps.Equal(a.RuntimeParams, b.RuntimeParams) && t.keepAlive == other.keepAlive &&
+		a.SSLNegotiation == b.SSLNegotiation && maps.Equal(a.RuntimeParams, b.RuntimeParams) && t.keepAlive == other.keepAlive && t.brief == other.brief &&
 		(a.ValidateConnect == nil) == (b.ValidateConnect == nil) && sameTLS(a.TLSConfig, b.TLSConfig) &&
 		slices.EqualFunc(a.Fallbacks, b.Fallbacks, func(x, y *pgconn.FallbackConfig) bool { return sameTLS(x.TLSConfig, y.TLSConfig) })
 }

@@ -8,6 +8,7 @@ import (
 func (s *Session) attach() {
 	s.phase = attached
 	s.takesOver()
+	s.keepDefaults()
 	s.state.transactionOver()
 	s.state.otherwise = false
 	s.tie()

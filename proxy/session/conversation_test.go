@@ -320,8 +320,8 @@ func TestAnErrorAloneLeavesNothingToBeAskedOrReset(t *testing.T) {
 
 func TestOurQuestionsAreNotBoundedByTheClientsStatementTimeout(t *testing.T) {
 	c := newConversation(t)
-	c.s.client.Settings = NewSettings([]Setting{{"statement_timeout", "1"}})
-	c.s.state.settings = c.s.client.Settings
+	c.s.defaults = NewSettings([]Setting{{"statement_timeout", "1"}})
+	c.s.state.settings = c.s.defaults
 	c.sends(query("select 1 where pg_try_advisory_lock(1)"))
 	c.granted(pools.Lock)
 	c.server = nil

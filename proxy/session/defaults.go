@@ -14,7 +14,8 @@ import (
 
 // A startup parameter is its session's default: RESET, RESET ALL and SET ... TO DEFAULT give it back. On a shared server the
 // default is another one. So behind a statement that resets a startup parameter goes a SET of ours that puts it in place, in
-// the same text, or in the same batch; nobody hears of it. DISCARD ALL alone runs alone, and what comes behind it waits.
+// the same text, or in the same batch; nobody hears of it. DISCARD ALL alone runs alone, and what comes behind it waits. All this
+// holds as well for what a session has kept of its Beginning.
 
 // added is what was put into the text of a simple query.
 type added struct {
@@ -66,13 +67,13 @@ func (s *Session) ownDefaults(one sql.Setting) (list []Setting) {
 	if one.Op == sql.OpSet {
 		return nil
 	}
-	for _, own := range s.client.Settings.All() {
+	for _, own := range s.defaults.All() {
 		if !slices.Contains(identity, own.Name) && (one.Op == sql.OpResetAll || one.Name == own.Name) {
 			list = append(list, own)
 		}
 	}
 	for _, name := range slices.Backward(identity) {
-		value, own := s.client.Settings.Get(name)
+		value, own := s.defaults.Get(name)
 		if own && (one.Name == name || one.Name == authorization && name == roleSetting) {
 			list = append(list, Setting{name, value})
 		}
@@ -82,7 +83,7 @@ func (s *Session) ownDefaults(one sql.Setting) (list []Setting) {
 
 // resetsOwn tells whether a message gives startup parameters their defaults.
 func (s *Session) resetsOwn(r *request) bool {
-	return s.client.Settings != nil && r.has(flagResets) && r.unit != nil
+	return s.defaults != nil && r.has(flagResets) && r.unit != nil
 }
 
 // withDefaults gives a simple query with the session's own defaults behind what resets them. The result is p itself where
@@ -122,10 +123,10 @@ func (s *Session) withDefaults(r *request, p []byte) []byte {
 
 // sendDefaults does the same behind an Execute message.
 func (s *Session) sendDefaults(r *request) {
-	if s.client.Settings == nil || !r.has(flagResets) || r.unit == nil {
+	if s.defaults == nil || !r.has(flagResets) || r.unit == nil {
 		return
 	}
-	list := s.client.Settings.All()
+	list := s.defaults.All()
 	if !r.touches.Has(sql.TouchDiscardAll) {
 		list = nil
 		for _, one := range r.unit.Settings {
@@ -140,7 +141,7 @@ func (s *Session) sendDefaults(r *request) {
 
 // touchDefaults notes that the startup parameters are put in place behind a DISCARD ALL, which stands whatever becomes of them.
 func (s *Session) touchDefaults() {
-	for _, own := range s.client.Settings.All() {
+	for _, own := range s.defaults.All() {
 		s.touchName(own.Name)
 		s.state.unclear = true
 	}

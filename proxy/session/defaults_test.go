@@ -10,8 +10,8 @@ import (
 // withDefaultsOf gives a conversation on a server that has its client's startup parameters in place.
 func withDefaultsOf(t *testing.T, list ...Setting) *conversation {
 	c := newConversation(t)
-	c.s.client.Settings = NewSettings(list)
-	c.s.state.settings = c.s.client.Settings
+	c.s.defaults = NewSettings(list)
+	c.s.state.settings = c.s.defaults
 	c.s.state.told = c.s.state.told.With("client_encoding", "UTF8")
 	c.sends(query("begin"), query("select 1"))
 	c.granted(pools.Admin)

@@ -381,7 +381,7 @@ func (s *Session) begins(r *request) {
 	s.copies = s.copies || r.has(flagCopies)
 	s.opens = s.opens || r.has(flagOpens)
 	s.rolledBack = s.rolledBack || s.tx == 'E' && r.rollsBack()
-	s.resets = s.resets || s.client.Settings != nil && r.touches.Has(sql.TouchDiscardAll)
+	s.resets = s.resets || s.defaults != nil && r.touches.Has(sql.TouchDiscardAll)
 }
 
 // sendClose closes a portal, or forgets a statement: others may use what the server has prepared. That begins no batch there.

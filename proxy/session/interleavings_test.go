@@ -134,8 +134,8 @@ func TestSettingWhoseValueDiedWithItsServerEndsTheClient(t *testing.T) {
 func TestWhatFollowsAResetFindsTheStartupSettingsInPlace(t *testing.T) {
 	mode := func(cfg *Config) { cfg.SessionMode = true }
 	c := newConversation(t, mode)
-	c.s.client.Settings = NewSettings([]Setting{{"application_name", "x"}})
-	c.s.state.settings = c.s.client.Settings
+	c.s.defaults = NewSettings([]Setting{{"application_name", "x"}})
+	c.s.state.settings = c.s.defaults
 	c.sends(query("select 1"))
 	c.granted(pools.Admin)
 	c.answers(complete("BEGIN"), row("x"), complete("COMMIT"), ready('I'), complete("SELECT 1"), ready('I'))
@@ -203,7 +203,7 @@ func TestWhatFollowsADeallocateFindsNoStatement(t *testing.T) {
 
 func TestResetOfOneStartupSettingLeavesTheOthersReports(t *testing.T) {
 	c := newConversation(t)
-	c.s.client.Settings = NewSettings([]Setting{{"timezone", "x"}, {"application_name", "y"}})
+	c.s.defaults = NewSettings([]Setting{{"timezone", "x"}, {"application_name", "y"}})
 	c.sends(parse("", "set timezone = 'z'"), bind("", ""), execute(""), parse("", "reset application_name"), bind("", ""),
 		execute(""), syncMessage())
 	c.granted(pools.Admin)
@@ -243,8 +243,8 @@ func TestSettingBehindADiscardInThePipelineIsNotForgottenWithTheRest(t *testing.
 
 func TestTimeoutThatTheClientSwitchesOffStaysOffWherePoolsHaveNone(t *testing.T) {
 	c := newConversation(t, func(cfg *Config) { cfg.LockTimeout = 0 })
-	c.s.client.Settings = NewSettings([]Setting{{"lock_timeout", "5s"}})
-	c.s.state.settings = c.s.client.Settings
+	c.s.defaults = NewSettings([]Setting{{"lock_timeout", "5s"}})
+	c.s.state.settings = c.s.defaults
 	c.sends(query("set lock_timeout = 0"))
 	c.granted(pools.Admin)
 	c.answers(complete("BEGIN"), row("5s"), complete("COMMIT"), ready('I'), complete("SET"), ready('I'))

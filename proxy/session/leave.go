@@ -103,7 +103,7 @@ func (s *Session) restore() bool {
 
 // putStartup puts the session's settings in place where a startup parameter is not.
 func (s *Session) putStartup() bool {
-	for _, one := range s.client.Settings.All() {
+	for _, one := range s.defaults.All() {
 		want, _ := s.state.settings.Get(one.Name)
 		if now, ok := s.srv.settings.Get(one.Name); !ok || now != want {
 			s.putSettings(false)

@@ -89,8 +89,8 @@ func TestCancelEndsTheWaitForABackendWithOneAnswer(t *testing.T) {
 // B#298: a cancel request while the pooler itself ran SET.
 func TestCancelNeverHitsWhatWeRunOurselves(t *testing.T) {
 	c := newConversation(t)
-	c.s.client.Settings = NewSettings([]Setting{{"work_mem", "1MB"}})
-	c.s.state.settings = c.s.client.Settings
+	c.s.defaults = NewSettings([]Setting{{"work_mem", "1MB"}})
+	c.s.state.settings = c.s.defaults
 	c.sends(parse("", "select 1")) // no unit yet
 	c.sends(flushNow)
 	c.granted(pools.Admin)

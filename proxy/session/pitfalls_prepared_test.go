@@ -197,8 +197,8 @@ func TestTheSameTextUnderOtherSettingsIsAnotherStatement(t *testing.T) {
 		c := newConversation(t)
 		c.prepares("a", "select from t", "lockproxy_1", c.granted)
 		other := newConversation(t)
-		other.s.client.Settings = NewSettings([]Setting{setting})
-		other.s.state.settings = other.s.client.Settings
+		other.s.defaults = NewSettings([]Setting{setting})
+		other.s.state.settings = other.s.defaults
 		other.sends(parse("a", "select from t"), syncMessage())
 		c.takenBy(other, pools.Admin)
 		other.wantServer("it is not shared", putting(setting.Name, setting.Value),

@@ -126,7 +126,7 @@ func (s *Session) askSettings(text []byte) []byte {
 		}
 	}
 	login, _ := s.srv.born.Get(authorization)
-	_, ownRole := s.client.Settings.Get(roleSetting)
+	_, ownRole := s.defaults.Get(roleSetting)
 	for _, name := range st.touched {
 		if !s.heard.every || hidden(name) {
 			text = appendAskSetting(text, name, st.maybeReset, login, ownRole)
@@ -161,16 +161,16 @@ func (s *Session) touchHidden() {
 func (s *Session) settingsReset() {
 	st := &s.state
 	if st.resetAll {
-		plain := s.client.Settings
+		plain := s.defaults
 		for _, name := range identity {
 			plain = plain.Without(name)
 		}
-		st.settings, s.srv.settings = s.client.Settings.over(st.settings.acting()), plain.over(s.srv.settings.acting())
+		st.settings, s.srv.settings = s.defaults.over(st.settings.acting()), plain.over(s.srv.settings.acting())
 	}
 	for _, name := range st.touched {
 		s.srv.settings = s.srv.settings.Without(name)
 		st.settings = st.settings.Without(name)
-		if value, ok := s.client.Settings.Get(name); ok {
+		if value, ok := s.defaults.Get(name); ok {
 			st.settings = st.settings.With(name, value)
 			s.srv.settings = s.srv.settings.With(name, value)
 		}
@@ -299,7 +299,7 @@ func (s *Session) ours(name, value string) bool {
 func (s *Session) settingsHeard(h *heard) {
 	st, before := &s.state, s.srv.settings
 	if h.every {
-		st.settings, s.srv.settings = s.client.Settings, nil
+		st.settings, s.srv.settings = s.defaults, nil
 	}
 	for _, one := range h.settings {
 		if ofTransaction[one.Name] {
@@ -311,7 +311,7 @@ func (s *Session) settingsHeard(h *heard) {
 			continue
 		}
 		st.settings = st.settings.take(one)
-		if value, own := s.client.Settings.Get(name); own && (!one.set || isBare(before, name, one.Value)) {
+		if value, own := s.defaults.Get(name); own && (!one.set || isBare(before, name, one.Value)) {
 			st.settings = st.settings.With(name, value)
 		}
 	}

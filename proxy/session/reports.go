@@ -68,7 +68,7 @@ const saysSettings = sql.TouchSettings | sql.TouchLocalSettings | sql.TouchDynam
 // noteResets remembers which startup parameters a DISCARD ALL gave the server's defaults. The server reports them with its
 // ReadyForQuery.
 func (s *Session) noteResets() {
-	for _, one := range s.client.Settings.All() {
+	for _, one := range s.defaults.All() {
 		if s.state.resetting = append(s.state.resetting, one.Name); slices.Contains(identity, one.Name) {
 			s.state.resetting = append(s.state.resetting, superuserStatus)
 		}
@@ -78,7 +78,7 @@ func (s *Session) noteResets() {
 // resetsOne tells whether running a message gives a startup parameter its default. Before PostgreSQL 14 servers report what it
 // is meanwhile.
 func (s *Session) resetsOne(r *request, name string) (resets bool) {
-	if _, own := s.client.Settings.Get(name); !own || !r.has(flagResets) {
+	if _, own := s.defaults.Get(name); !own || !r.has(flagResets) {
 		return false
 	}
 	if r.unit == nil {

@@ -126,7 +126,7 @@ func containsInOrder(text string, parts ...string) bool {
 // What follows a nextval was looked at while its server stayed, and was no message: the session went on with the server that it had let go.
 func TestAServerThatStaysGoesWithASessionThatEnds(t *testing.T) {
 	c := inserts(t, lingering)
-	c.s.client.Settings = NewSettings([]Setting{{"work_mem", "1MB"}})
+	c.s.defaults = NewSettings([]Setting{{"work_mem", "1MB"}})
 	c.sends(message('D', "Sname"))
 	c.wantAction("the session ends", Action{Op: CloseClient})
 }

@@ -13,14 +13,15 @@ import (
 
 // Config is what the sessions of one database have in common. Not changed once sessions use it.
 type Config struct {
-	Catalog      func() *Catalog // the newest that is known of the database's functions
-	Schema       Schema          // of the database
-	LockTimeout  time.Duration   // for waiting for an advisory lock; 0: none of ours
-	IdleTimeout  time.Duration   // for a lock transaction left idle; 0: none of ours
-	MaxStatement int             // bytes of one statement's text
-	MaxBuffer    int             // bytes that a client may send ahead of what its server took
-	MaxPrepared  int             // statements kept prepared on a server; beyond it the one used longest ago is closed
-	SessionMode  bool            // one server for the client's life
+	Catalog      func() *Catalog   // the newest that is known of the database's functions
+	Beginning    func() *Beginning // what server sessions begin with now; nil: nobody knows
+	Schema       Schema            // of the database
+	LockTimeout  time.Duration     // for waiting for an advisory lock; 0: none of ours
+	IdleTimeout  time.Duration     // for a lock transaction left idle; 0: none of ours
+	MaxStatement int               // bytes of one statement's text
+	MaxBuffer    int               // bytes that a client may send ahead of what its server took
+	MaxPrepared  int               // statements kept prepared on a server; beyond it the one used longest ago is closed
+	SessionMode  bool              // one server for the client's life
 
 	Pids Pids // nil: nobody knows
 	// Explains tells that somebody answers Explain. WaitNotice is how long a client waits for a lock until it is told for
@@ -49,6 +50,9 @@ type Session struct {
 	client *Client
 	o      *Output
 	now    time.Time
+
+	defaults  *Settings  // its own, which RESET gives back: those of its startup message, and what it has kept of its beginning
+	beginning *Beginning // up to which it has; nil: it is not let in yet
 
 	phase      phase
 	kind       pools.Kind // of the slot: wanted while queueing, held while attached
@@ -102,7 +106,7 @@ type transaction struct {
 
 // New gives the session of a client that has logged in. Start is its first step.
 func New(cfg *Config, client *Client) *Session {
-	s := &Session{cfg: cfg, client: client}
+	s := &Session{cfg: cfg, client: client, defaults: client.Settings}
 	s.tx = 'I'
 	s.state.settings = client.Settings
 	s.state.dialect = dialectOf(client.Settings)
@@ -145,6 +149,9 @@ func (s *Session) welcome(reported *Settings) {
 	s.o.scratch = protocol.AppendReady(s.o.scratch, s.tx)
 	s.toClient(s.o.since(at)) // in one piece: a write takes a few only
 	s.state.told, s.state.welcomed, s.state.agreed = reported, reported, reported
+	if s.cfg.Beginning != nil {
+		s.beginning = s.cfg.Beginning()
+	}
 	s.quiet = s.now
 	s.do(Action{Op: Welcomed})
 	if s.phase == starting {

@@ -434,7 +434,7 @@ func (s *Session) recall() {
 
 // discarded takes over what DISCARD ALL does to a session.
 func (s *Session) discarded() {
-	s.state.settings = s.client.Settings
+	s.state.settings = s.defaults
 	s.state.pins &= pinSession | indelible
 	s.settingsAgreed()
 	maps.DeleteFunc(s.statements, func(_ string, st *statement) bool { return st.there })

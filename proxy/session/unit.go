@@ -239,7 +239,7 @@ func (s *Session) textRunsHere(st *statement) bool {
 
 // resetsNothing tells whether the message is a DISCARD ALL of a session that has nothing to discard.
 func (s *Session) resetsNothing(r *request) bool {
-	return r.has(flagDiscardAll) && s.tx == 'I' && s.state.settings.Equal(s.client.Settings)
+	return r.has(flagDiscardAll) && s.tx == 'I' && s.state.settings.Equal(s.defaults)
 }
 
 // answer answers the gathered unit here.
