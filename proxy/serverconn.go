@@ -38,6 +38,7 @@ func newServerConn(p *pool, conn *backend.Conn) *serverConn {
 	}
 	facts := session.NewServer(conn.Pid, session.NewSettings(reported), time.Now())
 	facts.OwnLockTimeout, facts.OwnIdleTimeout = conn.OwnLockTimeout, conn.OwnIdleTimeout
+	facts.SearchPath = conn.SearchPath
 	sc := &serverConn{pool: p, conn: conn, facts: facts}
 	p.server.backends.Store(conn.Pid, sc)
 	p.mu.Lock()

@@ -24,6 +24,8 @@ type Conn struct {
 	OwnLockTimeout bool // lock_timeout
 	OwnIdleTimeout bool // idle_in_transaction_session_timeout
 
+	SearchPath string // search_path, as the session begins with it
+
 	// Defaults stands for the settings that the session begins with by ALTER ROLE and ALTER DATABASE: it is another one
 	// after every change of them.
 	Defaults string

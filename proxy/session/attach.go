@@ -9,7 +9,7 @@ func (s *Session) attach() {
 	s.phase = attached
 	s.takesOver()
 	s.state.transactionOver()
-	s.state.otherwise = false
+	s.state.otherwise, s.state.otherPath = false, false
 	s.tie()
 	if s.goodbye {
 		return
