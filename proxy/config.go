@@ -4,6 +4,7 @@ package proxy
 import (
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/lockproxy/lockproxy/pools"
@@ -189,6 +190,24 @@ type Database struct {
 	IdleTransactionTimeout time.Duration
 	// Functions are functions of the user's, with or without their schema, that take advisory locks.
 	Functions []string
+	// Own are the names of what the database sets for itself in the file, by the names of what that is in place of
+	// ("pools.lock.max"): for errors that say what to change.
+	Own map[string]string
+}
+
+// advise puts the names of settings that count for the database in place of those that would for others.
+func (d *Database) advise(hint string) string {
+	for shared, own := range d.Own {
+		before, after, found := strings.Cut(hint, shared)
+		if !found || strings.HasPrefix(after, "_") {
+			continue
+		}
+		if strings.HasPrefix(after, " (DATABASE_") { // nor does the variable count
+			_, after, _ = strings.Cut(after, ")")
+		}
+		hint = before + own + after
+	}
+	return hint
 }
 
 // User is what is different for one user; zero fields are as for all.

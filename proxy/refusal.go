@@ -21,7 +21,7 @@ func (p *pool) refusal(r *pools.Refusal) *protocol.Error {
 	if errors.As(r.Err, &server) {
 		return fromServer(server)
 	}
-	e := &protocol.Error{Severity: "ERROR", Code: protocol.TooManyConnections, Message: r.Error(), Hint: r.Hint()}
+	e := &protocol.Error{Severity: "ERROR", Code: protocol.TooManyConnections, Message: r.Error(), Hint: p.terms.Load().advise(r.Hint())}
 	switch r.Cause {
 	case pools.DialFailed:
 		e.Code = protocol.CannotConnect

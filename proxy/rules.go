@@ -105,6 +105,6 @@ func (s *Server) termsOf(p *pool, r *rules, db Database, target *backend.Target)
 		Catalog: p.catalog.Load, Beginning: p.began.Load, Schema: s.schemaOf(target.Database()), LockTimeout: db.LockTimeout, IdleTimeout: db.IdleTransactionTimeout,
 		MaxStatement: r.MaxStatement, MaxPrepared: r.MaxPrepared, MaxBuffer: r.MaxBuffer, SessionMode: db.SessionMode,
 		SequencesRead: func() bool { return p.readsSeq.Load() || p.catalog.Load().Sequences() }, Pids: pids{s}, Linger: lingerFor,
-		Explains: true, WaitNotice: r.WaitNotice,
+		Explains: true, WaitNotice: r.WaitNotice, LockTimeoutName: db.advise("pools.lock.lock_timeout (DATABASE_LOCK_TIMEOUT_MS)"),
 	}}
 }

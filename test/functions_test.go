@@ -57,6 +57,23 @@ var bodies = []struct {
 		"SELECT f(NULL)", "1", "1", "1", true},
 	{"PostgreSQL's own by another name", `CREATE FUNCTION f(double precision) RETURNS void STRICT LANGUAGE internal AS 'setseed'`,
 		"SELECT f(0.5)", "1", "1", "1", true},
+	{"what a text sets that it hands on", `CREATE FUNCTION f(q text) RETURNS bool LANGUAGE sql AS $$ SELECT query_to_xml(q, true, false, '') IS NULL $$`,
+		"SELECT f('select set_config(''app.handed'', ''a'', false)')", "coalesce(current_setting('app.handed', true), '')", "a", "", true},
+	{"what a text of its own sets", `CREATE FUNCTION f() RETURNS bigint LANGUAGE sql AS $$ SELECT count(*) FROM ts_stat('select to_tsvector(set_config(''app.own'', ''a'', false))') $$`,
+		"SELECT f()", "coalesce(current_setting('app.own', true), '')", "a", "", false},
+	{"a text of a view's, run by an extension", `CREATE EXTENSION tablefunc;
+		CREATE VIEW v AS SELECT * FROM crosstab('select 1, 2, set_config(''app.crossed'', ''a'', false)') AS c (a int, b text)`,
+		"SELECT * FROM v", "coalesce(current_setting('app.crossed', true), '')", "a", "", false},
+	{"a text that an extension's function runs", `CREATE EXTENSION tablefunc`, "SELECT * FROM crosstab('select 1, 2, set_config(''app.y'', ' || '''a'', false)') AS c (a int, b text)",
+		"coalesce(current_setting('app.y', true), '')", "a", "", true},
+	{"a count of every table's rows", `CREATE VIEW v AS SELECT query_to_xml(format('select count(*) from %I.%I', schemaname, tablename), false, true, '') FROM pg_tables WHERE tablename = 'pg_class'`,
+		"SELECT count(*) FROM v", "1", "1", "1", false},
+	{"a table in the temporary schema by a search_path of its own", `CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql SET search_path = pg_temp AS $$ BEGIN CREATE TABLE scratch (a int); END $$`,
+		"SELECT f()", "coalesce(to_regclass('pg_temp.scratch')::text, '')", "scratch", "", true},
+	{"by its caller's", `CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$ CREATE TABLE scratch (a int) $$`,
+		"SET search_path = public, pg_temp; SET search_path = pg_temp, public; SELECT f()", "coalesce(to_regclass('scratch')::text, '')", "scratch", "", true},
+	{"none by another search_path", `CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$ CREATE TABLE scratch (a int) $$`,
+		"SELECT f()", "coalesce(to_regclass('scratch')::text, '')", "scratch", "scratch", false},
 	{"nothing", `CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN 1; END $$`, "SELECT f()", "1", "1", "1", false},
 }
 
@@ -86,5 +103,27 @@ func TestWhatAFunctionLeavesBehindIsItsCallersAlone(t *testing.T) {
 				t.Errorf("pinned: %t", got)
 			}
 		})
+	}
+}
+
+// A database or a role may have a search_path by which every table is temporary.
+func TestATableThatADefaultMakesTemporaryIsItsClientsAlone(t *testing.T) {
+	r := startProxy(t, sized(2, 1))
+	r.query(t, "ALTER DATABASE "+r.database+" SET search_path = pg_temp, public")
+	a, b, c := logIn(t, r.url), logIn(t, r.url), logIn(t, r.url)
+	a.asks("Z", text("CREATE TABLE scratch AS SELECT 'mine' AS a"))
+	for range 3 {
+		if got := b.value("SELECT coalesce(to_regclass('scratch')::text, 'none')"); got != "none" {
+			t.Errorf("another client sees %q", got)
+		}
+		if got := a.value("SELECT a FROM scratch"); got != "mine" {
+			t.Errorf("its client sees %q", got)
+		}
+	}
+	a.asks("Z", text("DROP TABLE scratch"))
+	for _, other := range []*socket{b, c} { // a keeps neither of the two backends
+		if got := other.asks("Z", text("BEGIN; TABLE scratch")); !strings.Contains(got, "42P01") {
+			t.Errorf("when it is dropped, another client is told %s", got)
+		}
 	}
 }

@@ -300,8 +300,22 @@ func (l *loader) database(name string, d *database) proxy.Database {
 		URL: d.url, SessionMode: d.poolMode == "session", MaxClients: d.maxClients,
 		Admin: d.admin.Config, Lock: d.lock.Config,
 		LockTimeout: d.lock.lockTimeout, IdleTransactionTimeout: d.lock.idleTransactionTimeout,
-		Functions: d.lock.functions,
+		Functions: d.lock.functions, Own: l.own(path),
 	}
+}
+
+// own names what a database's table has in place of what counts for all.
+func (l *loader) own(table toml.Key) map[string]string {
+	own := map[string]string{}
+	for _, pool := range []string{"admin", "lock"} {
+		for _, key := range []string{"max", "max_waiting", "checkout_timeout", "lock_timeout"} {
+			path := append(slices.Clone(table), pool+"_pool", key).String()
+			if l.origins[path] != "" {
+				own["pools."+pool+"."+key] = path
+			}
+		}
+	}
+	return own
 }
 
 // checkPool finds the limits of a pool that contradict each other. They may come from the database's own table, or from

@@ -24,6 +24,8 @@ type Conn struct {
 	OwnLockTimeout bool // lock_timeout
 	OwnIdleTimeout bool // idle_in_transaction_session_timeout
 
+	SearchPath string // search_path, as the session begins with it
+
 	Defaults Defaults // what the session began with
 
 	// Unread is what a server of a replication connection said behind its first ReadyForQuery, unasked. It is for the client.

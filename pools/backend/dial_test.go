@@ -239,6 +239,9 @@ func TestTimeoutsThatTheApplicationChoseAreKnown(t *testing.T) {
 		if got.OwnLockTimeout != c.lock || got.OwnIdleTimeout != c.idle {
 			t.Errorf("%s %q: lock_timeout %v, idle_in_transaction_session_timeout %v", c.who, c.options, got.OwnLockTimeout, got.OwnIdleTimeout)
 		}
+		if path := map[string]string{"hostile": "public, pg_catalog"}[c.who]; path != "" && got.SearchPath != path {
+			t.Errorf("%s: search_path %q", c.who, got.SearchPath)
+		}
 		got.Close()
 	}
 }

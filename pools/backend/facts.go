@@ -10,14 +10,15 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// factsQuery asks where the two timeouts come from. It is qualified down to the operators, since the search_path is the
+// factsQuery asks where the two timeouts come from, and for what else is to be known. It is qualified down to the operators, since the search_path is the
 // user's.
 const factsQuery = `SELECT name, setting, source FROM pg_catalog.pg_settings` +
 	` WHERE name OPERATOR(pg_catalog.=) 'lock_timeout'` +
 	` OR name OPERATOR(pg_catalog.=) 'idle_in_transaction_session_timeout'` +
+	` OR name OPERATOR(pg_catalog.=) 'search_path'` +
 	` OR name OPERATOR(pg_catalog.=) 'server_version_num'`
 
-// askFacts fills in Version, Defaults and the Own fields, in one round trip.
+// askFacts fills in Version, SearchPath, Defaults and the Own fields, in one round trip.
 func (c *Conn) askFacts(ctx context.Context, pg *pgconn.PgConn) error {
 	results, err := pg.Exec(ctx, factsQuery+";"+defaultsQuery).ReadAll()
 	if err != nil {
@@ -37,6 +38,8 @@ func (c *Conn) askFacts(ctx context.Context, pg *pgconn.PgConn) error {
 			c.OwnLockTimeout = isApplications(source)
 		case "idle_in_transaction_session_timeout":
 			c.OwnIdleTimeout = isApplications(source)
+		case "search_path":
+			c.SearchPath = setting
 		case "server_version_num":
 			c.Version, err = strconv.Atoi(setting)
 			if err != nil {

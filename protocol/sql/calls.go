@@ -24,7 +24,7 @@ func (s *scan) candidate() {
 		}
 		return
 	}
-	if s.stores && leaves(name) {
+	if s.stores && (leaves(name) || s.reader.runsTexts(name)) {
 		s.touches |= TouchDefinition
 	}
 	if !s.live {
@@ -77,6 +77,9 @@ func (s *scan) callUser(schema, name []byte) {
 		if f := &list[i]; f.Schema == "" || len(schema) == 0 || f.Schema == string(schema) {
 			locks = locks || f.Locks
 			s.does(f)
+			if f.RunsTexts() {
+				s.runs(f.Texts)
+			}
 		}
 	}
 	if locks {

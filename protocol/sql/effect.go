@@ -56,7 +56,8 @@ var touchingFunctions = map[string]Touch{
 	"pg_copy_physical_replication_slot": TouchFunction, "pg_copy_logical_replication_slot": TouchFunction,
 }
 
-// ofExtensions are C functions of well-known extensions that do: of pg_trgm, isn, HypoPG, set_user, temporal_tables and pg_variables. Others
+// ofExtensions are C functions of well-known extensions that do: of pg_trgm, isn, HypoPG, set_user, temporal_tables and pg_variables, and
+// those that run texts. Others
 // keep nothing but caches.
 var ofExtensions = func() map[string]Function {
 	all := map[string]Function{"set_limit": {Settings: []string{"pg_trgm.similarity_threshold"}}}
@@ -65,6 +66,9 @@ var ofExtensions = func() map[string]Function {
 		"pgv_set_int", "pgv_set_text", "pgv_set_numeric", "pgv_set_timestamp", "pgv_set_timestamptz", "pgv_set_date", "pgv_set_jsonb",
 	} {
 		all[name] = Function{Touches: TouchFunction}
+	}
+	for name, texts := range textsOfExtensions {
+		all[name] = Function{Texts: texts}
 	}
 	return all
 }()

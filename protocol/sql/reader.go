@@ -38,6 +38,9 @@ func NewReader(locks []string, found ...Function) (*Reader, error) {
 	for name := range touchingNames {
 		r.want(name)
 	}
+	for name, texts := range textsOf {
+		r.add(Function{Schema: "pg_catalog", Name: name, Texts: texts})
+	}
 	r.want("set_config")
 	r.want("into")
 	r.want("default")

@@ -14,6 +14,7 @@ type Routine struct {
 	Language     string
 	Extension    bool   // it belongs to one
 	Definer      bool   // it runs with its owner's rights
+	Temporary    bool   // the search_path that it runs with names the temporary schema
 	Body         string // in SQL's or another language's words: with the defaults of its arguments
 	Unseen       Unseen
 }
@@ -34,20 +35,26 @@ type Function struct {
 	Locks        bool     // it takes or releases advisory locks
 	Touches      Touch    // what else it touches
 	Settings     []string // settings that it changes for longer than the transaction, in order; "" is one that nothing names
+	Texts        Texts    // those of its arguments that it runs
 	Sequences    bool     // its body reads what nextval left in the session
 	Unseen       Unseen
 }
 
 // Matters tells whether a call is worth knowing of.
-func (f *Function) Matters() bool { return f.Locks || f.Touches != 0 || len(f.Settings) > 0 }
+func (f *Function) Matters() bool {
+	return f.Locks || f.Touches != 0 || len(f.Settings) > 0 || f.RunsTexts()
+}
 
-// Leaves tells whether a call leaves anything behind but a moved sequence, a lock or a notification.
+// RunsTexts tells whether it runs texts that it is called with.
+func (f *Function) RunsTexts() bool { return f.Texts.which != 0 }
+
+// Leaves tells whether a call leaves anything behind but a moved sequence, what it creates, a lock or a notification.
 func (f *Function) Leaves() bool {
-	return f.Touches&^(TouchAdvance|TouchNotify) != 0 || len(f.Settings) > 0
+	return f.Touches&^(TouchAdvance|TouchNotify|TouchCreates) != 0 || len(f.Settings) > 0
 }
 
 func (f *Function) equal(g *Function) bool {
-	return f.Locks == g.Locks && f.Touches == g.Touches && slices.Equal(f.Settings, g.Settings)
+	return f.Locks == g.Locks && f.Touches == g.Touches && f.Texts == g.Texts && slices.Equal(f.Settings, g.Settings)
 }
 
 // maxCalls bounds how long a chain of routines may be of which each calls the next.
@@ -79,6 +86,7 @@ var (
 	namesLocks     = regexp.MustCompile(`(?i)pg_(try_)?advisory_`)
 	namesHolding   = regexp.MustCompile(`(?i)pg_(try_)?advisory_lock`)
 	namesShared    = regexp.MustCompile(`\b_SHARED\b|\bGD\b`) // PL/Perl's; PL/Python's and PL/Tcl's
+	namesTemporary = regexp.MustCompile(`(?i)pg_temp`)
 	readsSequences = regexp.MustCompile(`(?i)\b(curr|last)val"?\s*\(`)
 )
 
@@ -91,7 +99,7 @@ func (r *Reader) routine(t *Routine) Function {
 		f.Touches = TouchFunction // what it keeps in the server process nobody knows
 		if t.Extension {
 			known := ofExtensions[t.Name]
-			f.Touches, f.Settings = known.Touches, known.Settings
+			f.Touches, f.Settings, f.Texts = known.Touches, known.Settings, known.Texts
 		}
 		f.Unseen = UnseenNever // types' and operators' functions keep nothing
 		return f
@@ -103,12 +111,18 @@ func (r *Reader) routine(t *Routine) Function {
 			f.Touches = foreign(body)
 		}
 	}
-	s := scan{reader: r, live: true, body: true}
+	s := scan{reader: r, live: true, body: true, unnamed: t.Unseen != UnseenNever}
 	s.lexer.begin([]byte(body), Dialect{})
 	s.does(&r.unseen[UnseenAlways])
 	s.inside(maxQuoted)
 	f.Locks = s.effects != 0 || namesLocks.MatchString(body)
 	f.Touches |= s.touches & lasting
+	if t.Language == "sql" && s.touches.Has(TouchSchema) {
+		f.Touches |= TouchCreates // by SELECT INTO, which in PL/pgSQL is for a variable
+	}
+	if f.Touches.Has(TouchCreates) && (t.Temporary || namesTemporary.MatchString(body)) {
+		f.Touches |= TouchTemp
+	}
 	if namesHolding.MatchString(body) {
 		f.Touches |= TouchHolds
 	}
@@ -130,7 +144,7 @@ func foreign(body string) Touch {
 
 // lasting is what a routine may touch that its caller must know of.
 const lasting = TouchTemp | TouchListen | TouchHold | TouchLoad | TouchSeed | TouchLinks | TouchFunction | TouchDynamic |
-	TouchDefinition | TouchSequence | TouchAdvance | TouchNotify | TouchHolds | TouchElevates
+	TouchDefinition | TouchCreates | TouchSequence | TouchAdvance | TouchNotify | TouchHolds | TouchElevates
 
 // lastingSettings gives the names of the settings that are changed for longer than the transaction, in order.
 func (u *Unit) lastingSettings() (names []string) {
@@ -171,7 +185,7 @@ func (s *scan) quoted(deeper int) {
 	if len(bytes.TrimSpace(content)) == 0 || !bytes.ContainsFunc(content, notOfAWord) {
 		return // a word alone changes nothing: 'set' is what somebody compares with
 	}
-	inner := scan{reader: s.reader, live: true, body: true}
+	inner := scan{reader: s.reader, live: true, body: true, unnamed: s.unnamed}
 	inner.lexer.begin(content, s.dialect)
 	inner.inside(deeper)
 	s.touches |= inner.touches
@@ -241,6 +255,7 @@ func (s *scan) creates() {
 			return
 		}
 	}
+	s.touches |= TouchCreates
 	s.define(false)
 }
 

@@ -49,13 +49,19 @@ func TestABodyTellsWhatACallLeaves(t *testing.T) {
 		{"begin for r in execute 'select 1' loop end loop; end", 0, nil},
 		{"begin execute 'select ' || x; end", TouchDynamic, nil},
 		{"begin execute format('insert into %I values ($1)', x) using y; end", TouchAdvance, nil},
-		{"begin execute format('create table %I (a int)', x); end", 0, nil},
-		{"begin execute format('create %s', x); end", TouchDynamic, nil},
+		{"begin execute format('create table %I (a int)', x); end", TouchCreates, nil},
+		{"begin execute format('create %s', x); end", TouchDynamic | TouchCreates, nil},
 		{"begin execute $a$select set_config('a', 'b', false)$a$; end", 0, []string{"a"}},
 		{"begin execute 'begin execute ''set a = 1''; end'; end", 0, []string{"a"}},
 		{"begin create temp table x (a int); end", TouchTemp, nil},
 		{"begin execute 'create local temporary table x (a int)'; end", TouchTemp, nil},
-		{"begin create table x (a int); end", 0, nil},
+		{"begin create table x (a int); end", TouchCreates, nil},
+		{"begin perform set_config('search_path', 'pg_temp', true); create table x (a int); end", TouchCreates | TouchTemp | TouchDefinition, nil},
+		{"begin set local search_path = pg_temp_3, a; execute 'create view x as select 1'; end", TouchCreates | TouchTemp | TouchDefinition, nil},
+		{"begin select 1 into x; end", 0, nil},
+		{"begin x := query_to_xml('select set_config(''a'', ''b'', false)', true, false, ''); end", 0, []string{"a"}},
+		{"begin x := query_to_xml(y, true, false, ''); end", TouchDynamic, []string{""}},
+		{"begin x := query_to_xml(format('select count(*) from %I.%I', s, t), true, false, ''); end", 0, nil},
 		{"begin select 1 into temp x; end", TouchTemp, nil},
 		{"begin execute 'listen a'; end", TouchListen, nil},
 		{"begin execute 'load ''a'''; end", TouchLoad, nil},
@@ -64,13 +70,46 @@ func TestABodyTellsWhatACallLeaves(t *testing.T) {
 		{"begin execute 'deallocate all'; end", TouchDynamic, nil},
 		{"begin perform setseed(0); end", TouchSeed, nil},
 		{"begin perform a.dblink_connect('x'); end", TouchLinks, nil},
-		{"begin execute 'create function a() returns int language sql as '''''; end", TouchDefinition, nil},
+		{"begin execute 'create function a() returns int language sql as '''''; end", TouchDefinition | TouchCreates, nil},
 		{"begin perform nextval('a'); return currval('a'); end", TouchAdvance | TouchSequence, nil},
 		{"-- set a = 1\nbegin /* perform set_config('a', 'b', false) */ raise notice 'we set it up'; end", 0, nil},
 	} {
 		f := study(t, Routine{Schema: "app", Name: "f", Language: "plpgsql", Body: c.body})[0]
 		if f.Touches != c.touches || !slices.Equal(f.Settings, c.settings) || f.Locks {
 			t.Errorf("%s: touches %b, settings %q, locks %t", c.body, f.Touches, f.Settings, f.Locks)
+		}
+	}
+}
+
+// A text that a view or a trigger puts together is asked about, as one of EXECUTE is: to pin all who use the table would make a
+// session pool of it.
+func TestATextThatIsRunUnseenPinsNobody(t *testing.T) {
+	for _, c := range []struct {
+		unseen   Unseen
+		settings []string
+	}{{UnseenNever, []string{""}}, {UnseenWrites, nil}, {UnseenAlways, nil}} {
+		f := study(t, Routine{Language: "sql", Body: "SELECT query_to_xml('select '::text || t.a, true, false, ''::text) FROM t", Unseen: c.unseen})[0]
+		if f.Touches != TouchDynamic || !slices.Equal(f.Settings, c.settings) {
+			t.Errorf("%d: touches %b, settings %q", c.unseen, f.Touches, f.Settings)
+		}
+	}
+}
+
+func TestFunctionsThatCreateThingsInTheTemporarySchemaAreKnown(t *testing.T) {
+	for _, c := range []struct {
+		routine Routine
+		want    Touch
+	}{
+		{Routine{Language: "sql", Body: "CREATE TABLE x (a int)"}, TouchCreates},
+		{Routine{Language: "sql", Body: "SELECT 1 AS a INTO x"}, TouchCreates},
+		{Routine{Language: "sql", Body: "CREATE TABLE x (a int)", Temporary: true}, TouchCreates | TouchTemp | TouchDefinition},
+		{Routine{Language: "plpgsql", Body: "begin perform app.creates(); end", Temporary: true}, TouchCreates | TouchTemp | TouchDefinition},
+		{Routine{Language: "plpgsql", Body: "begin perform 1; end", Temporary: true}, 0},
+	} {
+		c.routine.Name = "f"
+		creates := Routine{Schema: "app", Name: "creates", Language: "plpgsql", Body: "begin create table x (a int); end"}
+		if f := study(t, c.routine, creates)[0]; f.Touches != c.want || f.Leaves() != c.want.Has(TouchTemp) {
+			t.Errorf("%+v: touches %b, want %b", c.routine, f.Touches, c.want)
 		}
 	}
 }

@@ -9,6 +9,7 @@ type scan struct {
 	stores  bool  // it keeps it, to evaluate it some other time
 	updates bool  // the statement is an UPDATE
 	body    bool  // this is the inside of a DO block
+	unnamed bool  // it is that of what nothing names where it runs
 	control bool  // a transaction begins or ends in this text
 	shown   bool  // the first statement is a plain SELECT: its rows may tell of locks
 	first   int32 // where the first statement begins

@@ -139,9 +139,7 @@ func (s *scan) openSetting() {
 	l.next()
 	name := l.tok
 	l.next()
-	if l.at(l.tok, ':') && l.next() && l.at(l.tok, ':') && l.next() && l.on("text") {
-		l.next() // as PostgreSQL shows a body that it has parsed
-	}
+	l.castToText()
 	if name.kind != literal || !l.at(l.tok, ',') {
 		name = token{}
 	}

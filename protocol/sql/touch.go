@@ -33,6 +33,7 @@ const (
 	TouchRollbackTo                      // ROLLBACK TO SAVEPOINT
 	TouchFunction                        // whatever a function may keep in the server process
 	TouchSchema                          // what tables and other objects there are, or how they are made
+	TouchCreates                         // the schema that the search_path begins with, in a function that creates something
 	TouchElevates                        // settings, by functions with their owner's rights (SECURITY DEFINER)
 	TouchHolds                           // session-level locks, in functions of the user's
 )

@@ -10,7 +10,7 @@ func (s *Session) attach() {
 	s.takesOver()
 	s.keepDefaults()
 	s.state.transactionOver()
-	s.state.otherwise = false
+	s.state.otherwise, s.state.otherPath = false, false
 	s.tie()
 	if s.goodbye {
 		return

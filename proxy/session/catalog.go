@@ -107,8 +107,11 @@ func NewCatalog(configured []string, d *Definitions) (*Catalog, error) {
 // calls notes what a FunctionCall message does.
 func (c *Catalog) calls(r *request, oid uint32) {
 	f := c.users[oid]
-	if oid == setConfig {
+	if oid == setConfig || runTexts[oid] || f.RunsTexts() {
 		f.Settings = []string{""} // which, its arguments would tell
+	}
+	if runTexts[oid] || f.RunsTexts() {
+		f.Touches |= sql.TouchDynamic
 	}
 	if r.lock = c.builtin[oid]; f.Locks {
 		r.lock = sql.Unknown

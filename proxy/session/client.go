@@ -461,8 +461,10 @@ func (s *Session) rename(name string, from, to *statement) {
 	}
 }
 
-// setConfig is the oid of set_config (pg_proc.dat).
+// setConfig is the oid of set_config, runTexts are those of functions that run a text: query_to_xml and its kind, ts_rewrite, ts_stat (pg_proc.dat).
 const setConfig = 2078
+
+var runTexts = map[uint32]bool{2924: true, 2927: true, 2930: true, 3685: true, 3689: true, 3690: true}
 
 func (s *Session) readFunctionCall(r *request, body []byte, whole bool) bool {
 	if len(body) < 4 {

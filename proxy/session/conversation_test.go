@@ -54,7 +54,7 @@ func newConversation(t *testing.T, change ...func(*Config)) *conversation {
 	c := &conversation{t: t, now: time.Unix(1000, 0)}
 	catalog := catalogOf(t, "", Routine{OID: 9000, Routine: sql.Routine{Schema: "app", Name: "tenant", Language: "c"}})
 	cfg := &Config{
-		Catalog: func() *Catalog { return catalog }, Schema: &c.schema, LockTimeout: 30 * time.Second, IdleTimeout: 30 * time.Second,
+		Catalog: func() *Catalog { return catalog }, Schema: &c.schema, LockTimeout: 30 * time.Second, LockTimeoutName: "pools.lock.lock_timeout (DATABASE_LOCK_TIMEOUT_MS)", IdleTimeout: 30 * time.Second,
 		MaxStatement: 1 << 20, MaxPrepared: maxPrepared, MaxBuffer: 64 << 10,
 	}
 	for _, f := range change {

@@ -43,7 +43,7 @@ func (s *Session) settled() bool {
 	if s.tx != 'I' {
 		return false
 	}
-	s.state.otherwise = false
+	s.state.otherwise, s.state.otherPath = false, false
 	if s.o.Redefined != NotRedefined || s.cfg.Catalog().doubt == unread {
 		return s.restore() // what was called will be known; until then the server stays
 	}

@@ -256,7 +256,7 @@ func (s *Session) explained(frame []byte) bool {
 	}
 	hint := "The application set lock_timeout itself: a longer one waits longer. Or hold the lock for a shorter time."
 	if !s.ownsTimeout(lockTimeout, s.state.ownLock, s.srv.OwnLockTimeout) {
-		hint = "Hold the lock for a shorter time, or wait longer: pools.lock.lock_timeout (DATABASE_LOCK_TIMEOUT_MS) is " +
+		hint = "Hold the lock for a shorter time, or wait longer: " + s.cfg.LockTimeoutName + " is " +
 			s.cfg.LockTimeout.String() + "."
 	}
 	at := len(s.o.scratch)

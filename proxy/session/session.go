@@ -28,6 +28,8 @@ type Config struct {
 	// what; 0: it never is.
 	Explains   bool
 	WaitNotice time.Duration
+	// LockTimeoutName is what errors call the setting that LockTimeout comes from.
+	LockTimeoutName string
 
 	Linger time.Duration // how long a server is kept for a client that may ask what nextval left; 0: not at all
 

@@ -30,6 +30,7 @@ type serverState struct {
 	resetting  []string // startup parameters that DISCARD ALL gave the server's defaults, in this unit
 	resetAll   bool
 	otherwise  bool      // some by which texts are read may have been changed for the transaction
+	otherPath  bool      // search_path may have been
 	unasked    bool      // the client was told that they have, outside a transaction or by its COMMIT
 	maybeReset bool      // by RESET, or since it was rolled back: the default need not be a value that can be set
 	advanced   bool      // sequences may have been moved, in the transaction at hand
@@ -56,9 +57,11 @@ const (
 // touch notes what running a message may change of the server session, before it is sent.
 func (s *Session) touch(r *request) {
 	t := r.touches
-	if pins := t & pinning; pins != 0 {
-		s.pin(pins)
+	pins := t & pinning
+	if s.createsTemporary(r) {
+		pins |= sql.TouchTemp
 	}
+	s.pin(pins)
 	s.state.pinsUnsure = s.state.pinsUnsure || t.Has(mayUnpin)
 	if t.Has(sql.TouchAdvance) {
 		s.advances()
@@ -95,6 +98,7 @@ func (s *Session) touch(r *request) {
 	for _, one := range r.unit.Settings {
 		s.state.maybeReset = s.state.maybeReset || isReset(one)
 		s.state.otherwise = s.state.otherwise || one.Local && (one.Name == "" || reading[one.Name])
+		s.state.otherPath = s.state.otherPath || one.Local && changesPath(one)
 		switch {
 		case one.Local:
 			s.touchLocal(one.Name)
