@@ -35,6 +35,11 @@ func New() *Authority {
 	return a
 }
 
+// Under gives the authority that has a certificate of another's.
+func Under(certificate tls.Certificate) *Authority {
+	return &Authority{Certificate: certificate.Leaf, key: certificate.PrivateKey.(*ecdsa.PrivateKey)}
+}
+
 // Issue gives a certificate for a name, of a client or of a server there and at 127.0.0.1 and ::1. It is valid for an hour.
 func (a *Authority) Issue(name string) tls.Certificate {
 	return a.IssueUntil(name, time.Now().Add(time.Hour))
@@ -42,11 +47,17 @@ func (a *Authority) Issue(name string) tls.Certificate {
 
 // IssueUntil gives one that is valid until a time.
 func (a *Authority) IssueUntil(name string, until time.Time) tls.Certificate {
-	key := newKey()
-	leaf := a.sign(&x509.Certificate{
+	return a.Sign(&x509.Certificate{
 		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-		NotAfter: until, SerialNumber: big.NewInt(1 + a.issued.Add(1)),
-	}, a.Certificate, &key.PublicKey)
+		NotAfter: until,
+	})
+}
+
+// Sign gives a certificate that says what the template does, with a key and a number of its own.
+func (a *Authority) Sign(template *x509.Certificate) tls.Certificate {
+	key := newKey()
+	template.SerialNumber = big.NewInt(1 + a.issued.Add(1))
+	leaf := a.sign(template, a.Certificate, &key.PublicKey)
 	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
 }
 
