@@ -85,6 +85,21 @@ func TestImportDropsNothingInSilence(t *testing.T) {
 	}
 }
 
+// PgBouncer trusts the system's authorities where it is told of no others.
+func TestImportOfAVerificationWithoutAuthorities(t *testing.T) {
+	const text = "[databases]\na = host=db user=u password=p\n[pgbouncer]\nauth_type = trust\nserver_tls_sslmode = "
+	const note = "a.ini:5: server_tls_sslmode: it is verify-full here"
+	full, ca := importText(t, text+"verify-full\n"), importText(t, text+"verify-ca\n")
+	for _, got := range []string{full, ca} {
+		if !strings.Contains(got, "sslmode=verify-full&sslrootcert=system") || strings.Contains(got, note) != (got == ca) {
+			t.Errorf("got\n%s", got)
+		}
+	}
+	if got := importText(t, text+"require\n"); strings.Contains(got, "sslrootcert") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 // importText is what a file of the text becomes, which errors call a.ini.
 func importText(t *testing.T, text string) string {
 	t.Helper()

@@ -48,11 +48,18 @@ func (t *translation) needClientFiles(s iniSetting, mode string) {
 }
 
 // serverTLS takes TLS towards servers. With PgBouncer a certificate authority counts only where the mode verifies; with libpq
-// it makes require verify as well.
+// it makes require verify as well. Where none is named PgBouncer trusts the system's, which libpq does for verify-full alone.
 func (t *translation) serverTLS(s iniSetting) {
 	mode := strings.ToLower(s.value)
 	if !slices.Contains(sslModes, mode) {
 		t.wrong(s.iniEntry, "server_tls_sslmode must be one of %s", strings.Join(sslModes, ", "))
+	}
+	if strings.HasPrefix(mode, "verify-") && t.main["server_tls_ca_file"].value == "" {
+		if mode == "verify-ca" {
+			mode = "verify-full"
+			t.note(s.iniEntry, "server_tls_sslmode", "it is verify-full here: the system's authorities sign for anybody, under some name")
+		}
+		t.overTCP.Set("sslrootcert", "system")
 	}
 	if s.given {
 		t.overTCP.Set("sslmode", mode)

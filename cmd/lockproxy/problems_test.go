@@ -125,6 +125,8 @@ func TestEveryProblemIsToldWithItsPlace(t *testing.T) {
 		{"a query makes passwords in urls needless", "[databases.app]\nurl = 'postgres://u@h/app'\n[auth]\nquery = '$1'\n", nil, nil},
 		{"a query for nobody", minimal + "[auth]\nquery = 'SELECT usename, passwd FROM pg_shadow'\n", nil, []string{
 			"c.toml:4: auth.query: does not ask for a user: $1 stands for the name"}},
+		{"a server's authorities that are nowhere", minimal + "[databases.b]\nurl = 'postgres://u:p@h/d?sslmode=verify-ca&sslrootcert=/none/ca.crt'\n", nil, []string{
+			`c.toml:4: databases.b.url: connection string: sslrootcert: root certificate file "/none/ca.crt" does not exist, which sslmode=verify-ca needs`}},
 		{"TLS without its files", minimal + "[tls]\nmode = 'verify-ca'\ncert = 'c'\n", nil, []string{
 			`c.toml: tls.key: is missing, which tls.mode = "verify-ca" needs`,
 			`c.toml: tls.ca: is missing, which tls.mode = "verify-ca" needs`}},

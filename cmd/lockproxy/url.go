@@ -1,10 +1,6 @@
 package main
 
-import (
-	"github.com/jackc/pgx/v5/pgconn"
-
-	"github.com/lockproxy/lockproxy/pools/backend"
-)
+import "github.com/lockproxy/lockproxy/pools/backend"
 
 // checkURL says what is wrong with a database's URL, without quoting it.
 func checkURL(url string) error {
@@ -16,9 +12,5 @@ func checkURL(url string) error {
 // for one (passfile, PGPASSWORD).
 func hasPassword(url string) bool {
 	target, err := backend.ParseTarget(url)
-	if err != nil {
-		return false
-	}
-	config, err := pgconn.ParseConfig(url)
-	return err == nil && target.ForcesUser() && config.Password != ""
+	return err == nil && target.ForcesUser() && target.Password() != ""
 }

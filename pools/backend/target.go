@@ -27,6 +27,7 @@ type Target struct {
 	ownUser      bool // the URL names the user, so every client is that user
 	ownDatabase  bool
 	ownsPassword bool      // the URL or the environment has a password, whoever the user is
+	verifiesName bool      // sslmode=verify-full
 	proof        Proof     // in the place of a password
 	brief        bool      // of several servers, none is waited for as long as the only one would be
 	silences     *silences // of several servers
@@ -41,16 +42,25 @@ const defaultTimeout = 15 * time.Second
 // "Connection Strings" and "Parameter Key Words"). Keywords that cannot be obeyed are errors. No error quotes the
 // string, because a misspelt one may show its password anywhere.
 func ParseTarget(text string) (*Target, error) {
-	config, err := pgconn.ParseConfig(text)
+	read, ok := readConnString(text)
+	if !ok {
+		return nil, malformed(text)
+	}
+	plain := read.with(withoutTLS...)
+	config, err := pgconn.ParseConfig(plain)
 	if err != nil {
 		return nil, withoutConnString(text, err)
 	}
 	t := &Target{
 		config:       config,
-		ownUser:      names(text, config, "user") || config.User != environmentUser(),
-		ownDatabase:  names(text, config, "database") || config.Database != os.Getenv("PGDATABASE"),
-		ownsPassword: names(text, config, "password") || os.Getenv("PGPASSWORD") != "",
+		ownUser:      names(plain, config, "user") || config.User != environmentUser(),
+		ownDatabase:  names(plain, config, "database") || config.Database != os.Getenv("PGDATABASE"),
+		ownsPassword: names(plain, config, "password") || os.Getenv("PGPASSWORD") != "",
 	}
+	if err := t.secure(read); err != nil {
+		return nil, fmt.Errorf("connection string: %w", err)
+	}
+	config = t.config
 	dropEnvironment(text, config.RuntimeParams)
 	if err := t.takeKeywords(config.RuntimeParams); err != nil {
 		return nil, err
@@ -143,7 +153,8 @@ func (t *Target) Equal(other *Target) bool {
 	a, b := t.config, other.config
 	return t.Place() == other.Place() && a.User == b.User && same(a.Password, b.Password) && a.ConnectTimeout == b.ConnectTimeout &&
 		a.SSLNegotiation == b.SSLNegotiation && maps.Equal(a.RuntimeParams, b.RuntimeParams) && t.keepAlive == other.keepAlive && t.brief == other.brief &&
-		(a.ValidateConnect == nil) == (b.ValidateConnect == nil) && sameTLS(a.TLSConfig, b.TLSConfig) &&
+		(a.ValidateConnect == nil) == (b.ValidateConnect == nil) && t.verifiesName == other.verifiesName &&
+		sameTLS(a.TLSConfig, b.TLSConfig) &&
 		slices.EqualFunc(a.Fallbacks, b.Fallbacks, func(x, y *pgconn.FallbackConfig) bool { return sameTLS(x.TLSConfig, y.TLSConfig) })
 }
 
@@ -151,9 +162,7 @@ func sameTLS(a, b *tls.Config) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.ServerName == b.ServerName && a.InsecureSkipVerify == b.InsecureSkipVerify && a.MinVersion == b.MinVersion &&
-		(a.VerifyPeerCertificate == nil) == (b.VerifyPeerCertificate == nil) && (a.VerifyConnection == nil) == (b.VerifyConnection == nil) &&
-		a.RootCAs.Equal(b.RootCAs) &&
+	return a.ServerName == b.ServerName && (a.VerifyConnection == nil) == (b.VerifyConnection == nil) && a.RootCAs.Equal(b.RootCAs) &&
 		slices.EqualFunc(a.Certificates, b.Certificates, func(x, y tls.Certificate) bool {
 			return slices.EqualFunc(x.Certificate, y.Certificate, bytes.Equal)
 		})
@@ -226,12 +235,18 @@ func dropEnvironment(text string, parameters map[string]string) {
 	}
 }
 
+// malformed is the error of a string that cannot be taken to pieces.
+func malformed(text string) error {
+	if _, err := pgconn.ParseConfig(text); err != nil {
+		return withoutConnString(text, err)
+	}
+	return errors.New("connection string: it is malformed")
+}
+
 // withoutConnString keeps of pgconn's error what went wrong and leaves out the string. The cause is added only where
 // the string could be read as such, so that it is about a file; where it could not, what is right is.
 func withoutConnString(connString string, err error) error {
-	text := err.Error()
-	reason := text[strings.LastIndex(text, "`: ")+1:]
-	reason = strings.TrimPrefix(reason, ": ")
+	reason := reasonOf(err)
 	cause := errors.Unwrap(err)
 	if cause != nil && strings.HasPrefix(reason, "failed to parse") {
 		reason = strings.TrimSuffix(reason, " ("+cause.Error()+")") + ": postgres://user:password@host:5432/database is expected"
@@ -240,4 +255,10 @@ func withoutConnString(connString string, err error) error {
 		}
 	}
 	return fmt.Errorf("connection string: %s", reason)
+}
+
+// reasonOf is what pgconn's error says behind the string.
+func reasonOf(err error) string {
+	text := err.Error()
+	return strings.TrimPrefix(text[strings.LastIndex(text, "`: ")+1:], ": ")
 }

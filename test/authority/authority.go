@@ -36,6 +36,11 @@ func New() *Authority {
 	return a
 }
 
+// Under gives the authority that has a certificate of another's.
+func Under(certificate tls.Certificate) *Authority {
+	return &Authority{Certificate: certificate.Leaf, key: certificate.PrivateKey.(*ecdsa.PrivateKey)}
+}
+
 // Issue gives a certificate for a name, of a client or of a server there and at 127.0.0.1 and ::1. It is valid for an hour.
 func (a *Authority) Issue(name string) tls.Certificate {
 	return a.IssueUntil(name, time.Now().Add(time.Hour))
@@ -43,7 +48,7 @@ func (a *Authority) Issue(name string) tls.Certificate {
 
 // IssueUntil gives one that is valid until a time.
 func (a *Authority) IssueUntil(name string, until time.Time) tls.Certificate {
-	return a.issue(&x509.Certificate{
+	return a.Sign(&x509.Certificate{
 		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 		NotAfter: until,
 	})
@@ -55,13 +60,14 @@ func (a *Authority) IssueTo(names ...string) tls.Certificate {
 	for _, name := range names {
 		subject.ExtraNames = append(subject.ExtraNames, pkix.AttributeTypeAndValue{Type: commonName, Value: name})
 	}
-	return a.issue(&x509.Certificate{Subject: subject, NotAfter: time.Now().Add(time.Hour)})
+	return a.Sign(&x509.Certificate{Subject: subject, NotAfter: time.Now().Add(time.Hour)})
 }
 
 // commonName is id-at-commonName of X.520.
 var commonName = asn1.ObjectIdentifier{2, 5, 4, 3}
 
-func (a *Authority) issue(template *x509.Certificate) tls.Certificate {
+// Sign gives a certificate that says what the template does, with a key and a number of its own.
+func (a *Authority) Sign(template *x509.Certificate) tls.Certificate {
 	key := newKey()
 	template.SerialNumber = big.NewInt(1 + a.issued.Add(1))
 	leaf := a.sign(template, a.Certificate, &key.PublicKey)
