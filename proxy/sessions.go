@@ -78,9 +78,6 @@ func stateName(tx byte, busy bool) string {
 
 func (r *relay) info() SessionInfo {
 	i := r.about.info()
-	i.State, i.BackendPid, i.Replication = "replication", r.conn.Pid, "physical"
-	if r.logical {
-		i.Replication = "logical"
-	}
+	i.State, i.Pooled, i.BackendPid, i.Replication = "replication", r.user, r.conn.Pid, r.kind()
 	return i
 }

@@ -36,9 +36,15 @@ var shows = map[string]*table{
 }
 
 // both adds up what the two pools have.
-func (p *Pool) both(of func(*Slots) int) any {
-	return int64(of(&p.Slots[Admin]) + of(&p.Slots[Lock]))
-}
+func (p *Pool) both(of func(*Slots) int) int { return of(&p.Slots[Admin]) + of(&p.Slots[Lock]) }
+
+// active, idle and dialing count server connections.
+func (p *Pool) active() int  { return p.both(func(s *Slots) int { return s.Active }) + p.Replicating }
+func (p *Pool) idle() int    { return p.both(func(s *Slots) int { return s.Idle }) }
+func (p *Pool) dialing() int { return p.both(func(s *Slots) int { return s.Dialing }) }
+
+// Servers is how many server connections there are.
+func (p *Pool) Servers() int { return p.active() + p.idle() }
 
 func (p *Pool) waiting() int {
 	return p.Slots[Admin].Waiting + p.Slots[Lock].Waiting + p.Slots[Lock].Promoting
@@ -82,13 +88,13 @@ var showPools = of(poolsNow,
 	field[poolNow]{"cl_waiting", int4, func(p poolNow) any { return count(p.waiting()) }},
 	field[poolNow]{"cl_active_cancel_req", int4, func(p poolNow) any { return count(0) }},
 	field[poolNow]{"cl_waiting_cancel_req", int4, func(p poolNow) any { return count(0) }},
-	field[poolNow]{"sv_active", int4, func(p poolNow) any { return p.both(func(s *Slots) int { return s.Active }) }},
+	field[poolNow]{"sv_active", int4, func(p poolNow) any { return count(p.active()) }},
 	field[poolNow]{"sv_active_cancel", int4, func(p poolNow) any { return count(0) }},
 	field[poolNow]{"sv_being_canceled", int4, func(p poolNow) any { return count(0) }},
-	field[poolNow]{"sv_idle", int4, func(p poolNow) any { return p.both(func(s *Slots) int { return s.Idle }) }},
+	field[poolNow]{"sv_idle", int4, func(p poolNow) any { return count(p.idle()) }},
 	field[poolNow]{"sv_used", int4, func(p poolNow) any { return count(0) }},
 	field[poolNow]{"sv_tested", int4, func(p poolNow) any { return count(0) }},
-	field[poolNow]{"sv_login", int4, func(p poolNow) any { return p.both(func(s *Slots) int { return s.Dialing }) }},
+	field[poolNow]{"sv_login", int4, func(p poolNow) any { return count(p.dialing()) }},
 	field[poolNow]{"maxwait", int4, func(p poolNow) any { return whole(p.longest(p.now)) }},
 	field[poolNow]{"maxwait_us", int4, func(p poolNow) any { return rest(p.longest(p.now)) }},
 	field[poolNow]{"pool_mode", text, func(p poolNow) any { return mode(p.SessionMode) }},
@@ -103,7 +109,7 @@ var showPools = of(poolsNow,
 	field[poolNow]{"lock_idle", int4, func(p poolNow) any { return count(p.Slots[Lock].Idle) }},
 	field[poolNow]{"lock_waiting", int4, func(p poolNow) any { return count(p.Slots[Lock].Waiting) }},
 	field[poolNow]{"lock_promoting", int4, func(p poolNow) any { return count(p.Slots[Lock].Promoting) }},
-	field[poolNow]{"lock_holding", int4, func(p poolNow) any { return p.both(func(s *Slots) int { return s.Holding }) }},
+	field[poolNow]{"lock_holding", int4, func(p poolNow) any { return count(p.both(func(s *Slots) int { return s.Holding })) }},
 )
 
 var showDatabases = of(func(s *Snapshot) []Database { return s.Databases },
@@ -144,12 +150,10 @@ func usersOf(s *Snapshot) []userRow {
 			list = append(list, userRow{name: p.User})
 		}
 		list[i].clients += p.Clients
-		list[i].backends += int(p.both((*Slots).live).(int64))
+		list[i].backends += p.Servers()
 	}
 	return list
 }
-
-func (s *Slots) live() int { return s.Active + s.Idle }
 
 var showUsers = of(usersOf,
 	field[userRow]{"name", text, func(u userRow) any { return u.name }},

@@ -58,6 +58,9 @@ func serverSocket(b *Backend) socket {
 	if b.Active {
 		v.state = "active"
 	}
+	if b.Replication != "none" {
+		v.reason = "replication"
+	}
 	return v
 }
 
