@@ -29,7 +29,7 @@ func (s *Server) Snapshot() *console.Snapshot {
 	shot.Pools, shot.Backends = s.portray(r, shot.Sessions)
 	shot.Now = time.Now()
 	describeClients(shot)
-	shot.Databases = r.databasesOf(shot)
+	shot.Databases, shot.Users = r.databasesOf(shot), r.usersOf(shot)
 	off := s.State()
 	shot.Paused, shot.Draining = off.Paused, off.Ending
 	for i := range shot.Databases {
@@ -124,6 +124,42 @@ func (r *rules) databasesOf(s *console.Snapshot) []console.Database {
 		d.Backends += p.Servers()
 	}
 	var list []console.Database
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		list = append(list, *all[name])
+	}
+	return list
+}
+
+// usersOf gives the users that the configuration and its files name, and those that there are.
+func (r *rules) usersOf(s *console.Snapshot) []console.User {
+	all := make(map[string]*console.User)
+	user := func(name string) *console.User {
+		if all[name] == nil {
+			most, _ := r.mostOf(name)
+			all[name] = &console.User{Name: name, MaxClients: most}
+		}
+		return all[name]
+	}
+	for name := range r.Users {
+		user(name)
+	}
+	for _, name := range r.listed {
+		user(name)
+	}
+	for _, target := range r.targets {
+		if target.ForcesUser() {
+			user(target.User())
+		}
+	}
+	for i := range s.Pools {
+		user(s.Pools[i].User).Backends += s.Pools[i].Servers()
+	}
+	for i := range s.Sessions {
+		if one := &s.Sessions[i]; one.Pooled != "" { // who has a console is no client
+			user(one.User).Clients++
+		}
+	}
+	var list []console.User
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		list = append(list, *all[name])
 	}

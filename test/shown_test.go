@@ -2,7 +2,9 @@ package test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -88,4 +90,27 @@ func TestServersOfAPoolThatHasMovedAreShown(t *testing.T) {
 	await(t, "who was idle is gone", func() bool { return find(t, table(t, c, "LISTS"), "list", "used_clients").text("items") == "2" })
 	wantRow(t, "of a database that is no more", find(t, table(t, c, "SERVERS"), "database", "app"), "link", fmt.Sprintf("0x%x", next.pid))
 	wantRow(t, "likewise", find(t, table(t, c, "POOLS"), "database", "app"), "cl_active", "1", "sv_active", "1")
+}
+
+func TestUsersAreThoseThatAreKnownWithTheirLimits(t *testing.T) {
+	r := startProxy(t, watched, named("app", upstream(t), "postgres"), func(c *proxy.Config) {
+		c.Auth = proxy.Auth{Type: proxy.Trust, File: written(t, "userlist.txt", `"listed" "x"`+"\n"+`"watcher" "x"`+"\n"+`"guest" "x"`)}
+		c.Users = map[string]proxy.User{"configured": {MaxClients: 12}, "guest": {Timeouts: proxy.Timeouts{Query: time.Minute}}}
+		c.MaxClientsPerUser = 7
+	})
+	for range 2 {
+		logIn(t, strings.Replace(r.url, postgres.Superuser+"@", "guest@", 1)).asks("Z", text("SELECT 1"))
+	}
+	c := r.console(t, "watcher")
+	users := table(t, c, "USERS")
+	for _, want := range [][4]string{
+		{"configured", "12", "0", "0"}, {"listed", "7", "0", "0"}, {"guest", "7", "2", "0"}, {postgres.Superuser, "7", "0", "1"}, {"watcher", "7", "0", "0"},
+	} {
+		wantRow(t, want[0], find(t, users, "name", want[0]), "max_user_client_connections", want[1], "current_client_connections", want[2],
+			"current_connections", want[3])
+	}
+	if len(users) != 5 {
+		t.Errorf("the users are %v", users)
+	}
+	wantRow(t, "users", find(t, table(t, c, "LISTS"), "list", "users"), "items", "5")
 }

@@ -134,42 +134,21 @@ var showDatabases = of(func(s *Snapshot) []Database { return s.Databases },
 	field[Database]{"lock_pool_size", int4, func(d Database) any { return count(d.Sizes[Lock]) }},
 )
 
-// userRow is all pools of one user.
-type userRow struct {
-	name              string
-	backends, clients int
-}
-
-func usersOf(s *Snapshot) []userRow {
-	var list []userRow
-	at := make(map[string]int)
-	for _, p := range s.Pools {
-		i, known := at[p.User]
-		if !known {
-			i, at[p.User] = len(list), len(list)
-			list = append(list, userRow{name: p.User})
-		}
-		list[i].clients += p.Clients
-		list[i].backends += p.Servers()
-	}
-	return list
-}
-
-var showUsers = of(usersOf,
-	field[userRow]{"name", text, func(u userRow) any { return u.name }},
-	field[userRow]{"pool_size", text, func(u userRow) any { return "" }},
-	field[userRow]{"reserve_pool_size", text, func(u userRow) any { return "" }},
-	field[userRow]{"pool_mode", text, func(u userRow) any { return nil }},
-	field[userRow]{"max_user_connections", int4, func(u userRow) any { return count(0) }},
-	field[userRow]{"current_connections", int4, func(u userRow) any { return count(u.backends) }},
-	field[userRow]{"max_user_client_connections", int4, func(u userRow) any { return count(0) }},
-	field[userRow]{"current_client_connections", int4, func(u userRow) any { return count(u.clients) }},
+var showUsers = of(func(s *Snapshot) []User { return s.Users },
+	field[User]{"name", text, func(u User) any { return u.Name }},
+	field[User]{"pool_size", text, func(u User) any { return "" }},
+	field[User]{"reserve_pool_size", text, func(u User) any { return "" }},
+	field[User]{"pool_mode", text, func(u User) any { return nil }},
+	field[User]{"max_user_connections", int4, func(u User) any { return count(0) }},
+	field[User]{"current_connections", int4, func(u User) any { return count(u.Backends) }},
+	field[User]{"max_user_client_connections", int4, func(u User) any { return count(u.MaxClients) }},
+	field[User]{"current_client_connections", int4, func(u User) any { return count(u.Clients) }},
 )
 
 func lists(s *Snapshot) []pair {
 	servers := len(s.Backends)
 	return []pair{
-		{"databases", count(len(s.Databases))}, {"users", count(len(usersOf(s)))}, {"peers", count(0)}, {"pools", count(len(s.Pools))},
+		{"databases", count(len(s.Databases))}, {"users", count(len(s.Users))}, {"peers", count(0)}, {"pools", count(len(s.Pools))},
 		{"peer_pools", count(0)}, {"free_clients", count(max(0, s.MaxClients-len(s.Sessions)))}, {"used_clients", count(len(s.Sessions))},
 		{"login_clients", count(s.LoggingIn)}, {"free_servers", count(0)}, {"used_servers", count(servers)},
 		{"dns_names", count(0)}, {"dns_zones", count(0)}, {"dns_queries", count(0)}, {"dns_pending", count(0)},

@@ -14,6 +14,7 @@ type Snapshot struct {
 	Pools     []Pool        // by database and user
 	Buried    Totals        // of pools that are no more
 	Databases []Database    // by name
+	Users     []User        // by name
 	Sessions  []SessionInfo // by process id
 	Backends  []Backend     // by database, user and process id
 	Settings  []Setting
@@ -100,6 +101,14 @@ type Database struct {
 	Backends       int
 	Paused         bool
 	Disabled       bool
+}
+
+// User is a name that is known: to clients, by which they log in, or to servers, or to both.
+type User struct {
+	Name       string
+	MaxClients int // 0: no bound of its own
+	Clients    int // that logged in with it
+	Backends   int // that a server knows by it
 }
 
 // SessionInfo is what one client looks like.
