@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,7 @@ func TestReplicationIsShownOnBothSides(t *testing.T) {
 		client := find(t, table(t, c, "CLIENTS"), "replication", kind)
 		server := find(t, table(t, c, "SERVERS"), "replication", kind)
 		pid := r.value(t, "SELECT pid FROM pg_stat_activity WHERE application_name = '"+kind+"'")
+		wantRow(t, kind, client, "local_addr", "127.0.0.1", "detail", "replication")
 		wantRow(t, kind, server, "type", "S", "state", "active", "user", postgres.Superuser, "database", r.database, "remote_pid", pid,
 			"addr", "127.0.0.1", "port", fmt.Sprint(r.upstream.Port), "application_name", kind, "detail", "replication",
 			"ptr", client.text("link"), "link", client.text("ptr"))
@@ -113,4 +115,29 @@ func TestUsersAreThoseThatAreKnownWithTheirLimits(t *testing.T) {
 		t.Errorf("the users are %v", users)
 	}
 	wantRow(t, "users", find(t, table(t, c, "LISTS"), "list", "users"), "items", "5")
+}
+
+// Where clients came to is asked of their sockets, whatever serves them.
+func TestClientsAreShownWithTheAddressThatTheyCameTo(t *testing.T) {
+	everyLink(t, func(t *testing.T, links func(*proxy.Config)) {
+		s := startSecured(t, proxy.AllowTLS, links, watched, func(c *proxy.Config) { c.Listen = []string{"0.0.0.0:0", "[::1]:0", t.TempDir()} })
+		_, wide, _ := net.SplitHostPort(s.server.Addrs()[0].String())
+		_, six, _ := net.SplitHostPort(s.server.Addrs()[1].String())
+		s.url = strings.Replace(s.url, "0.0.0.0:"+wide, "127.0.0.2:"+wide, 1)
+		if s.url = strings.Replace(s.url, "[::]:"+wide, "127.0.0.2:"+wide, 1); !strings.Contains(s.url, "127.0.0.2") {
+			t.Fatal(s.url)
+		}
+		dial(t, withParameter(t, s.url, "application_name", "plain"))
+		dial(t, withParameter(t, s.urlAt(t, s.server.Addrs()[1]), "application_name", "six"))
+		dial(t, withParameter(t, s.urlAt(t, s.server.Addrs()[2]), "application_name", "unix"))
+		secured := strings.Replace(s.secureURL(t, postgres.Superuser, "application_name", "secured", "sslmode", "require"), "localhost", "127.0.0.2", 1)
+		dial(t, secured)
+		c := s.console(t, "watcher")
+		for _, want := range [][3]string{{"plain", "127.0.0.2", wide}, {"six", "::1", six}, {"unix", "unix", "0"}, {"secured", "127.0.0.2", wide}} {
+			for _, what := range []string{"CLIENTS", "SOCKETS"} {
+				wantRow(t, want[0], find(t, table(t, c, what), "application_name", want[0], "type", "C"), "local_addr", want[1], "local_port", want[2])
+			}
+		}
+		wantRow(t, "the console", find(t, table(t, c, "CLIENTS"), "detail", "console"), "local_addr", "127.0.0.2", "local_port", wide)
+	})
 }

@@ -117,6 +117,7 @@ type SessionInfo struct {
 	Database, User  string // as it gave them
 	Pooled          string // the user as the server sees it
 	Address         string // and port; "local" for a unix socket
+	Local           string // to which it came; "": it is over
 	TLS             string // version and cipher; "": clear text
 	ApplicationName string // as it was at login
 	Since           time.Time
