@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"crypto/tls"
+	"iter"
 	"maps"
 	"net"
 	"slices"
@@ -29,8 +30,8 @@ func (s *Server) Snapshot() *console.Snapshot {
 	shot.Pools, shot.Backends = s.portray(r, shot.Sessions)
 	shot.Now = time.Now()
 	describeClients(shot)
-	shot.Databases, shot.Users = r.databasesOf(shot), r.usersOf(shot)
 	off := s.State()
+	shot.Databases, shot.Users = r.databasesOf(shot, &off), r.usersOf(shot)
 	shot.Paused, shot.Draining = off.Paused, off.Ending
 	for i := range shot.Databases {
 		d := &shot.Databases[i]
@@ -101,27 +102,27 @@ func describeClients(s *console.Snapshot) {
 	}
 }
 
-// databasesOf gives the databases that the configuration names, and those that clients have named under "*".
-func (r *rules) databasesOf(s *console.Snapshot) []console.Database {
+// databasesOf gives the databases that the configuration names, and those that clients and operators have named under "*".
+func (r *rules) databasesOf(s *console.Snapshot, off *State) []console.Database {
 	all := make(map[string]*console.Database)
-	for name, db := range r.Databases {
-		if name != AnyDatabase {
-			all[name] = r.describe(name, db, r.targets[name])
+	database := func(name string) *console.Database {
+		if db, target, known := r.database(name); all[name] == nil && known {
+			all[name] = r.describe(name, db, target)
+		}
+		return all[name]
+	}
+	for _, names := range []iter.Seq[string]{maps.Keys(r.Databases), maps.Keys(off.PausedOf), maps.Keys(off.Disabled)} {
+		for name := range names {
+			if name != AnyDatabase {
+				database(name)
+			}
 		}
 	}
 	for i := range s.Pools {
-		p := &s.Pools[i]
-		d := all[p.Database]
-		if d == nil {
-			db, target, known := r.database(p.Database)
-			if !known {
-				continue
-			}
-			d = r.describe(p.Database, db, target)
-			all[p.Database] = d
+		if d := database(s.Pools[i].Database); d != nil {
+			d.Clients += s.Pools[i].Clients
+			d.Backends += s.Pools[i].Servers()
 		}
-		d.Clients += p.Clients
-		d.Backends += p.Servers()
 	}
 	var list []console.Database
 	for _, name := range slices.Sorted(maps.Keys(all)) {
