@@ -26,6 +26,7 @@ const (
 	TooManyConnections                = "53300" // too_many_connections
 	ProgramLimitExceeded              = "54000" // program_limit_exceeded
 	ObjectNotInPrerequisiteState      = "55000" // object_not_in_prerequisite_state
+	CantChangeRuntimeParam            = "55P02" // cant_change_runtime_param
 	LockNotAvailable                  = "55P03" // lock_not_available
 	QueryCanceled                     = "57014" // query_canceled
 	AdminShutdown                     = "57P01" // admin_shutdown

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"log/slog"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -20,12 +21,13 @@ func (s *sink) Write(p ...[]byte) {
 		s.got += len(one)
 	}
 }
-func (*sink) Buffered() int                 { return 0 }
-func (*sink) Pause()                        {}
-func (*sink) Handover(link.Owner)           {}
-func (*sink) Resume()                       {}
-func (*sink) Close()                        {}
-func (*sink) CloseAfterFlush(time.Duration) {}
+func (*sink) Buffered() int                        { return 0 }
+func (*sink) Pause()                               {}
+func (*sink) Local() (a netip.AddrPort, err error) { return }
+func (*sink) Handover(link.Owner)                  {}
+func (*sink) Resume()                              {}
+func (*sink) Close()                               {}
+func (*sink) CloseAfterFlush(time.Duration)        {}
 
 // warmPool is clients and servers of one pool, with nothing but links missing.
 func warmPool(t testing.TB, n int) (clients []*client, servers []*serverConn) {

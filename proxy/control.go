@@ -119,17 +119,14 @@ func (s *Server) isPaused(database string) bool {
 	return s.switches.paused || s.switches.pausedOf[database]
 }
 
-// known tells whether there is a database of this name, in the configuration or because somebody has come for it. Called with
-// the mutex held.
+// known tells whether clients may come for a database of this name, if somebody has or not: under "*" it is any name, so that
+// one can be turned off before its clients come. What is turned off is known until it is turned on, whatever a reload has taken
+// out. Called with the mutex held.
 func (s *Server) known(database string) error {
-	_, named := s.rules.Load().Databases[database]
-	if database == "" || named && database != AnyDatabase {
+	r := s.rules.Load()
+	_, _, there := r.database(database)
+	if database == "" || there && database != AnyDatabase && !r.isConsole(database) || s.switches.pausedOf[database] || s.switches.disabled[database] {
 		return nil
-	}
-	for name := range s.pools {
-		if name.database == database {
-			return nil
-		}
 	}
 	return fmt.Errorf("no such database: %s", database)
 }

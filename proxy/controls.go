@@ -12,12 +12,11 @@ type controls struct{ *Server }
 var errUnwritten = errors.New("this server's configuration is written down nowhere")
 
 // Reload has the server go by what its configuration says now.
-func (c controls) Reload() error {
+func (c controls) Reload() (unchangeable []string, err error) {
 	if c.Configuration == nil {
-		return errUnwritten
+		return nil, errUnwritten
 	}
-	_, err := c.Configuration.Reload()
-	return err
+	return c.Configuration.Reload()
 }
 
 // Set changes one setting until the next Reload.

@@ -22,9 +22,11 @@ func newDoor(r *rules) (*login.Door, error) {
 	}
 	switch auth := &r.Auth; {
 	case auth.File != "":
-		if err := fileSecrets(auth.File, door); err != nil {
+		users, err := fileSecrets(auth.File, door)
+		if err != nil {
 			return nil, inSetting("auth.file", err)
 		}
+		r.listed = slices.Collect(maps.Keys(users))
 	case r.inquiry != nil:
 		door.Secret = func(string, string) (login.Secret, bool) { return login.Secret{}, false }
 	default:
@@ -70,14 +72,14 @@ func setRules(auth *Auth, door *login.Door) (err error) {
 }
 
 // fileSecrets has clients log in with the secrets of a list.
-func fileSecrets(file string, door *login.Door) error {
+func fileSecrets(file string, door *login.Door) (login.Userlist, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	users, err := door.Salts.ReadUserlist(file, string(text))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, user := range slices.Sorted(maps.Keys(users)) {
 		door.Looks.Learn(user, users[user])
@@ -86,7 +88,7 @@ func fileSecrets(file string, door *login.Door) error {
 		secret, known := users[user]
 		return secret, known
 	}
-	return nil
+	return users, nil
 }
 
 // urlSecrets has the clients of each database log in with the user and the password of its URL. Those of the console log

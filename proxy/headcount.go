@@ -90,6 +90,14 @@ func (s *Server) crowded() error {
 	return tooMany("sorry, too many clients already", "in all", n, "server.max_clients")
 }
 
+// mostOf gives how many clients a user may have, 0 where there is no bound, and the setting that says so.
+func (r *rules) mostOf(user string) (most int, setting string) {
+	if own := r.Users[user].MaxClients; own > 0 {
+		return own, "users." + user + ".max_clients"
+	}
+	return r.MaxClientsPerUser, "server.max_clients_per_user"
+}
+
 // tooMany refuses a client in PostgreSQL's words, with how many there are and the setting that bounds them.
 func tooMany(message, which string, n int, setting string) error {
 	e := protocol.Fatal(protocol.TooManyConnections, message)
@@ -112,10 +120,7 @@ func (s *Server) full(g guest) error {
 		return err
 	}
 	a, r := g.known(), s.rules.Load()
-	most, setting := r.MaxClientsPerUser, "server.max_clients_per_user"
-	if own := r.Users[a.user].MaxClients; own > 0 {
-		most, setting = own, "users."+a.user+".max_clients"
-	}
+	most, setting := r.mostOf(a.user)
 	if n := s.heads.users[a.user]; most > 0 && n >= most {
 		return tooMany(`too many connections for role "`+a.user+`"`, "as this role", n, setting)
 	}

@@ -162,7 +162,9 @@ func (o *operator) Closed(error) {
 func (o *operator) known() *about { return o.about }
 
 func (o *operator) info() SessionInfo {
-	i := o.about.info()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	i := o.about.info(o.link)
 	i.State = "console"
 	return i
 }

@@ -48,6 +48,7 @@ func (s *Server) Reload(config Config) (unchangeable []string, err error) {
 		reflect.ValueOf(value).Elem().Set(reflect.ValueOf(old[name]).Elem())
 	}
 	slices.Sort(unchangeable)
+	config.Settings = lastingSettings(config.Settings, before.Settings)
 	r, err := newRules(config, before)
 	if err != nil {
 		return nil, err
@@ -64,6 +65,21 @@ func (s *Server) Reload(config Config) (unchangeable []string, err error) {
 		p.parted()
 	}
 	return unchangeable, nil
+}
+
+// lastingSettings gives the settings as they count now: those that take a restart are what they were.
+func lastingSettings(now, before []Setting) []Setting {
+	was := make(map[string]string)
+	for _, one := range before {
+		was[one.Name] = one.Value
+	}
+	now = slices.Clone(now)
+	for i := range now {
+		if value, known := was[now[i].Name]; known && !now[i].Changeable {
+			now[i].Value = value
+		}
+	}
+	return now
 }
 
 // adopt puts the rules in place, for the pools that there are as well.

@@ -23,7 +23,8 @@ type relay struct {
 	server  *Server
 	about   *about
 	conn    *backend.Conn
-	logical bool // the client named a database
+	user    string // as the server sees it
+	logical bool   // the client named a database
 
 	mu       sync.Mutex // held over the start of both links, which may call before they are known
 	client   link.Link  // nil: over
@@ -43,11 +44,11 @@ type (
 // dialRelay opens the server connection of a client that has logged in for replication, and registers it. Nothing is its own
 // but the key for cancel requests.
 func (s *Server) dialRelay(who *login.Client, peer netip.AddrPort) (*relay, error) {
-	conn, err := s.dialFor(who)
+	conn, user, err := s.dialFor(who)
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{server: s, about: newAbout(who, peer), conn: conn, logical: who.Replication == "database"}
+	r := &relay{server: s, about: newAbout(who, peer), conn: conn, user: user, logical: who.Replication == "database"}
 	if err := s.register(r); err != nil {
 		conn.Close()
 		return nil, err
@@ -56,28 +57,29 @@ func (s *Server) dialRelay(who *login.Client, peer netip.AddrPort) (*relay, erro
 	return r, nil
 }
 
-// dialFor opens the server connection of a client that wants to replicate, as whom and where its pools' are.
-func (s *Server) dialFor(who *login.Client) (*backend.Conn, error) {
+// dialFor opens the server connection of a client that wants to replicate, where and as the user that its pools' are.
+func (s *Server) dialFor(who *login.Client) (conn *backend.Conn, user string, err error) {
 	r := s.rules.Load()
 	if _, _, ok := r.database(who.Database); !ok {
 		e := noDatabase(who.Database)
 		e.Hint = `Programs that replicate a whole server name the database "replication".`
-		return nil, e
+		return nil, "", e
 	}
 	if err := s.enabled(who.Database); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	var parameters []backend.Parameter
 	for _, one := range who.Parameters {
 		parameters = append(parameters, backend.Parameter(one))
 	}
-	conn, err := backend.DialReplication(closing{s.ending}, r.targetFor(who), who.Replication, parameters)
+	target := r.targetFor(who)
+	conn, err = backend.DialReplication(closing{s.ending}, target, who.Replication, parameters)
 	if e := (*backend.Error)(nil); errors.As(err, &e) {
 		told := fromServer(e)
 		told.Severity = "FATAL"
-		return nil, told
+		return nil, "", told
 	}
-	return conn, err
+	return conn, target.User(), err
 }
 
 // start welcomes the client with what its server said, and lets the bytes go.
@@ -241,6 +243,14 @@ func (r *relay) over() {
 }
 
 func (r *relay) known() *about { return r.about }
+
+// kind is PgBouncer's word for how the client replicates.
+func (r *relay) kind() string {
+	if r.logical {
+		return "logical"
+	}
+	return "physical"
+}
 
 // cancel sends the request on.
 func (r *relay) cancel() {

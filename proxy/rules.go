@@ -18,6 +18,7 @@ type rules struct {
 	door     *login.Door
 	inquiry  *inquiry                   // what the door asks for secrets; nil: nobody
 	shown    *identity                  // to clients in TLS; nil: there is none
+	listed   []string                   // the users of Auth.File
 	targets  map[string]*backend.Target // where the databases of the configuration lead to, by their names there
 }
 

@@ -7,6 +7,7 @@ import (
 	"unique"
 
 	"github.com/lockproxy/lockproxy/proxy/console"
+	"github.com/lockproxy/lockproxy/proxy/link"
 )
 
 // SessionInfo is what one client looks like at one moment.
@@ -21,10 +22,16 @@ func (s *Server) Sessions() []SessionInfo {
 	return all
 }
 
-func (a *about) info() SessionInfo {
+// info gives what is known of a client, whose link may be nil.
+func (a *about) info(l link.Link) SessionInfo {
 	i := SessionInfo{
 		Pid: a.Pid, Database: a.database, User: a.user, Address: addressText(a.peer), ApplicationName: a.application(), Since: a.since,
 		Replication: "none",
+	}
+	if l != nil {
+		if local, err := l.Local(); err == nil {
+			i.Local = addressText(local)
+		}
 	}
 	if a.tls != (unique.Handle[string]{}) {
 		i.TLS = a.tls.Value()
@@ -35,7 +42,7 @@ func (a *about) info() SessionInfo {
 func (c *client) info() SessionInfo {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := c.about.info()
+	i := c.about.info(c.link)
 	i.Pooled, i.Asked, i.Prepared = c.pool.name.user, c.proxy.begun.Add(c.asked), c.session.Prepared()
 	tx, busy := c.session.Status()
 	if i.Pinned = c.session.Pins(); len(i.Pinned) > 0 {
@@ -77,10 +84,9 @@ func stateName(tx byte, busy bool) string {
 }
 
 func (r *relay) info() SessionInfo {
-	i := r.about.info()
-	i.State, i.BackendPid, i.Replication = "replication", r.conn.Pid, "physical"
-	if r.logical {
-		i.Replication = "logical"
-	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := r.about.info(r.client)
+	i.State, i.Pooled, i.BackendPid, i.Replication = "replication", r.user, r.conn.Pid, r.kind()
 	return i
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"crypto/tls"
+	"iter"
 	"maps"
 	"net"
 	"slices"
@@ -26,32 +27,55 @@ func (s *Server) Snapshot() *console.Snapshot {
 	s.mu.Lock()
 	shot.LoggingIn, shot.Older, shot.Buried = s.asking.Len(), s.older, s.finished()
 	s.mu.Unlock()
-	clients := countClients(shot.Sessions)
-	for _, p := range s.allPools() {
-		p.settle()
-		one, backends := p.portrait()
-		shot.Pools, shot.Backends = append(shot.Pools, one), append(shot.Backends, backends...)
-	}
+	shot.Pools, shot.Backends = s.portray(r, shot.Sessions)
 	shot.Now = time.Now()
-	slices.SortFunc(shot.Pools, func(a, b console.Pool) int {
-		return cmp.Or(cmp.Compare(a.Database, b.Database), cmp.Compare(a.User, b.User))
-	})
-	slices.SortFunc(shot.Backends, func(a, b console.Backend) int {
-		return cmp.Or(cmp.Compare(a.Database, b.Database), cmp.Compare(a.User, b.User), cmp.Compare(a.Pid, b.Pid))
-	})
-	for i := range shot.Pools {
-		p := &shot.Pools[i]
-		p.Clients = clients[poolName{p.Database, p.User}]
-	}
 	describeClients(shot)
-	shot.Databases = r.databasesOf(shot)
 	off := s.State()
+	shot.Databases, shot.Users = r.databasesOf(shot, &off), r.usersOf(shot)
 	shot.Paused, shot.Draining = off.Paused, off.Ending
 	for i := range shot.Databases {
 		d := &shot.Databases[i]
 		d.Paused, d.Disabled = off.PausedOf[d.Name], off.Disabled[d.Name]
 	}
 	return shot
+}
+
+// portray gives what the pools look like, one for each database and user, and all server connections: those included that a
+// pool still has which is no more, and those of replication, which are in none.
+func (s *Server) portray(r *rules, sessions []SessionInfo) (list []console.Pool, servers []console.Backend) {
+	s.mu.Lock()
+	live, leaving := slices.Collect(maps.Values(s.pools)), slices.Collect(maps.Keys(s.retired))
+	s.mu.Unlock()
+	all := make(map[poolName]*console.Pool)
+	for _, p := range live {
+		p.settle()
+		one, its := p.portrait()
+		all[p.name], servers = &one, append(servers, its...)
+	}
+	for _, p := range leaving {
+		if one, its := p.portrait(); len(its) > 0 {
+			servers = append(servers, its...)
+			r.row(all, p.name).Inherit(&one)
+		}
+	}
+	s.each(func(g guest) {
+		if one, replicates := g.(*relay); replicates {
+			servers = append(servers, one.backend())
+			r.row(all, poolName{one.about.database, one.user}).Replicating++
+		}
+	})
+	clients := countClients(sessions)
+	for name, p := range all {
+		p.Clients = clients[name]
+		list = append(list, *p)
+	}
+	slices.SortFunc(list, func(a, b console.Pool) int {
+		return cmp.Or(cmp.Compare(a.Database, b.Database), cmp.Compare(a.User, b.User))
+	})
+	slices.SortFunc(servers, func(a, b console.Backend) int {
+		return cmp.Or(cmp.Compare(a.Database, b.Database), cmp.Compare(a.User, b.User), cmp.Compare(a.Pid, b.Pid))
+	})
+	return list, servers
 }
 
 func countClients(all []SessionInfo) map[poolName]int {
@@ -78,31 +102,65 @@ func describeClients(s *console.Snapshot) {
 	}
 }
 
-// databasesOf gives the databases that the configuration names, and those that clients have named under "*".
-func (r *rules) databasesOf(s *console.Snapshot) []console.Database {
+// databasesOf gives the databases that the configuration names, and those that clients and operators have named under "*".
+func (r *rules) databasesOf(s *console.Snapshot, off *State) []console.Database {
 	all := make(map[string]*console.Database)
-	for name, db := range r.Databases {
-		if name != AnyDatabase {
-			all[name] = r.describe(name, db, r.targets[name])
+	database := func(name string) *console.Database {
+		if db, target, known := r.database(name); all[name] == nil && known {
+			all[name] = r.describe(name, db, target)
+		}
+		return all[name]
+	}
+	for _, names := range []iter.Seq[string]{maps.Keys(r.Databases), maps.Keys(off.PausedOf), maps.Keys(off.Disabled)} {
+		for name := range names {
+			if name != AnyDatabase {
+				database(name)
+			}
 		}
 	}
 	for i := range s.Pools {
-		p := &s.Pools[i]
-		d := all[p.Database]
-		if d == nil {
-			db, target, known := r.database(p.Database)
-			if !known {
-				continue
-			}
-			d = r.describe(p.Database, db, target)
-			all[p.Database] = d
-		}
-		d.Clients += p.Clients
-		for _, slots := range p.Slots {
-			d.Backends += slots.Active + slots.Idle
+		if d := database(s.Pools[i].Database); d != nil {
+			d.Clients += s.Pools[i].Clients
+			d.Backends += s.Pools[i].Servers()
 		}
 	}
 	var list []console.Database
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		list = append(list, *all[name])
+	}
+	return list
+}
+
+// usersOf gives the users that the configuration and its files name, and those that there are.
+func (r *rules) usersOf(s *console.Snapshot) []console.User {
+	all := make(map[string]*console.User)
+	user := func(name string) *console.User {
+		if all[name] == nil {
+			most, _ := r.mostOf(name)
+			all[name] = &console.User{Name: name, MaxClients: most}
+		}
+		return all[name]
+	}
+	for name := range r.Users {
+		user(name)
+	}
+	for _, name := range r.listed {
+		user(name)
+	}
+	for _, target := range r.targets {
+		if target.ForcesUser() {
+			user(target.User())
+		}
+	}
+	for i := range s.Pools {
+		user(s.Pools[i].User).Backends += s.Pools[i].Servers()
+	}
+	for i := range s.Sessions {
+		if one := &s.Sessions[i]; one.Pooled != "" { // who has a console is no client
+			user(one.User).Clients++
+		}
+	}
+	var list []console.User
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		list = append(list, *all[name])
 	}
@@ -124,15 +182,22 @@ func (r *rules) describe(name string, db Database, target *backend.Target) *cons
 	return d
 }
 
+// row finds what is shown of a database and user that have connections, whether or not they have a pool at the moment.
+func (r *rules) row(all map[poolName]*console.Pool, name poolName) *console.Pool {
+	if all[name] == nil {
+		db, _, _ := r.database(name.database)
+		all[name] = &console.Pool{Database: name.database, User: name.user, SessionMode: db.SessionMode}
+		all[name].Slots[console.Admin].Max, all[name].Slots[console.Lock].Max = db.Admin.Max, db.Lock.Max
+	}
+	return all[name]
+}
+
 // portrait gives what the pool looks like, and its server connections.
 func (p *pool) portrait() (console.Pool, []console.Backend) {
-	t := p.terms.Load()
-	shot := console.Pool{Database: p.name.database, User: p.name.user, ServerDatabase: t.target.Database(), SessionMode: t.SessionMode}
-	shot.Host, shot.Port = t.target.Host()
+	shot := console.Pool{Database: p.name.database, User: p.name.user, SessionMode: p.terms.Load().SessionMode}
 	var backends []console.Backend
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	shot.Paused = p.paused
 	a := &p.ledger
 	shot.Totals, shot.Older = p.totals(), a.older
 	shot.Births, shot.Misses, shot.Promotions = a.births, a.misses, a.promises
@@ -162,6 +227,15 @@ func (p *pool) backend(b *pools.Backend) console.Backend {
 		Pid: sc.conn.Pid, Database: p.name.database, User: p.name.user, Kind: console.Kind(b.Kind()), Active: b.Holder() != nil,
 		Holding: b.Holding(), Replication: "none", Address: addressOf(sc.conn.Net.RemoteAddr()), Local: addressOf(sc.conn.Net.LocalAddr()),
 		TLS: tlsOf(sc.conn.Net), Born: b.Born(), Since: b.Since(),
+	}
+}
+
+// backend gives what the relay's server connection looks like.
+func (r *relay) backend() console.Backend {
+	return console.Backend{
+		Pid: r.conn.Pid, Database: r.about.database, User: r.user, Active: true, Replication: r.kind(),
+		Address: addressOf(r.conn.Net.RemoteAddr()), Local: addressOf(r.conn.Net.LocalAddr()), TLS: tlsOf(r.conn.Net),
+		Born: r.about.since, Since: r.about.since,
 	}
 }
 

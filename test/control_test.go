@@ -144,6 +144,7 @@ func TestPauseIsGivenUpWithItsContext(t *testing.T) {
 func TestControlsTellWhatTheyCannotDo(t *testing.T) {
 	r := startProxy(t)
 	s := r.server
+	r.reload(t, named(r.database, r.upstream, r.database), without(proxy.AnyDatabase))
 	for _, f := range []func() error{
 		func() error { return s.Pause(t.Context(), "nowhere") }, func() error { return s.Resume("nowhere") },
 		func() error { return s.Reconnect("nowhere") }, func() error { return s.Kill("nowhere") },
@@ -183,20 +184,6 @@ func TestReconnectReplacesServerConnectionsAndWaitCloseWaits(t *testing.T) {
 	}
 	mustNot(t, r.server.Reconnect(""))
 	mustNot(t, r.server.WaitClose(t.Context(), ""))
-}
-
-func TestDisableRefusesNewClientsOnly(t *testing.T) {
-	r := startProxy(t)
-	s := logIn(t, r.url)
-	mustNot(t, r.server.Disable(r.database))
-	if !r.server.State().Disabled[r.database] {
-		t.Error("the state does not tell")
-	}
-	_, err := pgx.Connect(t.Context(), r.url)
-	wantsError(t, err, "database does not allow connections: "+r.database)
-	s.wants("who was there", one, "Z", text("SELECT 1"))
-	mustNot(t, r.server.Enable(r.database))
-	logIn(t, r.url)
 }
 
 func TestKillEndsEverybodyAtOnceAndStaysPaused(t *testing.T) {
@@ -307,7 +294,7 @@ func TestAUnixSocketThatAnotherProcessTookIsLeftAlone(t *testing.T) {
 }
 
 func TestTheConsoleControls(t *testing.T) {
-	r := startProxy(t, watched, named("app", upstream(t), "postgres"))
+	r := startProxy(t, watched, named("app", upstream(t), "postgres"), without(proxy.AnyDatabase))
 	c := r.console(t, postgres.Superuser)
 	command := func(text, want string) {
 		t.Helper()

@@ -108,7 +108,7 @@ func (v *values) serverSettings() []setting {
 			duration(&s.PoolIdleTimeout, time.Second)),
 		key("log_level", "the least important lines that are logged", "info",
 			choice(&v.logLevel, []string{"debug", "info", "warn", "error"})),
-		key("log_format", "of the log, on standard error", "text", choice(&v.logFormat, []string{"text", "json"})),
+		fixed(key("log_format", "of the log, on standard error", "text", choice(&v.logFormat, []string{"text", "json"}))),
 		key("stats_period", "what the averages of SHOW STATS are taken over", "60s", duration(&s.StatsPeriod, time.Second)),
 		key("instances", "how many lockproxy processes share the PostgreSQL server (for the sizing rule)",
 			int64(1), integer(&s.Instances, 1, maxBackends)),

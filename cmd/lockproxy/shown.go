@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -30,6 +31,9 @@ func (v *values) shown() []proxy.Setting {
 	for _, name := range slices.Sorted(maps.Keys(v.databases)) {
 		add(toml.Key{"databases", name}, v.databases[name].sections())
 	}
+	for _, name := range slices.Sorted(maps.Keys(v.users)) {
+		add(toml.Key{"users", name}, sections{{"", "", userSettings(v.users[name])}})
+	}
 	return all
 }
 
@@ -48,14 +52,24 @@ func (s *setting) shown(path toml.Key) proxy.Setting {
 	return one
 }
 
-// withoutPassword is for URLs, which have passwords in many places.
-func withoutPassword(url string) string {
-	if url == "" {
+// withoutPassword is for URLs, which have passwords in many places. What a URL leaves to the client is left out.
+func withoutPassword(text string) string {
+	if text == "" {
 		return ""
 	}
-	target, err := backend.ParseTarget(url)
+	target, err := backend.ParseTarget(text)
 	if err != nil {
 		return "?"
 	}
-	return target.String()
+	shown, err := url.Parse(target.String())
+	if err != nil {
+		return "?"
+	}
+	if !target.ForcesUser() {
+		shown.User = nil
+	}
+	if !target.ForcesDatabase() {
+		shown.Path = "/"
+	}
+	return shown.String()
 }

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -98,11 +99,7 @@ func read(c *command) (*meaning, *protocol.Error) {
 	}
 	a, ok := actions[verb]
 	if !ok {
-		meant := nearestOf(verb, verbs())
-		if name := strings.ToLower(c.word(1)); meant == "SHOW" && shows[name] != nil {
-			meant += " " + strings.ToUpper(name)
-		}
-		return nil, invalid(c, meant)
+		return nil, invalid(c, c.meant())
 	}
 	args, ok := a.read(c)
 	if !ok {
@@ -131,11 +128,31 @@ func readShow(c *command) (*meaning, *protocol.Error) {
 	case shows[name] != nil:
 		return &meaning{tag: "SHOW", shows: shows[name]}, nil
 	}
-	names := slices.Sorted(maps.Keys(shows))
-	if found := spelling.Nearest(name, names); found != "" {
-		return nil, invalid(c, "SHOW "+strings.ToUpper(found))
+	return nil, invalid(c, nearestShow(name))
+}
+
+// nearestShow gives the SHOW command of a mistyped name; "": none is like it.
+func nearestShow(name string) string {
+	if found := spelling.Nearest(name, append(slices.Sorted(maps.Keys(shows)), "help")); found != "" {
+		return "SHOW " + strings.ToUpper(found)
 	}
-	return nil, invalid(c, "")
+	return ""
+}
+
+// meant is what a command may be meant for whose first word is none of a command's: that word mistyped, or SHOW left out.
+func (c *command) meant() string {
+	verb, next := c.word(0), c.word(1)
+	if name := strings.ToLower(verb); len(c.words) == 1 && (name == "help" || shows[name] != nil) {
+		return "SHOW " + verb
+	}
+	verb = spelling.Nearest(verb, verbs())
+	switch {
+	case verb == "SHOW" && len(c.words) == 2:
+		return cmp.Or(nearestShow(strings.ToLower(next)), verb)
+	case verb == "KILL" && len(c.words) == 3 && spelling.Nearest(next, []string{"CLIENT"}) != "":
+		return "KILL CLIENT id"
+	}
+	return verb
 }
 
 // isVersion tells whether it is SELECT version(), as drivers ask what they are connected to, perhaps with its schema.
@@ -179,8 +196,6 @@ func readSet(c *command) (*meaning, *protocol.Error) {
 func verbs() []string {
 	return append(slices.Sorted(maps.Keys(actions)), "SHOW")
 }
-
-func nearestOf(verb string, of []string) string { return spelling.Nearest(verb, of) }
 
 // invalid is PgBouncer's error for whatever is no command. Meant is what may have been meant.
 func invalid(c *command, meant string) *protocol.Error {

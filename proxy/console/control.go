@@ -25,7 +25,7 @@ type Controls interface {
 	Kill(database string) error
 	WaitClose(ctx context.Context, database string) error
 	KillClient(pid uint32) error
-	Reload() error
+	Reload() (unchangeable []string, err error) // names what takes a restart
 	Shutdown(mode ShutdownMode) error
 	Set(name, value string) error
 }
@@ -43,43 +43,41 @@ const (
 type action struct {
 	usage string
 	read  func(*command) (args []string, ok bool)
-	run   func(ctx context.Context, s Controls, args []string) error
+	run   func(ctx context.Context, o *order) error
+}
+
+// order is an action that an operator asks for.
+type order struct {
+	Controls
+	args []string
+	warn func(*protocol.Error) // tells the operator something beside the answer
 }
 
 // actions are the commands that control, by their first word.
 var actions = map[string]*action{
-	"PAUSE": {"PAUSE [database]", maybeOne, func(ctx context.Context, s Controls, args []string) error {
-		return s.Pause(ctx, args[0])
+	"PAUSE":       {"PAUSE [database]", maybeOne, func(ctx context.Context, o *order) error { return o.Pause(ctx, o.args[0]) }},
+	"RESUME":      {"RESUME [database]", maybeOne, on(Controls.Resume)},
+	"RECONNECT":   {"RECONNECT [database]", maybeOne, on(Controls.Reconnect)},
+	"DISABLE":     {"DISABLE database", needsOne, on(Controls.Disable)},
+	"ENABLE":      {"ENABLE database", needsOne, on(Controls.Enable)},
+	"KILL":        {"KILL [database], or KILL CLIENT id", readKill, kill},
+	"KILL_CLIENT": {"KILL_CLIENT id", readID, on(killClient)},
+	"WAIT_CLOSE": {"WAIT_CLOSE [database]", maybeOne, func(ctx context.Context, o *order) error {
+		return o.WaitClose(ctx, o.args[0])
 	}},
-	"RESUME":    {"RESUME [database]", maybeOne, on(Controls.Resume)},
-	"RECONNECT": {"RECONNECT [database]", maybeOne, on(Controls.Reconnect)},
-	"DISABLE":   {"DISABLE database", needsOne, on(Controls.Disable)},
-	"ENABLE":    {"ENABLE database", needsOne, on(Controls.Enable)},
-	"KILL": {"KILL [database], or KILL CLIENT id", readKill, func(ctx context.Context, s Controls, args []string) error {
-		if len(args) > 1 {
-			return killClient(s, args[1])
-		}
-		return s.Kill(args[0])
+	"RELOAD": {"RELOAD", none, reload},
+	"SHUTDOWN": {"SHUTDOWN [WAIT_FOR_SERVERS | WAIT_FOR_CLIENTS]", readShutdown, func(_ context.Context, o *order) error {
+		return o.Shutdown(shutdownModes[o.args[0]])
 	}},
-	"KILL_CLIENT": {"KILL_CLIENT id", readID, func(ctx context.Context, s Controls, args []string) error {
-		return killClient(s, args[0])
-	}},
-	"WAIT_CLOSE": {"WAIT_CLOSE [database]", maybeOne, func(ctx context.Context, s Controls, args []string) error {
-		return s.WaitClose(ctx, args[0])
-	}},
-	"RELOAD": {"RELOAD", none, func(ctx context.Context, s Controls, args []string) error { return s.Reload() }},
-	"SHUTDOWN": {"SHUTDOWN [WAIT_FOR_SERVERS | WAIT_FOR_CLIENTS]", readShutdown, func(ctx context.Context, s Controls, args []string) error {
-		return s.Shutdown(shutdownModes[args[0]])
-	}},
-	"SUSPEND": {"PAUSE", none, func(context.Context, Controls, []string) error {
+	"SUSPEND": {"PAUSE", none, func(context.Context, *order) error {
 		return &protocol.Error{Severity: "ERROR", Code: protocol.FeatureNotSupported, Message: "SUSPEND is not supported",
 			Hint: "PAUSE has all clients wait until RESUME. A new process takes over with server.reuse_port or a systemd socket, without SUSPEND."}
 	}},
-	"SET": {"SET name = value", nil, func(ctx context.Context, s Controls, args []string) error { return s.Set(args[0], args[1]) }},
+	"SET": {"SET name = value", nil, func(_ context.Context, o *order) error { return o.Set(o.args[0], o.args[1]) }},
 }
 
-func on(f func(Controls, string) error) func(context.Context, Controls, []string) error {
-	return func(_ context.Context, s Controls, args []string) error { return f(s, args[0]) }
+func on(f func(Controls, string) error) func(context.Context, *order) error {
+	return func(_ context.Context, o *order) error { return f(o.Controls, o.args[0]) }
 }
 
 func none(c *command) ([]string, bool) { return nil, len(c.words) == 1 }
@@ -120,12 +118,29 @@ func readShutdown(c *command) ([]string, bool) {
 	return []string{c.word(1)}, known && (len(c.words) == 1 || len(c.words) == 2 && c.word(1) != "")
 }
 
+func kill(_ context.Context, o *order) error {
+	if len(o.args) > 1 {
+		return killClient(o.Controls, o.args[1])
+	}
+	return o.Kill(o.args[0])
+}
+
 func killClient(s Controls, id string) error {
 	pid, err := readPid(id)
 	if err != nil {
 		return err
 	}
 	return s.KillClient(pid)
+}
+
+// reload warns of what takes a restart, as PostgreSQL's log does after pg_reload_conf.
+func reload(_ context.Context, o *order) error {
+	unchangeable, err := o.Reload()
+	for _, name := range unchangeable {
+		o.warn(&protocol.Error{Code: protocol.CantChangeRuntimeParam, Message: name + " cannot change without a restart",
+			Hint: "SHOW CONFIG has the value that counts."})
+	}
+	return err
 }
 
 // usages lists what there is, for SHOW HELP.

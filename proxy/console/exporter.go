@@ -61,17 +61,16 @@ func (m *meter) pgbouncerTotals(u *usage) {
 }
 
 func (m *meter) pgbouncerPool(p poolNow) {
-	sum := func(of func(*Slots) int) float64 { return float64(p.both(of).(int64)) }
 	for _, one := range []struct {
 		name  string
 		value float64
 	}{
 		{"client_active_connections", float64(max(0, p.Clients-p.waiting()))}, {"client_waiting_connections", float64(p.waiting())},
 		{"client_active_cancel_connections", 0}, {"client_waiting_cancel_connections", 0},
-		{"server_active_connections", sum(func(s *Slots) int { return s.Active })}, {"server_active_cancel_connections", 0},
-		{"server_being_canceled_connections", 0}, {"server_idle_connections", sum(func(s *Slots) int { return s.Idle })},
+		{"server_active_connections", float64(p.active())}, {"server_active_cancel_connections", 0},
+		{"server_being_canceled_connections", 0}, {"server_idle_connections", float64(p.idle())},
 		{"server_used_connections", 0}, {"server_testing_connections", 0},
-		{"server_login_connections", sum(func(s *Slots) int { return s.Dialing })},
+		{"server_login_connections", float64(p.dialing())},
 		{"client_maxwait_seconds", float64(p.longest(p.now) / 1e9)},
 	} {
 		m.send(prometheus.GaugeValue, "pgbouncer_pools_"+one.name, "As in SHOW POOLS", one.value, "database", p.Database, "user", p.User)

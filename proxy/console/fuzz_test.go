@@ -47,7 +47,7 @@ func (c *controlled) Enable(string) error                     { return c.did() }
 func (c *controlled) Kill(string) error                       { return c.did() }
 func (c *controlled) WaitClose(context.Context, string) error { return c.did() }
 func (c *controlled) KillClient(uint32) error                 { return c.did() }
-func (c *controlled) Reload() error                           { return c.did() }
+func (c *controlled) Reload() ([]string, error)               { return nil, c.did() }
 func (c *controlled) Shutdown(ShutdownMode) error             { return c.did() }
 func (c *controlled) Set(string, string) error                { return c.did() }
 
@@ -202,12 +202,12 @@ type endingServer struct {
 	end   func()
 }
 
-func (e *endingServer) Reload() error {
+func (e *endingServer) Reload() ([]string, error) {
 	_ = e.did()
 	if e.told == e.after {
 		e.end()
 	}
-	return nil
+	return nil, nil
 }
 
 func TestTextsAreReadableAndStayApart(t *testing.T) {

@@ -99,7 +99,8 @@ func seconds1970(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 func (m *meter) ofPool(p *Pool) {
 	at := []string{"database", p.Database, "user", p.User}
-	m.gauge("lockproxy_pool_clients", "Clients of the pools.", p.Clients, at...)
+	m.gauge("lockproxy_pool_clients", "Clients, those that replicate included.", p.Clients, at...)
+	m.gauge("lockproxy_replication_connections", "Clients that replicate, with a server connection of their own each.", p.Replicating, at...)
 	m.counter("lockproxy_assignments_total", "Server connections that were given to clients.", p.Assignments, at...)
 	m.counter("lockproxy_transactions_total", "Transactions that ended on a server.", p.Transactions, at...)
 	m.counter("lockproxy_queries_total", "Queries, and batches of the extended protocol, that were answered.", p.Queries, at...)

@@ -236,7 +236,7 @@ func (s *Session) run(ctx context.Context, m *meaning, c *command) ([][]any, *pr
 	if m.shows != nil {
 		rows, err := m.shows.rows(ctx, s.server)
 		if err != nil && len(rows) > 0 { // what there is is worth showing
-			s.out = protocol.AppendError(s.out, &protocol.Error{Severity: "WARNING", Code: protocol.CannotConnect, Message: err.Error()})
+			s.warn(&protocol.Error{Code: protocol.CannotConnect, Message: err.Error()})
 			return rows, nil
 		}
 		return rows, told(ctx, err)
@@ -246,7 +246,13 @@ func (s *Session) run(ctx context.Context, m *meaning, c *command) ([][]any, *pr
 		return nil, &protocol.Error{Severity: "ERROR", Code: protocol.FeatureNotSupported, Message: m.tag + " is not supported"}
 	}
 	s.log.Info("a command of the console", "command", m.logged(c))
-	return nil, told(ctx, m.does.run(ctx, controls, m.args))
+	return nil, told(ctx, m.does.run(ctx, &order{controls, m.args, s.warn}))
+}
+
+// warn tells of something that is no reason to fail.
+func (s *Session) warn(e *protocol.Error) {
+	e.Severity = "WARNING"
+	s.out = protocol.AppendError(s.out, e)
 }
 
 func (s *Session) underWay(cancel context.CancelFunc) {

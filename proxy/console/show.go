@@ -36,9 +36,15 @@ var shows = map[string]*table{
 }
 
 // both adds up what the two pools have.
-func (p *Pool) both(of func(*Slots) int) any {
-	return int64(of(&p.Slots[Admin]) + of(&p.Slots[Lock]))
-}
+func (p *Pool) both(of func(*Slots) int) int { return of(&p.Slots[Admin]) + of(&p.Slots[Lock]) }
+
+// active, idle and dialing count server connections.
+func (p *Pool) active() int  { return p.both(func(s *Slots) int { return s.Active }) + p.Replicating }
+func (p *Pool) idle() int    { return p.both(func(s *Slots) int { return s.Idle }) }
+func (p *Pool) dialing() int { return p.both(func(s *Slots) int { return s.Dialing }) }
+
+// Servers is how many server connections there are.
+func (p *Pool) Servers() int { return p.active() + p.idle() }
 
 func (p *Pool) waiting() int {
 	return p.Slots[Admin].Waiting + p.Slots[Lock].Waiting + p.Slots[Lock].Promoting
@@ -82,13 +88,13 @@ var showPools = of(poolsNow,
 	field[poolNow]{"cl_waiting", int4, func(p poolNow) any { return count(p.waiting()) }},
 	field[poolNow]{"cl_active_cancel_req", int4, func(p poolNow) any { return count(0) }},
 	field[poolNow]{"cl_waiting_cancel_req", int4, func(p poolNow) any { return count(0) }},
-	field[poolNow]{"sv_active", int4, func(p poolNow) any { return p.both(func(s *Slots) int { return s.Active }) }},
+	field[poolNow]{"sv_active", int4, func(p poolNow) any { return count(p.active()) }},
 	field[poolNow]{"sv_active_cancel", int4, func(p poolNow) any { return count(0) }},
 	field[poolNow]{"sv_being_canceled", int4, func(p poolNow) any { return count(0) }},
-	field[poolNow]{"sv_idle", int4, func(p poolNow) any { return p.both(func(s *Slots) int { return s.Idle }) }},
+	field[poolNow]{"sv_idle", int4, func(p poolNow) any { return count(p.idle()) }},
 	field[poolNow]{"sv_used", int4, func(p poolNow) any { return count(0) }},
 	field[poolNow]{"sv_tested", int4, func(p poolNow) any { return count(0) }},
-	field[poolNow]{"sv_login", int4, func(p poolNow) any { return p.both(func(s *Slots) int { return s.Dialing }) }},
+	field[poolNow]{"sv_login", int4, func(p poolNow) any { return count(p.dialing()) }},
 	field[poolNow]{"maxwait", int4, func(p poolNow) any { return whole(p.longest(p.now)) }},
 	field[poolNow]{"maxwait_us", int4, func(p poolNow) any { return rest(p.longest(p.now)) }},
 	field[poolNow]{"pool_mode", text, func(p poolNow) any { return mode(p.SessionMode) }},
@@ -103,7 +109,7 @@ var showPools = of(poolsNow,
 	field[poolNow]{"lock_idle", int4, func(p poolNow) any { return count(p.Slots[Lock].Idle) }},
 	field[poolNow]{"lock_waiting", int4, func(p poolNow) any { return count(p.Slots[Lock].Waiting) }},
 	field[poolNow]{"lock_promoting", int4, func(p poolNow) any { return count(p.Slots[Lock].Promoting) }},
-	field[poolNow]{"lock_holding", int4, func(p poolNow) any { return p.both(func(s *Slots) int { return s.Holding }) }},
+	field[poolNow]{"lock_holding", int4, func(p poolNow) any { return count(p.both(func(s *Slots) int { return s.Holding })) }},
 )
 
 var showDatabases = of(func(s *Snapshot) []Database { return s.Databases },
@@ -128,44 +134,21 @@ var showDatabases = of(func(s *Snapshot) []Database { return s.Databases },
 	field[Database]{"lock_pool_size", int4, func(d Database) any { return count(d.Sizes[Lock]) }},
 )
 
-// userRow is all pools of one user.
-type userRow struct {
-	name              string
-	backends, clients int
-}
-
-func usersOf(s *Snapshot) []userRow {
-	var list []userRow
-	at := make(map[string]int)
-	for _, p := range s.Pools {
-		i, known := at[p.User]
-		if !known {
-			i, at[p.User] = len(list), len(list)
-			list = append(list, userRow{name: p.User})
-		}
-		list[i].clients += p.Clients
-		list[i].backends += int(p.both((*Slots).live).(int64))
-	}
-	return list
-}
-
-func (s *Slots) live() int { return s.Active + s.Idle }
-
-var showUsers = of(usersOf,
-	field[userRow]{"name", text, func(u userRow) any { return u.name }},
-	field[userRow]{"pool_size", text, func(u userRow) any { return "" }},
-	field[userRow]{"reserve_pool_size", text, func(u userRow) any { return "" }},
-	field[userRow]{"pool_mode", text, func(u userRow) any { return nil }},
-	field[userRow]{"max_user_connections", int4, func(u userRow) any { return count(0) }},
-	field[userRow]{"current_connections", int4, func(u userRow) any { return count(u.backends) }},
-	field[userRow]{"max_user_client_connections", int4, func(u userRow) any { return count(0) }},
-	field[userRow]{"current_client_connections", int4, func(u userRow) any { return count(u.clients) }},
+var showUsers = of(func(s *Snapshot) []User { return s.Users },
+	field[User]{"name", text, func(u User) any { return u.Name }},
+	field[User]{"pool_size", text, func(u User) any { return "" }},
+	field[User]{"reserve_pool_size", text, func(u User) any { return "" }},
+	field[User]{"pool_mode", text, func(u User) any { return nil }},
+	field[User]{"max_user_connections", int4, func(u User) any { return count(0) }},
+	field[User]{"current_connections", int4, func(u User) any { return count(u.Backends) }},
+	field[User]{"max_user_client_connections", int4, func(u User) any { return count(u.MaxClients) }},
+	field[User]{"current_client_connections", int4, func(u User) any { return count(u.Clients) }},
 )
 
 func lists(s *Snapshot) []pair {
 	servers := len(s.Backends)
 	return []pair{
-		{"databases", count(len(s.Databases))}, {"users", count(len(usersOf(s)))}, {"peers", count(0)}, {"pools", count(len(s.Pools))},
+		{"databases", count(len(s.Databases))}, {"users", count(len(s.Users))}, {"peers", count(0)}, {"pools", count(len(s.Pools))},
 		{"peer_pools", count(0)}, {"free_clients", count(max(0, s.MaxClients-len(s.Sessions)))}, {"used_clients", count(len(s.Sessions))},
 		{"login_clients", count(s.LoggingIn)}, {"free_servers", count(0)}, {"used_servers", count(servers)},
 		{"dns_names", count(0)}, {"dns_zones", count(0)}, {"dns_queries", count(0)}, {"dns_pending", count(0)},

@@ -28,7 +28,7 @@ func clients(s *Snapshot) []socket {
 
 func clientSocket(i *SessionInfo, now time.Time) socket {
 	c := socket{
-		kind: "C", user: i.User, database: i.Database, replication: i.Replication, state: "idle", peer: i.Address,
+		kind: "C", user: i.User, database: i.Database, replication: i.Replication, state: "idle", peer: i.Address, local: i.Local,
 		born: i.Since, asked: i.Asked, ptr: i.Pid, link: i.BackendPid, tls: i.TLS, application: i.ApplicationName, prepared: i.Prepared,
 		reason: i.State,
 	}
@@ -57,6 +57,9 @@ func serverSocket(b *Backend) socket {
 	}
 	if b.Active {
 		v.state = "active"
+	}
+	if b.Replication != "none" {
+		v.reason = "replication"
 	}
 	return v
 }

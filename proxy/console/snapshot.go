@@ -14,6 +14,7 @@ type Snapshot struct {
 	Pools     []Pool        // by database and user
 	Buried    Totals        // of pools that are no more
 	Databases []Database    // by name
+	Users     []User        // by name
 	Sessions  []SessionInfo // by process id
 	Backends  []Backend     // by database, user and process id
 	Settings  []Setting
@@ -40,15 +41,12 @@ const (
 // String gives the pool's name.
 func (k Kind) String() string { return [...]string{"admin", "lock"}[k] }
 
-// Pool is the two pools of one (database, user).
+// Pool is the two pools of one (database, user), with whatever other connections of theirs there are.
 type Pool struct {
 	Database, User string
-	Host           string
-	Port           int
-	ServerDatabase string // its name on the server
 	SessionMode    bool
-	Clients        int // with a session, whatever they do
-	Paused         bool
+	Clients        int // whatever they do
+	Replicating    int // of those: with a server connection of their own, which is in neither pool
 
 	Slots [Kinds]Slots
 	Totals
@@ -59,6 +57,14 @@ type Pool struct {
 	Misses     uint64            // attempts that failed
 	Locks      map[string]uint64 // statements that may have waited for an advisory lock, by outcome
 	Promotions Promotions
+}
+
+// Inherit adds the server connections of a pool that this one has taken the place of. What it has counted is Buried's.
+func (p *Pool) Inherit(old *Pool) {
+	for k := range p.Slots {
+		s, o := &p.Slots[k], &old.Slots[k]
+		s.Active, s.Holding, s.Idle, s.Dialing = s.Active+o.Active, s.Holding+o.Holding, s.Idle+o.Idle, s.Dialing+o.Dialing
+	}
 }
 
 // Promotions are transactions on an admin connection that came to ask for an advisory lock.
@@ -97,12 +103,21 @@ type Database struct {
 	Disabled       bool
 }
 
+// User is a name that is known: to clients, by which they log in, or to servers, or to both.
+type User struct {
+	Name       string
+	MaxClients int // 0: no bound of its own
+	Clients    int // that logged in with it
+	Backends   int // that a server knows by it
+}
+
 // SessionInfo is what one client looks like.
 type SessionInfo struct {
 	Pid             uint32 // that its cancel requests name
 	Database, User  string // as it gave them
-	Pooled          string // the user of its pools: as the server sees it
+	Pooled          string // the user as the server sees it
 	Address         string // and port; "local" for a unix socket
+	Local           string // to which it came; "": it is over
 	TLS             string // version and cipher; "": clear text
 	ApplicationName string
 	Since           time.Time
@@ -126,8 +141,8 @@ type Backend struct {
 	Database, User string
 	Kind           Kind
 	Active         bool
-	Holding        bool // its session holds advisory locks
-	Replication    string
+	Holding        bool   // its session holds advisory locks
+	Replication    string // "none", "logical" or "physical"
 	Address        string // of the server, with the port
 	Local          string
 	TLS            string

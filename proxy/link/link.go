@@ -81,6 +81,10 @@ type Link interface {
 	// Close ends the link and drops what is buffered.
 	Close()
 
+	// Local asks the socket for its own address, which is the zero one for a unix socket. The error is net.ErrClosed once
+	// the link is closed.
+	Local() (netip.AddrPort, error)
+
 	// Handover makes another owner the link's: whatever happens next is the other's to hear. It may be called only from
 	// within a method of the owner that there is.
 	Handover(to Owner)

@@ -3,6 +3,7 @@ package link
 import (
 	"net"
 	"net/netip"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,4 +29,24 @@ func accountOf(fd int) int {
 		return Unknown
 	}
 	return int(credentials.Uid)
+}
+
+func (l *loopLink) Local() (netip.AddrPort, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.phase == closed {
+		return netip.AddrPort{}, net.ErrClosed
+	}
+	return localOf(l.fd)
+}
+
+// localOf gives a socket's own address, the zero one for a unix socket.
+func localOf(fd int) (netip.AddrPort, error) {
+	var address unix.RawSockaddrInet6
+	size := uint32(unsafe.Sizeof(address))
+	_, _, errno := unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&address)), uintptr(unsafe.Pointer(&size)))
+	if errno != 0 {
+		return netip.AddrPort{}, errno
+	}
+	return addressOf(&address), nil
 }

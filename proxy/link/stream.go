@@ -3,6 +3,7 @@ package link
 import (
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -55,6 +56,20 @@ func (l *stream) Buffered() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.out.size
+}
+
+func (l *stream) Local() (netip.AddrPort, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.phase == closed {
+		return netip.AddrPort{}, net.ErrClosed
+	}
+	tcp, ok := l.conn.LocalAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}, nil
+	}
+	address := tcp.AddrPort()
+	return netip.AddrPortFrom(address.Addr().Unmap(), address.Port()), nil
 }
 
 // Handover is called with calls held, under which the owner is read.

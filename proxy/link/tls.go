@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -194,11 +195,12 @@ func (s *secure) gather(p [][]byte) {
 	}
 }
 
-func (s *secure) Buffered() int     { return s.inner.Buffered() }
-func (s *secure) Pause()            { s.inner.Pause() }
-func (s *secure) Resume()           { s.inner.Resume() }
-func (s *secure) Close()            { s.inner.Close() }
-func (s *secure) Handover(to Owner) { s.owner = to }
+func (s *secure) Buffered() int                  { return s.inner.Buffered() }
+func (s *secure) Pause()                         { s.inner.Pause() }
+func (s *secure) Resume()                        { s.inner.Resume() }
+func (s *secure) Close()                         { s.inner.Close() }
+func (s *secure) Local() (netip.AddrPort, error) { return s.inner.Local() }
+func (s *secure) Handover(to Owner)              { s.owner = to }
 
 // CloseAfterFlush tells the peer that this was all.
 func (s *secure) CloseAfterFlush(timeout time.Duration) {
