@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -155,6 +156,9 @@ func TestDatabasesOverrideThePoolsForThemselvesAlone(t *testing.T) {
 	a, b := p.Databases["a"], p.Databases["b.c"]
 	if a.Admin.Max != 3 || a.Admin.MaxWaiting != 6 || a.LockTimeout != time.Second || a.Lock.Max != 5 || a.Functions[0] != "g" {
 		t.Errorf("a has its own values where it names them, got %+v", a)
+	}
+	if want := map[string]string{"pools.admin.max": "databases.a.admin_pool.max", "pools.lock.lock_timeout": "databases.a.lock_pool.lock_timeout"}; !maps.Equal(a.Own, want) || len(b.Own) > 0 {
+		t.Errorf("errors call them %v and %v", a.Own, b.Own)
 	}
 	if b.Admin.Max != 4 || b.LockTimeout != 30*time.Second || b.Lock.Max != 5 || !slices.Equal(b.Functions, []string{"f"}) {
 		t.Errorf("b has those of all, got %+v", b)
