@@ -71,6 +71,7 @@ type tally struct {
 	deaths  int
 	cancels int
 	signals int
+	astray  int
 	left    int
 	gates   int
 	stops   int
@@ -89,7 +90,7 @@ func (t *tally) add(o *tally) {
 		t.redefined[how] += o.redefined[how]
 	}
 	t.deaths, t.cancels, t.left, t.gates, t.stops = t.deaths+o.deaths, t.cancels+o.cancels, t.left+o.left, t.gates+o.gates, t.stops+o.stops
-	t.signals += o.signals
+	t.signals, t.astray = t.signals+o.signals, t.astray+o.astray
 }
 
 func (t *tally) String() string {
@@ -97,8 +98,8 @@ func (t *tally) String() string {
 	for op := pools.Granted; op <= pools.CloseWanted; op++ {
 		fmt.Fprintf(&b, "%d %v, ", t.events[op], op)
 	}
-	return fmt.Sprintf("%sSQLSTATEs %v, %d servers died, %d cancels, %d more by somebody else, %d clients vanished, %d gates, %d stops, functions changed %v", &b, t.errors,
-		t.deaths, t.cancels, t.signals, t.left, t.gates, t.stops, t.redefined)
+	return fmt.Sprintf("%sSQLSTATEs %v, %d servers died, %d cancels, %d of them astray, %d more by somebody else, %d clients vanished, %d gates, %d stops, functions changed %v", &b, t.errors,
+		t.deaths, t.cancels, t.astray, t.signals, t.left, t.gates, t.stops, t.redefined)
 }
 
 // lacks names what was seen too rarely in a thousand seeds.
@@ -120,6 +121,7 @@ func (t *tally) lacks() (list []string) {
 	}
 	few("servers that died", t.deaths, 500)
 	few("cancel requests", t.cancels, 500)
+	few("cancel requests of which nobody knows", t.astray, 50)
 	few("statements cancelled by somebody else", t.signals, 200)
 	few("clients that vanished", t.left, 200)
 	few("waits for work that a lock gates", t.gates, 200)
