@@ -144,9 +144,9 @@ func (s *Session) settingsFailed() {
 	s.remove(ReasonSettings, text)
 }
 
-// endsWithServer tells whether the session cannot go on without the server that it has.
+// endsWithServer tells whether the session cannot go on without the server that it has: in session mode, as soon as it has used it.
 func (s *Session) endsWithServer() bool {
-	return s.held.any() || s.state.pins&^pinSession != 0 || s.state.unasked
+	return s.held.any() || s.state.pins&^pinSession != 0 || s.state.pins.Has(pinSession) && s.begun || s.state.unasked
 }
 
 // notTold ends a server that could not answer our question: what it holds is not known. A session that holds locks

@@ -255,3 +255,24 @@ func TestABatchWithoutItsSyncIsNotCommittedForAClientThatLeft(t *testing.T) {
 		c.wantRelease("in step")
 	}
 }
+
+// Its temporary table is gone with the server: it must not go on as if it were there.
+func TestAStrayLockOnAServerThatASessionIsPinnedToEndsTheSession(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("select 1"))
+	c.granted(pools.Admin)
+	c.answers(row("1"), selected, ready('I'))
+	c.now = c.now.Add(auditEvery)
+	c.client, c.actions = nil, nil
+	c.sends(query("create temp table x (a int)"))
+	c.again(pools.Admin)
+	c.answers(complete("CREATE TABLE"), ready('I'))
+	c.client, c.actions = nil, nil
+	c.answers(row("l", "1", ""), row("p", "1", "0 0"), selected, ready('I'))
+	const text = "it held 1 advisory locks that no session holds"
+	c.wantClient("it is told", protocol.AppendError(nil, protocol.Fatal(protocol.AdminShutdown, "lockproxy: the server is closed: "+text)))
+	c.wantAction("the lock is told of", Action{Op: Stray, Text: text})
+	if !c.s.Ended() {
+		t.Error("the session goes on")
+	}
+}
