@@ -27,13 +27,13 @@ type Startup struct {
 	Key []byte // 4 to 256 bytes: 4 until protocol 3.2
 
 	// Of a Login.
-	Minor      int         // the minor version that the client would like; Speaks says which it gets
-	User       string      // never empty; at most 63 bytes
-	Database   string      // the user's name where the client gave none; at most 63 bytes
-	Parameters []Parameter // every other setting asked for, in the order in which PostgreSQL applies them
-	Unusable   error       // an *Error about "options", for when the client is authenticated; nil: there is none
-	Extensions []string    // names of the protocol options asked for ("_pq_.name")
-	Replicate  string      // the value of the parameter "replication"; empty where there is none
+	Minor       int         // the minor version that the client would like; Speaks says which it gets
+	User        string      // never empty; at most 63 bytes
+	Database    string      // the user's name where the client gave none; at most 63 bytes
+	Parameters  []Parameter // every other setting asked for, in the order in which PostgreSQL applies them
+	Unusable    error       // an *Error about "options", for when the client is authenticated; nil: there is none
+	Extensions  []string    // names of the protocol options asked for ("_pq_.name")
+	Replication string      // "true" or "database" where it asks for a replication connection of that kind, else empty
 }
 
 // Parameter is a setting that a client asks for. The name is in lower case, because PostgreSQL's settings ignore case.
@@ -128,7 +128,7 @@ func readBare(kind StartupKind, body []byte) (Startup, error) {
 func (s *Startup) readLogin(body []byte) error {
 	var options string
 	var settings []Parameter
-	for {
+	for err := error(nil); ; {
 		name, rest, ok := CString(body)
 		if !ok || len(name) == 0 && len(rest) > 0 {
 			return badLayout()
@@ -141,10 +141,18 @@ func (s *Startup) readLogin(body []byte) error {
 			return badLayout()
 		}
 		body = rest
-		if string(name) == "options" {
+		switch string(name) {
+		case "options":
 			options = string(value)
-		} else if !s.take(string(name), string(value)) {
-			settings = append(settings, Parameter{foldName(string(name)), string(value)})
+		case "replication":
+			s.Replication, err = readReplication(string(value))
+		default:
+			if !s.take(string(name), string(value)) {
+				settings = append(settings, Parameter{foldName(string(name)), string(value)})
+			}
+		}
+		if err != nil {
+			return err
 		}
 	}
 	var switches []Parameter
@@ -163,8 +171,6 @@ func (s *Startup) take(name, value string) bool {
 		s.User = value
 	case name == "database":
 		s.Database = value
-	case name == "replication":
-		s.Replicate = value
 	case strings.HasPrefix(name, extensionMark):
 		s.Extensions = append(s.Extensions, name)
 	default:

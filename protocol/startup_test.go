@@ -26,8 +26,8 @@ func TestLoginIsReadInThePostgresOrder(t *testing.T) {
 	}{
 		{"the least", login("user", "u"), Startup{User: "u", Database: "u"}},
 		{"an empty database is none", login("user", "u", "database", ""), Startup{User: "u", Database: "u"}},
-		{"all kinds", login("user", "u", "database", "d", "DateStyle", "ISO", "replication", "off", "application_name", ""),
-			Startup{User: "u", Database: "d", Replicate: "off",
+		{"all kinds", login("user", "u", "database", "d", "DateStyle", "ISO", "replication", "on", "application_name", ""),
+			Startup{User: "u", Database: "d", Replication: "true",
 				Parameters: []Parameter{{"datestyle", "ISO"}, {"application_name", ""}}}},
 		{"the last user counts", login("user", "u", "user", "v"), Startup{User: "v", Database: "v"}},
 		{"names that are no settings count letter case", login("user", "u", "Database", "d"),

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"unique"
 
 	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/pools/backend"
 	"github.com/lockproxy/lockproxy/protocol"
 	"github.com/lockproxy/lockproxy/proxy/link"
 	"github.com/lockproxy/lockproxy/proxy/session"
@@ -466,15 +468,20 @@ func (c *client) setTimer() {
 	c.timer.Reset(time.Until(at))
 }
 
-// cancelServer sends a cancel request to the server and tells the session when it has arrived.
+// cancelServer sends a cancel request to the server and tells the session when it has arrived, or that nobody knows.
 func (c *client) cancelServer(sc *serverConn) {
 	defer c.proxy.work.Done()
 	ctx, cancel := context.WithTimeout(context.Background(), cancelWithin)
 	defer cancel()
-	if err := sc.conn.Cancel(ctx); err != nil {
+	err := sc.conn.Cancel(ctx)
+	if err != nil {
 		c.logger().Warn("a cancel request failed", "pid", sc.conn.Pid, "error", err)
 	}
-	c.step((*session.Session).CancelDone)
+	if errors.Is(err, backend.ErrAstray) {
+		c.step((*session.Session).CancelAstray)
+	} else {
+		c.step((*session.Session).CancelDone)
+	}
 }
 
 // cancelWithin bounds the wait for the server to take a cancel request.

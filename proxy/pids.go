@@ -7,8 +7,11 @@ type pids struct{ server *Server }
 func (p pids) ServerOf(pid uint32) uint32 {
 	p.server.mu.Lock()
 	defer p.server.mu.Unlock()
-	if c, ok := p.server.clients[pid].(*client); ok {
+	switch c := p.server.clients[pid].(type) {
+	case *client:
 		return c.serving.Load()
+	case *relay:
+		return c.conn.Pid
 	}
 	return 0
 }

@@ -98,10 +98,6 @@ func (v *visit) admit() (*Client, *Cancel, error) {
 	if s.Kind == protocol.CancelRequest {
 		return nil, &Cancel{Pid: s.Pid, Key: s.Key}, nil
 	}
-	replication, err := readReplication(s.Replicate)
-	if err != nil {
-		return nil, nil, err
-	}
 	if v.who.Admits != nil {
 		if err := v.who.Admits(v.who.Address, s.Database); err != nil {
 			return nil, nil, err
@@ -110,7 +106,7 @@ func (v *visit) admit() (*Client, *Cancel, error) {
 	if err := v.meetDemand(); err != nil {
 		return nil, nil, err
 	}
-	secret, err := v.authenticate(replication)
+	secret, err := v.authenticate(s.Replication)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -119,7 +115,7 @@ func (v *visit) admit() (*Client, *Cancel, error) {
 	}
 	return &Client{
 		User: s.User, Database: s.Database, Parameters: s.Parameters, Minor: s.Speaks(), Secret: secret,
-		Encryption: v.encryption, Replication: replication,
+		Encryption: v.encryption, Replication: s.Replication,
 	}, nil, nil
 }
 

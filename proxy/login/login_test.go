@@ -143,7 +143,7 @@ func TestReplicationIsReadAsPostgresDoes(t *testing.T) {
 			t.Errorf("replication = %s is taken for %q", value, c.Replication)
 		}
 	}
-	for _, value := range []string{"o", "maybe", "Database", "truee"} {
+	for _, value := range []string{"", "o", "maybe", "Database", "truee"} {
 		p := pipe(t, door(t))
 		p.send(startup("user", "trusting", "replication", value))
 		p.wantFatal(value, "22023", `invalid value for parameter "replication": "`+value+`"`)

@@ -46,6 +46,7 @@ type serverSide struct {
 	asking     bool // our question is in flight
 	startsOver bool // its transaction is to begin anew on a server of the lock pool
 	cancelling bool // a cancel request is under way: what comes after must not be hit
+	endangered bool // one may still arrive at any time: nobody else is to have the server
 	cancelDue  bool // one is to be sent when it can hit nothing of ours
 	broken     bool // a question or cleaning of ours failed: what the server holds is not known
 	unheard    byte // how often in a row a question was cancelled

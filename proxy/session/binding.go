@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/lockproxy/lockproxy/protocol"
-	"github.com/lockproxy/lockproxy/protocol/sql"
 )
 
 // A server that lacks a statement is told it when it is used. That may fail, where the statement itself would not have
@@ -19,7 +18,7 @@ func (s *Session) sendBind() {
 		return
 	}
 	s.namesFor(s.ahead.front(), true)
-	asks := st.unit.Touches.Has(sql.TouchPids) && st.body != "" && !s.aborted() // in a failed transaction none can be prepared
+	asks := asksPids(st.unit.Touches, st.unit.Lock) && st.body != "" && !s.aborted() // in a failed transaction none can be prepared
 	name := ""
 	if asks {
 		name = s.pidStatement(st)

@@ -153,7 +153,7 @@ func (s *Session) compared(r *request) bool {
 	case s.comparing > 0 && !s.harmless(r):
 		s.awaitColumns(r)
 		return false
-	case r.kind == protocol.Bind && r.stmt != nil && r.stmt.unit.Touches.Has(sql.TouchPids):
+	case r.kind == protocol.Bind && r.stmt != nil && asksPids(r.stmt.unit.Touches, r.stmt.unit.Lock):
 		return true // its text is parsed for each Bind, and its columns are PostgreSQL's own
 	case r.stmt != nil && (r.kind == protocol.Bind || r.kind == protocol.Describe):
 		return s.comparedOne(r, r.stmt, r.stmt.source != "")

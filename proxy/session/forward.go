@@ -306,7 +306,7 @@ func (s *Session) sendUnmade(r *request) {
 func (s *Session) sendAsIs(answered bool) {
 	r, p := s.take(false)
 	if r.kind == protocol.Query {
-		if r.touches.Has(sql.TouchPids) {
+		if asksPids(r.touches, r.lock) {
 			p = s.withServerPids(p)
 		}
 		p = s.withDefaults(&r, p)

@@ -20,6 +20,11 @@ func (c *conversation) cancelDone() {
 	c.took()
 }
 
+func (c *conversation) cancelAstray() {
+	c.s.CancelAstray(&c.o, c.now)
+	c.took()
+}
+
 func (c *conversation) loses() {
 	c.s.ServerLost(&c.o, c.now)
 	c.took()

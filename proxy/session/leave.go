@@ -113,11 +113,15 @@ func (s *Session) putStartup() bool {
 	return false
 }
 
-// release gives the server back, clean.
+// release gives the server back, clean: or has it closed, where it is not safe for whoever has it next.
 func (s *Session) release() {
 	s.showHold()
 	s.linger.until = time.Time{}
 	s.state.unclear, s.state.maybeReset = false, false
+	if s.endangered {
+		s.remove(ReasonCancel, "a cancel request may still reach it")
+		return
+	}
 	s.do(Action{Op: Release})
 	s.letGo()
 }
@@ -159,9 +163,9 @@ func (s *Session) settingsFailed() {
 	s.remove(ReasonSettings, text)
 }
 
-// endsWithServer tells whether the session cannot go on without the server that it has.
+// endsWithServer tells whether the session cannot go on without the server that it has: in session mode, as soon as it has used it.
 func (s *Session) endsWithServer() bool {
-	return s.held.any() || s.state.pins&^pinSession != 0 || s.state.unasked
+	return s.held.any() || s.state.pins&^pinSession != 0 || s.state.pins.Has(pinSession) && s.begun || s.state.unasked
 }
 
 // notTold ends a server that could not answer our question: what it holds is not known. A session that holds locks
@@ -185,55 +189,6 @@ func (s *Session) ClientLost(o *Output, now time.Time) {
 	}
 	s.leave()
 	s.cancelRunning()
-}
-
-// cancelRunning cancels what runs for the client: at once, or when the server has answered what it was sent of ours
-// in units before. That takes no time, and failed it would leave the client without its settings or its BEGIN.
-func (s *Session) cancelRunning() {
-	s.cancelDue = false
-	switch {
-	case s.phase != attached || !s.runsForClient() || s.cancelling:
-	case !s.theirTurn():
-		s.cancelDue = true
-	default:
-		s.cancelling = true
-		s.do(Action{Op: CancelServer})
-	}
-}
-
-// theirTurn tells whether what the server is at is the client's. What goes before it in the same batch is answered only
-// with the batch, so that waiting for that would be waiting for the statement; if the cancel hits it the batch has failed,
-// as it would have.
-func (s *Session) theirTurn() bool {
-	for i := range s.srv.flight.len() {
-		r := s.srv.flight.at(i)
-		if r.purpose == theirs {
-			return true
-		}
-		if r.ends() {
-			return false
-		}
-	}
-	return false
-}
-
-// runsForClient tells whether the server has anything of the client's under way, or will in a moment.
-func (s *Session) runsForClient() bool { return s.underWay() != nil }
-
-// underWay gives the client's first message that the server has, or that is waiting for what is made for it; nil: there is none.
-func (s *Session) underWay() *request {
-	if r := s.srv.flight.firstOfClient(); r != nil {
-		return r
-	}
-	if s.ahead.len() > 0 && s.ahead.front().has(flagAwaits) {
-		return s.ahead.front()
-	}
-	return nil
-}
-
-// waitsForLock tells whether what is under way may be waiting for an advisory lock.
-func (s *Session) waitsForLock() bool {
-	return s.srv.flight.any(func(r *request) bool { return r.lock != 0 })
 }
 
 // terminate takes a Terminate message. What runs goes on, as on a direct connection, unless it waits for a lock.
@@ -343,46 +298,6 @@ func (s *Session) giveUpCleaning() {
 	}
 	s.remove(ReasonNotCleaned, "what the client left could not be reset in time")
 	s.end()
-}
-
-// Cancel takes a cancel request of the client's. It ends a wait in a queue, or the statement under way, or nothing.
-func (s *Session) Cancel(o *Output, now time.Time) {
-	s.step(o, now)
-	defer s.finish()
-	switch {
-	case s.goodbye:
-	case s.phase == queueing:
-		s.do(Action{Op: Leave})
-		s.phase = resting
-		s.answerUnit(canceled())
-	case s.phase == promoting && !s.toMove:
-		s.do(Action{Op: Leave})
-		s.phase = attached
-		s.refuseWaiting(canceled())
-	case s.phase == attached && !s.runsForClient() && s.waits():
-		s.cancelNext = true
-	case s.phase == attached:
-		s.cancelRunning()
-	}
-}
-
-// waits tells whether the client has sent something that is held back, because of an earlier cancel request for one.
-func (s *Session) waits() bool { return len(s.kept) > 0 || len(s.view) > 0 || s.ahead.len() > 0 }
-
-func canceled() *protocol.Error {
-	return &protocol.Error{Severity: "ERROR", Code: protocol.QueryCanceled,
-		Message: "canceling statement due to user request"}
-}
-
-// CancelDone answers CancelServer: the server has got the signal, and what runs from now on is safe from it.
-func (s *Session) CancelDone(o *Output, now time.Time) {
-	s.step(o, now)
-	defer s.finish()
-	if s.strayCancels > 0 {
-		s.strayCancels--
-		return
-	}
-	s.cancelling = false
 }
 
 // Drain has the session end its client as soon as it is idle.

@@ -132,7 +132,7 @@ const (
 	Release                      // the server is clean and goes back to its pool
 	Remove                       // the server is to be closed, whatever it does
 	Hold                         // whether the session holds advisory locks, for those who count
-	CancelServer                 // a cancel request to the server; answered by CancelDone
+	CancelServer                 // a cancel request to the server; answered by CancelDone or CancelAstray
 	CloseClient                  // once the bytes for it are written
 	Pinned                       // the session keeps its server beyond its transaction; Text says why
 	Welcomed                     // the client was let in
@@ -168,12 +168,13 @@ const (
 	ReasonLogin             // no server for a client that has just logged in
 	ReasonInternal          // the session found itself in an impossible state
 	ReasonTimeout           // the client took too long
+	ReasonCancel            // a cancel request may still reach the server, and hit what runs there then
 )
 
 func (r Reason) String() string {
 	return [...]string{"none", "client left", "protocol violation", "server lost", "not cleaned in time", "stray lock",
 		"settings not in place", "shutdown", "login failed", "internal error",
-		"timeout"}[r]
+		"timeout", "late cancel request"}[r]
 }
 
 func (s *Session) do(a Action) { s.o.Actions = append(s.o.Actions, a) }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/protocol/sql"
 )
 
 // A client knows itself by the process id of its BackendKeyData, which is ours, and so above all that a system gives
@@ -33,6 +34,12 @@ func (s *Session) serverPid(pid uint64) uint32 {
 		return s.srv.Pid
 	}
 	return s.cfg.Pids.ServerOf(uint32(pid))
+}
+
+// asksPids tells whether a text's numbers may be clients' process ids: it asks about processes, and takes no locks, whose keys may be
+// the same numbers.
+func asksPids(touches sql.Touch, locks sql.Effect) bool {
+	return touches.Has(sql.TouchPids) && locks == 0
 }
 
 // withServerPids gives a text with servers' process ids in place of clients'. They are shorter and get spaces behind

@@ -54,6 +54,20 @@ func TestClientsProcessIdsAreTheirServersWhereTextsAskAboutProcesses(t *testing.
 	c.wantClient("nothing of that is seen", message('2', ""), row("t", "t"), selected, ready('I'))
 }
 
+// Many take their own process id for a key.
+func TestNumbersStayWhatTheyAreWhereTextsTakeLocks(t *testing.T) {
+	c := newConversation(t, withPids)
+	locks := "select pg_advisory_unlock(12345678) from pg_stat_activity limit 1"
+	c.sends(query(locks))
+	c.granted(pools.Admin)
+	c.wantServer("a key is a key", query(locks))
+	c.answers(row("t"), selected, ready('I'))
+	c.client, c.server, c.actions = nil, nil, nil
+	c.sends(parse("", "select pg_advisory_unlock($1) from pg_locks"), bindOne("", "12345678"), execute(""), syncMessage())
+	c.again(pools.Admin)
+	c.wantServer("in parameters as well", parse("", "select pg_advisory_unlock($1) from pg_locks"), bindOne("", "12345678"), execute(""), syncMessage())
+}
+
 func TestProcessIdsInBinaryParametersAreTheirServers(t *testing.T) {
 	s := newConversation(t, withPids).s
 	s.srv = NewServer(99, nil, s.now)

@@ -54,6 +54,76 @@ func TestABackendIsNotFreeWhileACancelRequestIsUnderWay(t *testing.T) {
 	c.wantRelease("and the backend is free")
 }
 
+var endangered = Action{Op: Remove, Reason: ReasonCancel, Text: "a cancel request may still reach it"}
+
+func TestABackendThatACancelRequestMayStillReachIsNobodyElses(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("select pg_sleep(9)"))
+	c.granted(pools.Admin)
+	c.cancels()
+	c.answers(row(""), selected, ready('I'))
+	c.wantClient("the statement was faster", row(""), selected, ready('I'))
+	c.actions, c.server = nil, nil
+	c.cancelAstray()
+	c.wantAction("it is closed", endangered)
+	c.sends(query("select 2"))
+	c.again(pools.Admin)
+	c.wantServer("the client goes on with another", query("select 2"))
+	c.answers(row("2"), selected, ready('I'))
+	c.wantClient("unharmed", row("2"), selected, ready('I'))
+	c.wantRelease("which is in no danger")
+}
+
+func TestASessionKeepsAnEndangeredBackendForAsLongAsItNeedsIt(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("begin"), query("select pg_sleep(9)"))
+	c.granted(pools.Admin)
+	c.answers(complete("BEGIN"), ready('T'))
+	c.cancels()
+	c.actions = nil
+	c.cancelAstray()
+	c.answers(failed("57014", "canceling statement due to user request"), ready('E'))
+	c.sends(query("rollback"))
+	c.answers(complete("ROLLBACK"), ready('I'))
+	c.wantAction("then it is closed", endangered)
+	if c.s.Ended() {
+		t.Error("the client lost it")
+	}
+}
+
+func TestABackendThatALeaversCancelRequestMayStillReachIsClosed(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("create temp table t (a int)"))
+	c.granted(pools.Admin)
+	c.actions = nil
+	c.s.ClientLost(&c.o, c.now)
+	c.took()
+	c.wantAction("what runs is cancelled", Action{Op: CancelServer})
+	c.answers(complete("CREATE TABLE"), ready('I'))
+	c.actions = nil
+	c.cancelAstray()
+	c.answers(complete("DISCARD ALL"), ready('I'))
+	c.wantAction("it is closed", endangered)
+}
+
+// The requests of one client may be under way to several backends; which is known of first is not said.
+func TestACancelRequestToABackendThatIsGoneDoesNotHideOneThatIsAstray(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("select pg_sleep(9)"))
+	c.granted(pools.Admin)
+	c.cancels()
+	c.loses()
+	c.actions = nil
+	c.sends(query("select pg_sleep(9)"))
+	c.again(pools.Admin)
+	c.cancels()
+	c.answers(row(""), selected, ready('I'))
+	c.actions = nil
+	c.cancelAstray()
+	c.cancelDone()
+	c.wantAction("it is closed", endangered)
+}
+
 // O#1430, O#1432: any number of parallel cancel requests.
 func TestOneCancelRequestIsUnderWayAtATime(t *testing.T) {
 	c := newConversation(t)
@@ -183,5 +253,26 @@ func TestABatchWithoutItsSyncIsNotCommittedForAClientThatLeft(t *testing.T) {
 		}
 		c.answers(failed("26000", "unknown"), ready('I'))
 		c.wantRelease("in step")
+	}
+}
+
+// Its temporary table is gone with the server: it must not go on as if it were there.
+func TestAStrayLockOnAServerThatASessionIsPinnedToEndsTheSession(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("select 1"))
+	c.granted(pools.Admin)
+	c.answers(row("1"), selected, ready('I'))
+	c.now = c.now.Add(auditEvery)
+	c.client, c.actions = nil, nil
+	c.sends(query("create temp table x (a int)"))
+	c.again(pools.Admin)
+	c.answers(complete("CREATE TABLE"), ready('I'))
+	c.client, c.actions = nil, nil
+	c.answers(row("l", "1", ""), row("p", "1", "0 0"), selected, ready('I'))
+	const text = "it held 1 advisory locks that no session holds"
+	c.wantClient("it is told", protocol.AppendError(nil, protocol.Fatal(protocol.AdminShutdown, "lockproxy: the server is closed: "+text)))
+	c.wantAction("the lock is told of", Action{Op: Stray, Text: text})
+	if !c.s.Ended() {
+		t.Error("the session goes on")
 	}
 }

@@ -257,6 +257,10 @@ func (s *Session) answered() {
 		text := "it held " + strconv.Itoa(h.locks) + " advisory locks that no session holds"
 		s.settingsAgreed()
 		s.do(Action{Op: Stray, Text: text})
+		if s.endsWithServer() {
+			s.fatal(&protocol.Error{Code: protocol.AdminShutdown, Message: "lockproxy: the server is closed: " + text}, ReasonStrayLock)
+			return
+		}
 		s.remove(ReasonStrayLock, text)
 		return
 	}

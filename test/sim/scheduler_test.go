@@ -87,8 +87,9 @@ func (w *world) enabled(list []deed) []deed {
 	for i := range w.dials {
 		add(true, 4, poolDial, i)
 	}
-	for i := range w.cancels {
-		add(true, 4, cancelHits, i)
+	for i, c := range w.cancels {
+		add(!c.astray, 4, cancelHits, i)
+		add(c.astray, 1, cancelHits, i)
 	}
 	add(w.definitions.reading, 1, functionsRead, 0)
 	next := w.pair.Next()
@@ -161,17 +162,29 @@ func (w *world) perform(d deed) {
 	}
 }
 
-// cancelGoesOn takes a cancel request to the server, and then the news of that to the session.
+// cancelGoesOn takes a cancel request to the server, and then the news of that to the session; or, now and then, the news that nobody
+// knows, and the request whenever.
 func (w *world) cancelGoesOn(i int) {
 	c := w.cancels[i]
-	if !c.hit {
+	switch {
+	case !c.hit && !c.astray && w.chance(20):
+		c.astray = true
+		w.seen.astray++
+		w.note("a cancel request to %v is astray", c.link)
+		c.front.step((*session.Session).CancelAstray)
+		return
+	case !c.hit:
 		c.hit = true
 		w.note("a cancel request reaches %v", c.link)
 		c.link.far.hurt = !c.link.far.gone && c.link.far.interruptible()
-		return
+		if !c.astray {
+			return
+		}
 	}
 	w.cancels = append(w.cancels[:i], w.cancels[i+1:]...)
-	c.front.step((*session.Session).CancelDone)
+	if !c.astray {
+		c.front.step((*session.Session).CancelDone)
+	}
 }
 
 // interruptible tells whether a signal finds something to interrupt, now or in what is about to be read: one that

@@ -71,6 +71,7 @@ type tally struct {
 	deaths  int
 	cancels int
 	signals int
+	astray  int
 	left    int
 	gates   int
 	stops   int
@@ -90,7 +91,7 @@ func (t *tally) add(o *tally) {
 		t.redefined[how] += o.redefined[how]
 	}
 	t.deaths, t.cancels, t.left, t.gates, t.stops = t.deaths+o.deaths, t.cancels+o.cancels, t.left+o.left, t.gates+o.gates, t.stops+o.stops
-	t.signals, t.demotions = t.signals+o.signals, t.demotions+o.demotions
+	t.signals, t.demotions, t.astray = t.signals+o.signals, t.demotions+o.demotions, t.astray+o.astray
 }
 
 func (t *tally) String() string {
@@ -98,8 +99,8 @@ func (t *tally) String() string {
 	for op := pools.Granted; op <= pools.Demotable; op++ {
 		fmt.Fprintf(&b, "%d %v, ", t.events[op], op)
 	}
-	return fmt.Sprintf("%sSQLSTATEs %v, %d servers died, %d cancels, %d more by somebody else, %d clients vanished, %d gates, %d stops, functions changed %v, %d demotions", &b, t.errors,
-		t.deaths, t.cancels, t.signals, t.left, t.gates, t.stops, t.redefined, t.demotions)
+	return fmt.Sprintf("%sSQLSTATEs %v, %d servers died, %d cancels, %d of them astray, %d more by somebody else, %d clients vanished, %d gates, %d stops, functions changed %v, %d demotions", &b, t.errors,
+		t.deaths, t.cancels, t.astray, t.signals, t.left, t.gates, t.stops, t.redefined, t.demotions)
 }
 
 // lacks names what was seen too rarely in a thousand seeds.
@@ -122,6 +123,7 @@ func (t *tally) lacks() (list []string) {
 	}
 	few("servers that died", t.deaths, 500)
 	few("cancel requests", t.cancels, 500)
+	few("cancel requests of which nobody knows", t.astray, 50)
 	few("statements cancelled by somebody else", t.signals, 200)
 	few("clients that vanished", t.left, 200)
 	few("waits for work that a lock gates", t.gates, 200)

@@ -83,9 +83,10 @@ type plan struct {
 
 // cancel is a cancel request on its way to a server.
 type cancel struct {
-	front *front
-	link  *serverLink
-	hit   bool
+	front  *front
+	link   *serverLink
+	hit    bool
+	astray bool // the session was told that nobody knows
 }
 
 // schema counts what changed it.

@@ -1,22 +1,19 @@
-package login
+package protocol
 
 import (
 	"fmt"
 	"strings"
-
-	"github.com/lockproxy/lockproxy/protocol"
 )
 
 // readReplication gives what kind of replication connection the value of the parameter "replication" asks for: "database",
-// "true", or "" for none.
+// "true", or "" for none. Letter case counts in "database" alone.
 func readReplication(value string) (string, error) {
-	switch value {
-	case "", "database":
+	if value == "database" {
 		return value, nil
 	}
 	wanted, ok := parseBool(value)
 	if !ok {
-		e := protocol.Fatal(protocol.InvalidParameterValue, fmt.Sprintf(`invalid value for parameter "replication": "%s"`, value))
+		e := Fatal(InvalidParameterValue, fmt.Sprintf(`invalid value for parameter "replication": "%s"`, value))
 		e.Hint = `Valid values are: "false", 0, "true", 1, "database".`
 		return "", e
 	}
