@@ -331,7 +331,12 @@ func beginTag(text []byte) string {
 
 // answerUnit answers the unit at the head of ahead with an error, as a server would, and drops the rest of it.
 func (s *Session) answerUnit(e *protocol.Error) {
-	s.answerCloses()
+	if s.answerCloses() && s.ahead.len() == 0 && !s.look() {
+		if !s.goodbye {
+			s.owed = e // to what comes next, which may be a query: behind an error it would be skipped, as all is up to Sync
+		}
+		return
+	}
 	s.tellError(e)
 	if s.tx == 'T' {
 		s.abandon()
@@ -355,12 +360,14 @@ func (s *Session) answerUnit(e *protocol.Error) {
 }
 
 // answerCloses answers Close messages at the beginning of a unit that is to fail: they cannot, and their answer needs no server. The error
-// is that of what follows: behind one for the Close a query would be skipped, as all is up to Sync.
-func (s *Session) answerCloses() {
+// is that of what follows: behind one for the Close a query would be skipped, as all is up to Sync. It tells whether there were any.
+func (s *Session) answerCloses() (some bool) {
 	for s.ahead.len() > 0 && s.ahead.front().reply == replyClosed {
 		s.take(true)
 		s.reply(protocol.AppendCloseComplete)
+		some = true
 	}
+	return some
 }
 
 // abandon makes the transaction one that has failed, with no server yet that knows: it is begun and aborted there when
