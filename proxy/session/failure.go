@@ -128,7 +128,8 @@ func (s *Session) inTheirBatch() bool {
 // unreplaced tells whether the server's error is the one to show; else it has shown ours.
 func (s *Session) unreplaced(head *request, code string, frame []byte) bool {
 	switch {
-	case head.instead != nil && (head.names == nil || code == protocol.InvalidSQLStatementName || bytes.Contains(frame, []byte(standIn))):
+	case head.instead != nil && (head.names == nil || code == protocol.InvalidSQLStatementName || bytes.Contains(frame, []byte(standIn)) ||
+		code == protocol.InFailedSQLTransaction && s.tx != 'E'): // which failed with what was to make the name known
 		s.tellError(head.instead) // else it has not come to the name
 	case s.overtime != 0 && code == protocol.QueryCanceled:
 		s.tellError(s.overtimeError())
