@@ -23,17 +23,22 @@ func (c *conversation) sets(text, tag, name, value string, grant func(pools.Kind
 // tellsSetting answers the question what a setting is.
 func (c *conversation) tellsSetting(name, value string) {
 	c.t.Helper()
-	c.wantServer("what is it now?", query("SELECT 's', E'"+name+"',pg_catalog.current_setting( E'"+name+"',true);"))
-	c.answers(row("s", name, value), selected, ready('I'))
+	c.wantServer("what is it now?", query("SELECT 's', E'"+name+"',"+asked("pg_catalog.current_setting( E'"+name+"',true)")+";"))
+	c.answers(row("s", name, strings.ReplaceAll(value, `\`, `\\`)), selected, ready('I'))
 }
 
 // tellsDefault answers the same question for a setting that may be back at its default, and is.
 func (c *conversation) tellsDefault(name string) {
 	c.t.Helper()
-	c.wantServer("is it set now?", query("SELECT 's', E'"+name+"',(SELECT setting FROM pg_catalog.pg_settings WHERE source "+
+	c.wantServer("is it set now?", query("SELECT 's', E'"+name+"',(SELECT "+asked("setting")+" FROM pg_catalog.pg_settings WHERE source "+
 		"OPERATOR(pg_catalog.=) 'session' AND pg_catalog.lower(name) OPERATOR(pg_catalog.=) E'"+name+"');"))
 	null := string(row("s", name)) + "\xff\xff\xff\xff"
 	c.answers(message(protocol.DataRow, "\x00\x03"+null[protocol.HeadSize+2:]), selected, ready('I'))
+}
+
+// asked is what asks for a setting's value.
+func asked(expression string) string {
+	return "pg_catalog.encode(pg_catalog.convert_to(" + expression + ",pg_catalog.getdatabaseencoding()),'escape')"
 }
 
 // putting is what puts one setting in place.

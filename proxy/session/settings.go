@@ -229,11 +229,16 @@ func appendSet(dst []byte, name, value string, local bool) []byte {
 	dst = append(dst, "SELECT pg_catalog.set_config("...)
 	dst = appendLiteral(dst, name)
 	dst = append(dst, ',')
-	dst = appendLiteral(dst, value)
+	dst = appendValue(dst, value)
 	if local {
-		return append(dst, ",true);"...)
+		dst = append(dst, ",true)"...)
+	} else {
+		dst = append(dst, ",false)"...)
 	}
-	return append(dst, ",false);"...)
+	if strings.HasPrefix(value, escaped) {
+		dst = append(dst, " IS NULL"...) // it gives the value
+	}
+	return append(dst, ';')
 }
 
 // appendLiteral writes a string constant that means the same whatever standard_conforming_strings says (manual,

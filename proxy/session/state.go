@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/protocol"
@@ -160,7 +159,7 @@ func (s *Session) touchLocal(name string) {
 	}
 }
 
-// touchLetters notes the settings whose values are known in another client_encoding than the one to come.
+// touchLetters notes the startup parameters whose values are known in another client_encoding than the one to come.
 func (s *Session) touchLetters() {
 	for _, one := range s.state.settings.All() {
 		if hasLetters(one.Value) {
@@ -168,11 +167,6 @@ func (s *Session) touchLetters() {
 			s.state.unclear = true
 		}
 	}
-}
-
-// hasLetters tells whether a text has other letters than ASCII's.
-func hasLetters(text string) bool {
-	return strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
 func (s *Session) touchName(name string) {
