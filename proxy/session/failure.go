@@ -25,7 +25,7 @@ func (s *Session) failure(frame []byte) (visible bool) {
 		s.knockFails(head)
 		return false
 	}
-	if head.purpose == forBegin && !head.has(flagMayFail) {
+	if head.purpose == forBegin && !head.has(flagMayFail) && s.syncError == nil { // else it failed with that, and so does all behind it
 		s.failsAlone("the transaction could not begin", &e)
 		return false
 	}
@@ -38,7 +38,7 @@ func (s *Session) failure(frame []byte) (visible bool) {
 	switch {
 	case head.purpose == forSettings && head.has(flagMayFail):
 	case head.purpose == forSettings:
-		s.syncError = &e
+		s.settingRefused(head, &e)
 	case head.purpose == forTimeouts && !s.inTheirBatch():
 		s.unswitched = &e
 	case head.purpose == forQuestion && e.Code == protocol.QueryCanceled && s.unheard < askAgain:

@@ -247,7 +247,8 @@ func TestTimeoutThatTheClientSwitchesOffStaysOffWherePoolsHaveNone(t *testing.T)
 	c.s.state.settings = c.s.client.Settings
 	c.sends(query("set lock_timeout = 0"))
 	c.granted(pools.Admin)
-	c.answers(complete("BEGIN"), row("5s"), complete("COMMIT"), ready('I'), complete("SET"), ready('I'))
+	c.answers(complete("BEGIN"), row("5s"), complete("COMMIT"), ready('I'))
+	c.answers(complete("SET"), ready('I'))
 	c.answers(row("s", "lock_timeout", "0"), complete("SELECT 1"), ready('I'))
 	if value, _ := c.s.state.settings.Get("lock_timeout"); value != "0" {
 		t.Errorf("the client's next transaction would wait %q for a lock, and is to wait without end", value)

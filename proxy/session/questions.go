@@ -175,6 +175,7 @@ func (s *Session) settingsReset() {
 			s.srv.settings = s.srv.settings.With(name, value)
 		}
 	}
+	st.settings = st.settings.over(s.srv.refused)
 	if st.resetAll || len(st.touched) > 0 {
 		s.settingsAgreed()
 	}
@@ -315,6 +316,7 @@ func (s *Session) settingsHeard(h *heard) {
 			st.settings = st.settings.With(name, value)
 		}
 	}
+	st.settings = st.settings.over(s.srv.refused)
 }
 
 // isBare tells whether a setting that no view has is at the server's default: it has such a value, and was not in place before,

@@ -270,21 +270,30 @@ func (s *Session) putSettings(locks bool) {
 		}
 		return
 	}
+	for _, one := range s.srv.refused.All() {
+		want = want.Without(one.Name)
+	}
+	p := &s.srv.putting
+	p.before, p.names = s.srv.settings, p.names[:0]
 	if !want.agrees(s.srv.settings, encodingSetting) {
 		// The values of the others are read in the encoding that is in place when they arrive.
 		if encoding, ok := want.Get(encodingSetting); ok {
 			s.sendQuery(forSettings, string(appendSet(nil, encodingSetting, encoding, false)))
+			p.before = p.before.With(encodingSetting, encoding)
 		} else {
 			s.sendQuery(forSettings, string(appendReset(nil, encodingSetting, false)))
+			p.before = p.before.Without(encodingSetting)
 		}
 	}
-	text := string(append(change([]byte("BEGIN;"), s.srv.settings, want), "COMMIT"...))
+	statements, names := change([]byte("BEGIN;"), append(p.names, ""), s.srv.settings, want)
+	text := string(append(statements, "COMMIT"...))
 	// A text with letters that are none in the encoding is not read at all.
 	if want.planned() != s.srv.settings.planned() || hasLetters(text) {
 		s.sendQuery(forSettings, "BEGIN")
 		s.mayFail()
-		text = text[len("BEGIN;"):]
+		text, names = text[len("BEGIN;"):], names[1:]
 	}
+	p.names = names
 	s.sendQuery(forSettings, text)
 	s.srv.settings = want
 }
