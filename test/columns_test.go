@@ -132,14 +132,57 @@ var changedColumns = []struct {
 		by(1, "Z", text("COMMIT")), by(2, "Z", described("s", "SELECT * FROM t")...), by(2, "Z", uses("s")...)}},
 }
 
+// largeValue is out of the range of an int, and not of a bigint.
+const largeValue = "5000000000"
+
+// changedTypes are conversations in which columns get other types that parameters have theirs from. Each has a
+// text of its own, which no server connection knows from another.
+var changedTypes = []struct {
+	rule  string
+	turns []turn
+}{
+	{"a value of the type that the parameter had", []turn{
+		by(1, "Z", described("s", "SELECT 1 FROM t WHERE a = $1")...), by(2, "Z", text("ALTER TABLE t ALTER a TYPE bigint")),
+		by(1, "Z", uses("s", largeValue)...), by(1, "Z", uses("s", "1")...), by(1, "Z", describing('S', "s"), syncNow)}},
+	{"of a statement that was never described", []turn{
+		by(1, "Z", prepare("s", "SELECT 2 FROM t WHERE a = $1"), syncNow), by(2, "Z", text("ALTER TABLE t ALTER a TYPE bigint")),
+		by(1, "Z", uses("s", largeValue)...), by(1, "Z", uses("s", "1")...)}},
+	{"of the unnamed statement", []turn{
+		by(1, "Z", described("", "SELECT 3 FROM t WHERE a = $1")...), by(2, "Z", text("ALTER TABLE t ALTER a TYPE bigint")),
+		by(1, "Z", uses("", largeValue)...), by(1, "Z", uses("", "1")...)}},
+	{"of one that gives no rows", []turn{
+		by(1, "Z", described("s", "INSERT INTO t VALUES ($1)")...), by(2, "Z", text("ALTER TABLE t ALTER a TYPE bigint")),
+		by(1, "Z", uses("s", largeValue)...), by(1, "Z", uses("s", "2")...), by(1, "Z", text("SELECT * FROM t ORDER BY a"))}},
+	{"a type that does not go with the column any more", []turn{
+		by(1, "Z", described("s", "SELECT 5 FROM t WHERE a = $1")...), by(2, "Z", text("ALTER TABLE t ALTER a TYPE text")),
+		by(1, "Z", uses("s", "x")...), by(1, "Z", uses("s", "1")...)}},
+	{"of what PREPARE made", []turn{
+		by(1, "Z", text("PREPARE s AS SELECT 6 FROM t WHERE a = $1")), by(2, "Z", text("ALTER TABLE t ALTER a TYPE bigint")),
+		by(1, "Z", text("EXECUTE s("+largeValue+")")), by(1, "Z", text("EXECUTE s(1)")),
+		by(1, "Z", text("SELECT parameter_types FROM pg_prepared_statements WHERE name = 's'"))}},
+	{"of what PREPARE made, and which is an error by now", []turn{
+		by(1, "Z", text("SELECT 1; PREPARE s AS SELECT 7 FROM t WHERE a = $1")), by(2, "Z", text("ALTER TABLE t ALTER a TYPE text")),
+		by(1, "Z", text("EXECUTE s('x')")), by(1, "Z", text("EXECUTE s(1)"))}},
+	{"others prepare the same text behind the change", []turn{
+		by(1, "Z", described("s", "SELECT 8 FROM t WHERE a = $1")...), by(2, "Z", text("ALTER TABLE t ALTER a TYPE bigint")),
+		by(2, "Z", described("s", "SELECT 8 FROM t WHERE a = $1")...), by(2, "Z", uses("s", largeValue)...), by(1, "Z", uses("s", largeValue)...),
+		by(2, "Z", uses("s", largeValue)...), by(1, "Z", uses("s", "1")...)}},
+	{"others prepare the same text behind a use", []turn{
+		by(1, "Z", described("s", "SELECT 9 FROM t WHERE a = $1")...), by(2, "Z", text("ALTER TABLE t ALTER a TYPE bigint")),
+		by(1, "Z", uses("s", "1")...), by(3, "Z", described("s", "SELECT 9 FROM t WHERE a = $1")...), by(3, "Z", uses("s", largeValue)...)}},
+	{"a parameter whose type nothing tells", []turn{
+		by(1, "Z", described("s", "SELECT $1, $2 || 'x', $3::int FROM t")...), by(2, "Z", text("ALTER TABLE t ADD b int")),
+		by(1, "Z", uses("s", "1", "2", "3")...)}},
+}
+
 // The columns of a prepared statement are those that it was prepared with; a driver that keeps their description must
 // hear that they are others now, wherever its statement is prepared again.
 func TestAStatementWhoseColumnsChangedFailsAsDirectly(t *testing.T) {
 	r := startProxy(t, sized(2, 1))
-	for _, c := range changedColumns {
+	for _, c := range slices.Concat(changedColumns, changedTypes) {
 		t.Run(c.rule, func(t *testing.T) {
 			want := r.plays(t, r.direct, c.turns, false)
-			for _, moves := range []bool{false, true} {
+			for _, moves := range []bool{true, false} {
 				if got := r.plays(t, r.url, c.turns, moves); !slices.Equal(got, want) {
 					t.Errorf("client 1 on another server connection: %v\nlockproxy  %s\nPostgreSQL %s", moves,
 						strings.Join(got, "\n           "), strings.Join(want, "\n           "))

@@ -15,8 +15,9 @@ func (s *scan) prepare() {
 	name := s.nameString()
 	for !s.ended() && s.next() && !s.on("as") {
 	}
-	verb := Other
+	verb, query := Other, len(s.source)
 	if !s.ended() && s.next() {
+		query = int(s.tok.start)
 		verb = s.verb()
 	}
 	s.advances(verb)
@@ -26,7 +27,7 @@ func (s *scan) prepare() {
 	if s.at(s.tok, ';') {
 		end = int(s.tok.start)
 	}
-	op := PreparedOp{Op: OpPrepare, Name: name, Text: Span{start, end}, Effects: s.effects, Touches: s.touches}
+	op := PreparedOp{Op: OpPrepare, Name: name, Text: Span{start, end}, Query: query - start, Effects: s.effects, Touches: s.touches}
 	// What it does to the session it does at EXECUTE.
 	if len(s.unit.Settings) > settings {
 		op.Settings = append(op.Settings, s.unit.Settings[settings:]...)

@@ -47,7 +47,7 @@ func TestPreparedStatementsAreFollowedInOrder(t *testing.T) {
 	} {
 		got := read(t, c.text).Prepared
 		for i := range got {
-			got[i].Index, got[i].Text = 0, Span{}
+			got[i].Index, got[i].Text, got[i].Query = 0, Span{}, 0
 		}
 		if !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", c.text, got, c.want)
@@ -67,9 +67,9 @@ func TestStatementsOfPrepareAreFoundInTheText(t *testing.T) {
 	u := read(t, text)
 	var got []string
 	for _, op := range u.Prepared {
-		got = append(got, strconv.Itoa(op.Index)+" "+text[op.Text.From:op.Text.To])
+		got = append(got, strconv.Itoa(op.Index)+" "+text[op.Text.From:op.Text.To]+"|"+text[op.Text.From+op.Query:op.Text.To])
 	}
-	want := []string{"1 PREPARE a AS SELECT ';' ", "2 ", "3 PREPARE b AS SELECT 2"}
+	want := []string{"1 PREPARE a AS SELECT ';' |SELECT ';' ", "2 |", "3 PREPARE b AS SELECT 2|SELECT 2"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

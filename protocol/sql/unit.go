@@ -98,6 +98,7 @@ type PreparedOp struct {
 	Index   int    // which statement of the text it is in, from 0; empty ones do not count
 	Name    string // folded, unquoted and cut as PostgreSQL does it; "" of OpDeallocateAll
 	Text    Span   // of OpPrepare and OpExecute: the statement, without a semicolon
+	Query   int    // of OpPrepare: how far into Text the statement begins that is prepared
 	Effects Effect // of OpPrepare: what the prepared statement does to locks
 	Touches Touch  // of OpPrepare: what the prepared statement touches
 

@@ -430,6 +430,9 @@ func (s *Session) readyForClient(head *request, status byte) (visible bool) {
 			s.tellDefault(name) // where the server had nothing to report
 		}
 	}
+	if s.srv.refused != nil {
+		s.mended(s.erred)
+	}
 	unread := s.erred && head.has(flagEnded) && head.done == 0
 	s.state.resetting, s.erred, s.unswitched = nil, false, nil
 	if unread && status == 'I' && s.srv.flight.len() == 0 {

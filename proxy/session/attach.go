@@ -76,6 +76,7 @@ func (s *Session) replacesPortal() bool {
 func (s *Session) takesOver() {
 	s.known = s.cfg.Catalog()
 	s.alone, s.srv.dirty = !s.srv.dirty, true
+	s.srv.refused = nil
 }
 
 // renew resets a server on which functions may have run of which nobody knew: whose what they left is cannot be told.

@@ -111,10 +111,10 @@ func (s *Session) bindValues() (formats, values []byte, ok bool) {
 }
 
 // checkValues binds the values to nothing but parameters of the same types, where the statement was prepared under other
-// settings, and may not be possible under those of now: what is wrong with a value is found first.
+// settings or with another schema, and may not be possible by now: what is wrong with a value is found first.
 func (s *Session) checkValues(st *statement) {
 	formats, values, ok := s.bindValues()
-	if !ok || st.under.planned() == s.state.settings.planned() {
+	if !ok || st.under.planned() == s.state.settings.planned() && !s.typesMayDiffer(st) {
 		return
 	}
 	n := int(values[0])<<8 | int(values[1])

@@ -19,9 +19,13 @@ type Schema interface {
 // shape is the columns that a statement gives since it was parsed, and the parameters that it takes. All that came of the same
 // Parse message have the same.
 type shape struct {
-	print  uint64 // of the columns' description; 0: not known
-	params string // the body of the parameters' description; "": not known
+	print   uint64 // of the columns' description; 0: not known
+	params  string // the body of the parameters' description; "": not known
+	version uint64 // of the schema when the parameters' types were found out
 }
+
+// takesValues tells whether the statement may have parameters.
+func (h *shape) takesValues() bool { return h.params != "\x00\x00" }
 
 // noColumns is the print of a statement that gives no rows.
 const noColumns = 1
@@ -85,25 +89,35 @@ func (s *Session) parsingNow(st *statement) parsing {
 	p := parsing{shape: st.shape, version: s.cfg.Schema.Version()}
 	switch {
 	case st.shape.known() && st.shape.print == noColumns:
+		return p
+	case st.shape.known():
+		p.shape = &shape{version: st.shape.version}
+		return p
 	case st.shape == nil && st.name == "":
 		p.shape = &st.own
 	default:
 		p.shape = new(shape)
 	}
-	if !st.shape.known() {
-		st.shape = p.shape
-	}
+	p.shape.version = p.version
+	st.shape = p.shape
 	return p
 }
 
-// fits tells whether a server's parsing of its text will do for a statement: it gives the columns that the statement
-// gave, or those that the text gives by now.
+// typesMayDiffer tells whether the schema has changed since it was found out of which types a statement's parameters are.
+func (s *Session) typesMayDiffer(st *statement) bool {
+	return st.shape.known() && st.shape.takesValues() && st.shape.version != s.cfg.Schema.Version()
+}
+
+// fits tells whether a server's parsing of its text will do for a statement: it takes the same parameters, and gives the
+// columns that the statement gave, or those that the text gives by now.
 func (s *Session) fits(p *parsing, st *statement) bool {
 	switch {
 	case p.shape == st.shape || !st.shape.known():
 		return true
 	case !p.shape.known():
 		return s.toldSoon(p.shape)
+	case p.shape.params != st.shape.params:
+		return false
 	}
 	return !st.shape.differs(p.shape) || p.version == s.cfg.Schema.Version()
 }

@@ -25,7 +25,7 @@ func (s *Session) failure(frame []byte) (visible bool) {
 		s.knockFails(head)
 		return false
 	}
-	if head.purpose == forBegin && !head.has(flagMayFail) {
+	if head.purpose == forBegin && !head.has(flagMayFail) && s.syncError == nil { // else it failed with that, and so does all behind it
 		s.failsAlone("the transaction could not begin", &e)
 		return false
 	}
@@ -38,7 +38,7 @@ func (s *Session) failure(frame []byte) (visible bool) {
 	switch {
 	case head.purpose == forSettings && head.has(flagMayFail):
 	case head.purpose == forSettings:
-		s.syncError = &e
+		s.settingRefused(head, &e)
 	case head.purpose == forTimeouts && !s.inTheirBatch():
 		s.unswitched = &e
 	case head.purpose == forQuestion && e.Code == protocol.QueryCanceled && s.unheard < askAgain:
@@ -128,7 +128,8 @@ func (s *Session) inTheirBatch() bool {
 // unreplaced tells whether the server's error is the one to show; else it has shown ours.
 func (s *Session) unreplaced(head *request, code string, frame []byte) bool {
 	switch {
-	case head.instead != nil && (head.names == nil || code == protocol.InvalidSQLStatementName || bytes.Contains(frame, []byte(standIn))):
+	case head.instead != nil && (head.names == nil || code == protocol.InvalidSQLStatementName || bytes.Contains(frame, []byte(standIn)) ||
+		code == protocol.InFailedSQLTransaction && s.tx != 'E'): // which failed with what was to make the name known
 		s.tellError(head.instead) // else it has not come to the name
 	case s.overtime != 0 && code == protocol.QueryCanceled:
 		s.tellError(s.overtimeError())

@@ -163,6 +163,14 @@ func (s *Session) forgetsEarlier() bool {
 
 // mayBegin tells whether the next unit may go to the server now; it starts what must come first.
 func (s *Session) mayBegin() bool {
+	switch {
+	case s.srv.refused != nil && s.begun:
+		return false // nothing else may run without that
+	case s.settingsUnderWay() && (s.mends() || s.endsBlock()):
+		return false // until it is known whether that could be put in place
+	case s.syncError != nil && s.srv.flight.len() == 0 && s.putOthers():
+		return false
+	}
 	if s.syncError != nil && s.srv.flight.len() == 0 {
 		s.begun = true
 		s.refuseNext(s.syncError) // it waited for what was to be made for it under these settings

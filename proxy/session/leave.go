@@ -67,7 +67,7 @@ func (s *Session) settled() bool {
 	if s.ask() {
 		return false
 	}
-	if s.lingers() {
+	if s.srv.refused == nil && s.lingers() {
 		return s.putStartup()
 	}
 	if s.srv == nil {

@@ -153,10 +153,13 @@ func (s *Session) executes(r *request, op *sql.PreparedOp, st *statement) {
 // preparedBySQL makes the statement of a PREPARE. Where it is all of its text, that text is kept to the letter, since
 // pg_prepared_statements shows it and errors count its characters.
 func preparedBySQL(op *sql.PreparedOp, text []byte, statements int) *statement {
+	query := op.Query
 	if text != nil && statements > 1 {
 		text = text[op.Text.From:op.Text.To]
+	} else {
+		query += op.Text.From
 	}
-	st := &statement{name: op.Name, source: string(text)}
+	st := &statement{name: op.Name, source: string(text), query: query}
 	st.unit = preparedUnit(op)
 	st.batch = inNoBatch
 	return st

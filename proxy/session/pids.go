@@ -145,7 +145,7 @@ func (s *Session) pidStatement(st *statement) string {
 	const ours = ourNames + "pids"
 	at := len(s.o.scratch)
 	s.o.scratch = appendCloseStatement(s.o.scratch, ours)
-	s.o.scratch = appendParse(s.o.scratch, ours, string(s.withServerPids([]byte(st.body))))
+	s.o.scratch = appendParse(s.o.scratch, ours, string(s.withServerPids([]byte(st.again()))))
 	s.toServer(s.o.since(at))
 	s.pushed(request{kind: protocol.Close, purpose: forStatement})
 	s.pushed(request{kind: protocol.Parse, purpose: forStatement})

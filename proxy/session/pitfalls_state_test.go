@@ -23,17 +23,22 @@ func (c *conversation) sets(text, tag, name, value string, grant func(pools.Kind
 // tellsSetting answers the question what a setting is.
 func (c *conversation) tellsSetting(name, value string) {
 	c.t.Helper()
-	c.wantServer("what is it now?", query("SELECT 's', E'"+name+"',pg_catalog.current_setting( E'"+name+"',true);"))
-	c.answers(row("s", name, value), selected, ready('I'))
+	c.wantServer("what is it now?", query("SELECT 's', E'"+name+"',"+asked("pg_catalog.current_setting( E'"+name+"',true)")+";"))
+	c.answers(row("s", name, strings.ReplaceAll(value, `\`, `\\`)), selected, ready('I'))
 }
 
 // tellsDefault answers the same question for a setting that may be back at its default, and is.
 func (c *conversation) tellsDefault(name string) {
 	c.t.Helper()
-	c.wantServer("is it set now?", query("SELECT 's', E'"+name+"',(SELECT setting FROM pg_catalog.pg_settings WHERE source "+
+	c.wantServer("is it set now?", query("SELECT 's', E'"+name+"',(SELECT "+asked("setting")+" FROM pg_catalog.pg_settings WHERE source "+
 		"OPERATOR(pg_catalog.=) 'session' AND pg_catalog.lower(name) OPERATOR(pg_catalog.=) E'"+name+"');"))
 	null := string(row("s", name)) + "\xff\xff\xff\xff"
 	c.answers(message(protocol.DataRow, "\x00\x03"+null[protocol.HeadSize+2:]), selected, ready('I'))
+}
+
+// asked is what asks for a setting's value.
+func asked(expression string) string {
+	return "pg_catalog.encode(pg_catalog.convert_to(" + expression + ",pg_catalog.getdatabaseencoding()),'escape')"
 }
 
 // putting is what puts one setting in place.
@@ -145,7 +150,8 @@ func TestARoleFollowsItsClientAndNobodyElse(t *testing.T) {
 func TestRolesArePutInPlaceLastAndLaidDownFirst(t *testing.T) {
 	was := NewSettings([]Setting{{"app.x", "1"}, {"role", "alice"}, {"session_authorization", "carol"}})
 	is := NewSettings([]Setting{{"role", "bob"}, {"work_mem", "1MB"}, {"session_authorization", "dave"}})
-	got := string(change(nil, was, is))
+	text, _ := change(nil, nil, was, is)
+	got := string(text)
 	want := `SET "role" TO DEFAULT;SET "session_authorization" TO DEFAULT;SET "app"."x" TO DEFAULT;` +
 		`SELECT pg_catalog.set_config( E'work_mem', E'1MB',false);SELECT pg_catalog.set_config( E'session_authorization', E'dave',false);` +
 		`SELECT pg_catalog.set_config( E'role', E'bob',false);`
@@ -182,6 +188,13 @@ func (c *conversation) wantPinnedToTheEnd() {
 	c.wantServer("what was left is reset", query("DISCARD ALL"))
 }
 
+// refusedSetting is what the client is told of the error of app.x.
+func refusedSetting(code, text string) []byte {
+	return protocol.AppendError(nil, &protocol.Error{Severity: "ERROR", Code: code, Message: text,
+		Detail: `The session has the setting "app.x", which lockproxy puts in place on each server connection, and the server refuses it by now.`,
+		Hint:   `SET or RESET "app.x" outside of a transaction, or DISCARD ALL.`})
+}
+
 // D#876: what a refused SET of the pooler's own had brought was the next client's answer.
 func TestSettingsThatCannotBePutInPlaceAreTheClientsError(t *testing.T) {
 	c := newConversation(t)
@@ -191,7 +204,8 @@ func TestSettingsThatCannotBePutInPlaceAreTheClientsError(t *testing.T) {
 	c.wantServer("settings, and what was asked", putting("app.x", "1"), query("select 1"), query("select 2"))
 	bad, aborted := failed("42501", "permission denied to set parameter"), failed("25P02", "aborted")
 	c.answers(complete("BEGIN"), ready('T'), bad, ready('E'), aborted, ready('E'), aborted, ready('E'))
-	c.wantClient("each hears the reason, and neither has run without them", bad, ready('I'), bad, ready('I'))
+	told := refusedSetting("42501", "permission denied to set parameter")
+	c.wantClient("each hears the reason, and neither has run without them", told, ready('I'), told, ready('I'))
 	c.wantAction("the server is not given to anybody", Action{Op: Remove})
 	c.sends(query("select 3"))
 	c.granted(pools.Admin)
@@ -207,7 +221,7 @@ func TestSettingsThatCannotBeReadAreTheClientsError(t *testing.T) {
 	c.wantServer("a block, and what may not be read", query("BEGIN"), query("SELECT pg_catalog.set_config( E'app.x', E'\xe9',false);COMMIT"), query("select 1"))
 	bad, aborted := failed("22021", "invalid byte sequence"), failed("25P02", "aborted")
 	c.answers(complete("BEGIN"), ready('T'), bad, ready('E'), aborted, ready('E'))
-	c.wantClient("it hears the reason, and has not run without them", bad, ready('I'))
+	c.wantClient("it hears the reason, and has not run without them", refusedSetting("22021", "invalid byte sequence"), ready('I'))
 	c.wantAction("the server is not given to anybody", Action{Op: Remove})
 }
 
@@ -525,6 +539,6 @@ func TestRefusedSettingsBeforeAStatementThatHasToBeMade(t *testing.T) {
 	c.answers(complete("BEGIN"), ready('T'), bad, ready('E'), aborted, ready('E'))
 	c.wantServer("the client's text is refused", query(failing))
 	c.answers(aborted, ready('E'))
-	c.wantClient("for that reason", bad, ready('I'))
+	c.wantClient("for that reason", refusedSetting("42501", "permission denied to set parameter"), ready('I'))
 	c.wantAction("the server is not given to anybody", Action{Op: Remove})
 }

@@ -51,7 +51,7 @@ func (s *Session) sendParse() {
 // currentShared finds what the server has prepared for a key, if that means what the text means now. Else it is closed.
 func (s *Session) currentShared(key string) *shared {
 	sh := s.srv.prepared.find(key)
-	if sh == nil || sh.version == s.cfg.Schema.Version() {
+	if now := s.cfg.Schema.Version(); sh == nil || sh.version == now && (sh.shape.version == now || !sh.shape.takesValues()) {
 		return sh
 	}
 	s.closeShared(sh)
@@ -123,7 +123,7 @@ func (s *Session) prepare(key string, st *statement) *shared {
 		s.o.scratch = appendCloseStatement(s.o.scratch, evicted.name)
 		s.pushed(request{kind: protocol.Close, purpose: forStatement, shared: evicted})
 	}
-	s.o.scratch = appendParse(s.o.scratch, sh.name, st.body)
+	s.o.scratch = appendParse(s.o.scratch, sh.name, st.again())
 	s.toServer(s.o.since(at))
 	return sh
 }
@@ -138,7 +138,7 @@ func (s *Session) serverName(st *statement) string {
 	if st.name == "" {
 		if s.srv.unnamed.of != st {
 			at := len(s.o.scratch)
-			s.o.scratch = appendParse(s.o.scratch, "", st.body)
+			s.o.scratch = appendParse(s.o.scratch, "", st.again())
 			s.toServer(s.o.since(at))
 			s.holdsUnnamed(st)
 			s.pushed(request{kind: protocol.Parse, purpose: forStatement, stmt: st})

@@ -15,7 +15,7 @@ import (
 const askLocks = `SELECT 'l', pg_catalog.count(*), NULL FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory'` +
 	` AND granted AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid();`
 
-const askEverySetting = `SELECT 's', name, setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session';`
+const askEverySetting = `SELECT 's', name, ` + valueFrom + `setting` + valueTo + ` FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session';`
 
 // askElevated asks how many settings there are that the server session's own user could not put in place, nor lay down: a function
 // with its owner's rights has set them.
@@ -38,14 +38,14 @@ func appendAskSetting(dst []byte, name string, reset bool, login string, ownRole
 	case name == authorization:
 		return appendAskUnless(dst, name, login)
 	case reset && !hidden(name), name == lockTimeout, name == idleTimeout:
-		dst = append(dst, ",(SELECT setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'"+
+		dst = append(dst, ",(SELECT "+valueFrom+"setting"+valueTo+" FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'"+
 			" AND pg_catalog.lower(name) OPERATOR(pg_catalog.=)"...)
 		dst = appendLiteral(dst, name)
 		return append(dst, ");"...)
 	}
-	dst = append(dst, ",pg_catalog.current_setting("...)
+	dst = append(dst, ","+valueFrom+"pg_catalog.current_setting("...)
 	dst = appendLiteral(dst, name)
-	return append(dst, ",true);"...)
+	return append(dst, ",true)"+valueTo+";"...)
 }
 
 // appendAskUnless asks for a setting's value, unless it is that of a session that has not changed it.
@@ -54,9 +54,9 @@ func appendAskUnless(dst []byte, name, otherwise string) []byte {
 	dst = appendLiteral(dst, name)
 	dst = append(dst, ") OPERATOR(pg_catalog.<>)"...)
 	dst = appendLiteral(dst, otherwise)
-	dst = append(dst, " THEN pg_catalog.current_setting("...)
+	dst = append(dst, " THEN "+valueFrom+"pg_catalog.current_setting("...)
 	dst = appendLiteral(dst, name)
-	return append(dst, ") END;"...)
+	return append(dst, ")"+valueTo+" END;"...)
 }
 
 // ask sends the questions that must be answered before the server could be given back. It gives false when there are
@@ -175,6 +175,7 @@ func (s *Session) settingsReset() {
 			s.srv.settings = s.srv.settings.With(name, value)
 		}
 	}
+	st.settings = st.settings.over(s.srv.refused)
 	if st.resetAll || len(st.touched) > 0 {
 		s.settingsAgreed()
 	}
@@ -226,7 +227,7 @@ func (s *Session) hear(frame []byte) {
 	case "n":
 		s.heard.names = append(s.heard.names, Setting{string(first), string(second)})
 	case "s":
-		s.heard.settings = append(s.heard.settings, told{Setting{string(first), string(second)}, second != nil})
+		s.heard.settings = append(s.heard.settings, told{Setting{string(first), heardValue(second)}, second != nil})
 	}
 }
 
@@ -319,6 +320,7 @@ func (s *Session) settingsHeard(h *heard) {
 			st.settings = st.settings.With(name, value)
 		}
 	}
+	st.settings = st.settings.over(s.srv.refused)
 }
 
 // isBare tells whether a setting that no view has is at the server's default: it has such a value, and was not in place before,

@@ -19,6 +19,8 @@ type Server struct {
 	flight   queue     // sent and not yet answered
 	partial  []byte    // the beginning of a frame that we must see whole
 	settings *Settings // put in place by sessions, beyond the server session's own defaults
+	putting  puttingSettings
+	refused  *Settings // what the session has, and could not be put in place
 	prepared preparedStatements
 	own      ownNames // prepared statements that it knows by clients' own names
 	unnamed  struct {

@@ -136,17 +136,17 @@ func compareName(s Setting, name string) int { return strings.Compare(s.Name, na
 // change writes the statements that turn the settings in place into those wanted. It writes nothing where they are
 // equal. Every value goes through set_config, whose arguments are data: nothing of a value is read as SQL (PITFALLS,
 // D#698). Who the session acts as comes last, and is laid down first: another role may not be allowed the rest. A change
-// of session_authorization resets role (guc.c, set_config_option).
-func change(dst []byte, inPlace, wanted *Settings) []byte {
+// of session_authorization resets role (guc.c, set_config_option). It gives what each statement is about as well.
+func change(dst []byte, names []string, inPlace, wanted *Settings) ([]byte, []string) {
 	for _, name := range identity {
 		if _, is := inPlace.Get(name); is {
-			dst = appendReset(dst, name, false)
+			dst, names = appendReset(dst, name, false), append(names, name)
 			inPlace = inPlace.Without(name)
 		}
 	}
 	for _, old := range inPlace.All() {
 		if _, still := wanted.Get(old.Name); !still {
-			dst = appendReset(dst, old.Name, false)
+			dst, names = appendReset(dst, old.Name, false), append(names, old.Name)
 		}
 	}
 	recoded := !wanted.agrees(inPlace, encodingSetting)
@@ -155,17 +155,17 @@ func change(dst []byte, inPlace, wanted *Settings) []byte {
 		same := ok && now == one.Value && !(recoded && hasLetters(now)) // else the same bytes are other letters
 		if !same && !slices.Contains(identity, one.Name) {
 			if one.Name == "datestyle" && ok {
-				dst = appendReset(dst, one.Name, false) // a value may be half of it, and leaves the other half as it was
+				dst, names = appendReset(dst, one.Name, false), append(names, one.Name) // a value may be half of it, and leaves the other half as it was
 			}
-			dst = appendSet(dst, one.Name, one.Value, false)
+			dst, names = appendSet(dst, one.Name, one.Value, false), append(names, one.Name)
 		}
 	}
 	for _, name := range slices.Backward(identity) {
 		if value, is := wanted.Get(name); is {
-			dst = appendSet(dst, name, value, false)
+			dst, names = appendSet(dst, name, value, false), append(names, name)
 		}
 	}
-	return dst
+	return dst, names
 }
 
 const (
@@ -231,11 +231,16 @@ func appendSet(dst []byte, name, value string, local bool) []byte {
 	dst = append(dst, "SELECT pg_catalog.set_config("...)
 	dst = appendLiteral(dst, name)
 	dst = append(dst, ',')
-	dst = appendLiteral(dst, value)
+	dst = appendValue(dst, value)
 	if local {
-		return append(dst, ",true);"...)
+		dst = append(dst, ",true)"...)
+	} else {
+		dst = append(dst, ",false)"...)
 	}
-	return append(dst, ",false);"...)
+	if strings.HasPrefix(value, escaped) {
+		dst = append(dst, " IS NULL"...) // it gives the value
+	}
+	return append(dst, ';')
 }
 
 // appendLiteral writes a string constant that means the same whatever standard_conforming_strings says (manual,

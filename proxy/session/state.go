@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/protocol"
@@ -164,7 +163,7 @@ func (s *Session) touchLocal(name string) {
 	}
 }
 
-// touchLetters notes the settings whose values are known in another client_encoding than the one to come.
+// touchLetters notes the startup parameters whose values are known in another client_encoding than the one to come.
 func (s *Session) touchLetters() {
 	for _, one := range s.state.settings.All() {
 		if hasLetters(one.Value) {
@@ -172,11 +171,6 @@ func (s *Session) touchLetters() {
 			s.state.unclear = true
 		}
 	}
-}
-
-// hasLetters tells whether a text has other letters than ASCII's.
-func hasLetters(text string) bool {
-	return strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
 func (s *Session) touchName(name string) {
@@ -280,21 +274,30 @@ func (s *Session) putSettings(waits bool) {
 		}
 		return
 	}
+	for _, one := range s.srv.refused.All() {
+		want = want.Without(one.Name)
+	}
+	p := &s.srv.putting
+	p.before, p.names = s.srv.settings, p.names[:0]
 	if !want.agrees(s.srv.settings, encodingSetting) {
 		// The values of the others are read in the encoding that is in place when they arrive.
 		if encoding, ok := want.Get(encodingSetting); ok {
 			s.sendQuery(forSettings, string(appendSet(nil, encodingSetting, encoding, false)))
+			p.before = p.before.With(encodingSetting, encoding)
 		} else {
 			s.sendQuery(forSettings, string(appendReset(nil, encodingSetting, false)))
+			p.before = p.before.Without(encodingSetting)
 		}
 	}
-	text := string(append(change([]byte("BEGIN;"), s.srv.settings, want), "COMMIT"...))
+	statements, names := change([]byte("BEGIN;"), append(p.names, ""), s.srv.settings, want)
+	text := string(append(statements, "COMMIT"...))
 	// A text with letters that are none in the encoding is not read at all.
 	if want.planned() != s.srv.settings.planned() || hasLetters(text) {
 		s.sendQuery(forSettings, "BEGIN")
 		s.mayFail()
-		text = text[len("BEGIN;"):]
+		text, names = text[len("BEGIN;"):], names[1:]
 	}
+	p.names = names
 	s.sendQuery(forSettings, text)
 	s.srv.settings = want
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/lockproxy/lockproxy/protocol"
 	"github.com/lockproxy/lockproxy/protocol/sql"
@@ -25,6 +26,7 @@ type statement struct {
 	name   string // the client's; "" is the unnamed one
 	body   string // the Parse message's body behind the name: text, zero byte, parameter types
 	source string // of SQL's PREPARE: the whole statement; "" of a Parse message
+	query  int    // how far into that what it prepares begins
 	unseen bool   // no text showed that PREPARE
 	unit   sql.Unit
 
@@ -108,6 +110,23 @@ func (st *statement) text() string {
 	}
 	text, _, _ := strings.Cut(st.body, "\x00")
 	return text
+}
+
+// again gives the body of a Parse message that makes the statement again: with the types that its parameters have, where they are
+// known. A server that were to find them out anew might find others by now.
+func (st *statement) again() string {
+	if !st.shape.known() {
+		return st.body
+	}
+	if st.source != "" {
+		padding := strings.Repeat(" ", utf8.RuneCountInString(st.source[:st.query])) // errors count characters
+		return padding + st.source[st.query:] + "\x00" + st.shape.params
+	}
+	text, types, _ := strings.Cut(st.body, "\x00")
+	if types == st.shape.params {
+		return st.body
+	}
+	return text + "\x00" + st.shape.params
 }
 
 // readAgain has a statement's text read again where functions have changed since. One that is under way is left as it

@@ -58,11 +58,12 @@ func (s *Session) cannotBeMade(st *statement) bool {
 // nameFailed takes the error of a statement that could not be made again, because what it names has gone for one: that is
 // the answer to the message that uses it.
 func (s *Session) nameFailed(e *protocol.Error) {
-	if r := s.srv.flight.firstOfClient(); r != nil {
+	switch r := s.srv.flight.firstOfClient(); {
+	case r == nil:
+		s.notMade = e
+	case r.instead == nil: // else that is why the transaction has failed
 		r.instead = withoutValues(r.names, e)
-		return
 	}
-	s.notMade = e
 }
 
 // withoutValues gives the error of a text whose prepared statement could not be made: that it executes one that takes values
@@ -145,13 +146,13 @@ func (s *Session) tellName(name string, st *statement, why purpose) {
 	p := s.parsingNow(st)
 	s.srv.own.add(ownName{name: name, key: s.sharedKey(st), parsing: p})
 	making := []nameUse{{op: sql.OpPrepare, name: name, before: st, after: st}}
-	if st.source != "" {
+	if st.source != "" && !s.typesMayDiffer(st) {
 		s.runInBatch([]byte(st.source), why)
 		execute := s.srv.flight.at(s.srv.flight.len() - 3)
 		execute.names, execute.sent = making, true
 	} else {
 		at := len(s.o.scratch)
-		s.o.scratch = appendParse(s.o.scratch, name, st.body)
+		s.o.scratch = appendParse(s.o.scratch, name, st.again())
 		s.toServer(s.o.since(at))
 		s.pushed(request{kind: protocol.Parse, purpose: why, names: making, sent: true})
 	}
