@@ -47,7 +47,7 @@ func (s *Session) forward() bool {
 		s.cancelNext = false // it was for a batch that has nothing to cancel
 	}
 	if s.cancelNext && r.kind != protocol.Terminate && r.reply != replyClosed {
-		s.cancelNext = false
+		s.cancelNext, s.begun = false, true
 		s.refuseNext(canceled())
 		return true
 	}

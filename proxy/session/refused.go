@@ -130,7 +130,7 @@ func (s *Session) putOthers() bool {
 	s.syncError = nil
 	s.sendQuery(forSettings, "ROLLBACK")
 	s.srv.settings = p.before
-	s.putSettings(s.unitLocks())
+	s.putSettings(s.unitWaits())
 	return true
 }
 

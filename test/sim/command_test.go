@@ -221,6 +221,12 @@ func (x *execution) asks(e *engine) (tag string, err *protocol.Error) {
 			row[2] = yes(inBaseUnit(id, e.set[id].text))
 		}
 		rows = append(rows, row)
+	case vAskCurrent:
+		row := []*string{yes("s"), yes(x.st.name), nil}
+		if id := variableOf(x.st.name); id >= 0 {
+			row[2] = yes(e.set[id].text)
+		}
+		rows = append(rows, row)
 	case vAskActing: // nobody is anybody else here
 		rows = append(rows, []*string{yes("s"), yes(x.st.name), nil})
 	case vAskVersion:

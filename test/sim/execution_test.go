@@ -212,6 +212,8 @@ func (x *execution) evaluate(e *engine, c *call) (*string, outcome, *protocol.Er
 		return x.sleep(e, args[0])
 	case "boom":
 		return nil, completes, &protocol.Error{Severity: "ERROR", Code: "22012", Message: "division by zero"}
+	case "int4in":
+		return nil, completes, &protocol.Error{Severity: "ERROR", Code: "22P02", Message: `invalid input syntax for type integer: "` + args[0] + `"`}
 	case "repeat":
 		n, _ := strconv.Atoi(args[1])
 		result = strings.Repeat(args[0], n)

@@ -42,6 +42,7 @@ const (
 	vAskShared
 	vAskElevated
 	vAskVersion
+	vAskCurrent
 )
 
 // statement is one statement of a text.
@@ -81,7 +82,7 @@ func (s *statement) exits() bool {
 // hasRows tells whether the statement gives rows.
 func (s *statement) hasRows() bool {
 	switch s.verb {
-	case vSelect, vShow, vAskLocks, vAskSettings, vAskSetting, vAskActing, vAskPins, vAskNames, vAskShared, vAskElevated, vAskVersion:
+	case vSelect, vShow, vAskLocks, vAskSettings, vAskSetting, vAskActing, vAskPins, vAskNames, vAskShared, vAskElevated, vAskVersion, vAskCurrent:
 		return true
 	}
 	return false
@@ -324,6 +325,13 @@ func (r *reader) selection() *statement {
 		return s
 	}
 	s := &statement{verb: vSelect, rows: 1}
+	if r.take("pg_catalog", ".", "int4in", "(", "pg_catalog", ".", "textout", "(") { // of proxy/session/tellnames.go
+		s.columns = []call{{fn: "int4in", args: []operand{r.operand()}}}
+		if !r.take(")", ")") {
+			return nil
+		}
+		return s
+	}
 	for {
 		c, ok := r.call()
 		if !ok {
@@ -354,7 +362,9 @@ func (r *reader) selection() *statement {
 const (
 	questionLocks = "l , pg_catalog . count ( * ) , null from pg_catalog . pg_locks where locktype operator ( pg_catalog . = )" +
 		" advisory and granted and pid operator ( pg_catalog . = ) pg_catalog . pg_backend_pid ( )"
-	questionSetting = "s , %s , ( select setting from pg_catalog . pg_settings where source operator ( pg_catalog . = ) session" +
+	bytesOf         = "pg_catalog . encode ( pg_catalog . convert_to ( "
+	inTheEnd        = " , pg_catalog . getdatabaseencoding ( ) ) , escape )"
+	questionSetting = "s , %s , ( select " + bytesOf + "setting" + inTheEnd + " from pg_catalog . pg_settings where source operator ( pg_catalog . = ) session" +
 		" and pg_catalog . lower ( name ) operator ( pg_catalog . = ) %s )"
 	questionActing   = "s , %s , case when pg_catalog . current_setting ( %s ) operator ( pg_catalog . < > ) "
 	questionPins     = "p , ( select pg_catalog . count ( * ) from pg_catalog . pg_depend where refclassid operator ( pg_catalog . = ) "
@@ -362,7 +372,8 @@ const (
 	questionShared   = "o , pg_catalog . concat (   , pg_catalog . string_agg ( name ,   ) ) , null from pg_catalog . pg_prepared_statements where name operator ( pg_catalog . ~ ) ^lockproxy_[0-9]"
 	questionElevated = "e , pg_catalog . count ( * ) , null from pg_catalog . pg_settings where source operator ( pg_catalog . = ) session and context "
 	questionVersion  = "f , pg_catalog . concat ( ( select pg_catalog . concat ( pg_catalog . count ( * ) , "
-	questionSettings = "s , name , setting from pg_catalog . pg_settings where source operator ( pg_catalog . = ) session"
+	questionCurrent  = "s , %s , " + bytesOf + "pg_catalog . current_setting ( %s , true )" + inTheEnd
+	questionSettings = "s , name , " + bytesOf + "setting" + inTheEnd + " from pg_catalog . pg_settings where source operator ( pg_catalog . = ) session"
 )
 
 func (r *reader) question() *statement {
@@ -389,6 +400,8 @@ func (r *reader) question() *statement {
 		s.verb = vAskShared
 	case text == strings.ReplaceAll(questionSetting, "%s", r.words[2].text):
 		s.verb, s.name = vAskSetting, r.words[2].text
+	case text == strings.ReplaceAll(questionCurrent, "%s", r.words[2].text):
+		s.verb, s.name = vAskCurrent, r.words[2].text
 	case text == questionLocks:
 		s.verb = vAskLocks
 	case text == questionSettings:
