@@ -190,3 +190,20 @@ func said(r *pgconn.MultiResultReader) (list []string) {
 	}
 	return list
 }
+
+// What a text sets that a function puts together, or is given, shows in no view: it is nobody else's all the same.
+func TestSettingsOfTextsThatNobodyReadsAreNobodyElses(t *testing.T) {
+	r := startProxy(t, sized(1, 1))
+	r.query(t, `CREATE FUNCTION run(q text) RETURNS void LANGUAGE plpgsql AS 'BEGIN EXECUTE q; END'`)
+	r.query(t, `CREATE TABLE texts (q text); CREATE FUNCTION runs() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN EXECUTE NEW.q; RETURN NEW; END';
+		CREATE TRIGGER runs BEFORE INSERT ON texts FOR EACH ROW EXECUTE FUNCTION runs()`)
+	const set = `select set_config(''app.hidden'',''mine'',false)`
+	for _, how := range []string{"SELECT run('" + set + "')", "INSERT INTO texts VALUES ('" + set + "')", "DO $$ DECLARE q text := '" + set[:20] + "'; BEGIN EXECUTE q || '" + set[20:] + "'; END $$"} {
+		a, b := logIn(t, r.url), logIn(t, r.url)
+		a.asks("ZZ", text("SET work_mem = '3MB'"), text(how))
+		b.wants("after "+how, "T D() C(SELECT 1) Z(I)", "Z", text("SELECT coalesce(current_setting('app.hidden', true), '')"))
+		b.asks("Z", text("SET work_mem = '5MB'"))
+		a.wants("what it has set itself is its own", "T D(3MB) C(SHOW) Z(I)", "Z", text("SHOW work_mem"))
+		b.wants("also the other's", "T D(5MB) C(SHOW) Z(I)", "Z", text("SHOW work_mem"))
+	}
+}

@@ -79,15 +79,21 @@ func (s *Session) takesOver() {
 	s.srv.refused = nil
 }
 
-// renew resets a server on which functions may have run of which nobody knew: whose what they left is cannot be told.
+// renew resets a server on which functions may have run of which nobody knew: whose what they left is cannot be told. Where somebody
+// else's texts ran that nobody read it resets the settings: they may have set some that no view shows.
 func (s *Session) renew() {
-	if s.srv.resets == s.known.resets {
-		return
+	if s.srv.resets != s.known.resets {
+		s.srv.resets = s.known.resets
+		if s.srv.recent.next > 0 {
+			s.sendQuery(forSettings, "DISCARD ALL")
+			s.srv.forget()
+			s.srv.hidden = nil
+		}
 	}
-	s.srv.resets = s.known.resets
-	if s.srv.recent.next > 0 {
-		s.sendQuery(forSettings, "DISCARD ALL")
-		s.srv.forget()
+	if s.srv.hidden != nil && s.srv.hidden != s.client {
+		s.sendQuery(forSettings, "RESET ALL")
+		s.srv.settings = s.srv.settings.only(identity)
+		s.srv.hidden = nil
 	}
 }
 

@@ -152,15 +152,19 @@ func (s *Session) demote() bool {
 // settingsFailed ends a server that stands without the session's settings. Its client was told; one that holds locks there, or has what
 // cannot be made again, ends with it.
 func (s *Session) settingsFailed() {
-	text := s.syncError.Message
+	e, unheard := s.syncError, s.tx == 'T'
 	if s.endsWithServer() {
-		s.fatal(&protocol.Error{Code: protocol.AdminShutdown, Message: "lockproxy: the session's settings could not be put in place: " + text}, ReasonSettings)
+		s.fatal(&protocol.Error{Code: protocol.AdminShutdown, Message: "lockproxy: the session's settings could not be put in place: " + e.Message}, ReasonSettings)
 		return
 	}
 	if s.tx == 'E' {
 		s.begin, s.beginAs, s.failed = append(s.begin[:0], "BEGIN"...), nil, true
 	}
-	s.remove(ReasonSettings, text)
+	s.remove(ReasonSettings, e.Message)
+	if unheard { // the transaction could not begin, and nothing of it that the client has asked for was sent
+		s.owed = e
+		s.abandon()
+	}
 }
 
 // endsWithServer tells whether the session cannot go on without the server that it has: in session mode, as soon as it has used it.

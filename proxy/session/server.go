@@ -30,6 +30,7 @@ type Server struct {
 	}
 	leftover bool      // a statement of ours that was for once may be there: an error came before its Close
 	taken    bool      // another may be, whose name stands for one that is taken
+	hidden   *Client   // whose statements may have left settings of which nothing tells; nil: nobody's
 	advanced *Client   // whose statements moved sequences last; nil: nobody's, as far as is known
 	differed time.Time // when its functions were last found to be others than the catalog's
 	audited  time.Time // when it was last seen to hold no lock that it should not

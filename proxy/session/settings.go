@@ -74,6 +74,17 @@ func (s *Settings) Without(name string) *Settings {
 	return build(slices.Delete(slices.Clone(s.list), i, i+1))
 }
 
+// only gives the set without all but some.
+func (s *Settings) only(names []string) *Settings {
+	var left *Settings
+	for _, name := range names {
+		if value, has := s.Get(name); has {
+			left = left.With(name, value)
+		}
+	}
+	return left
+}
+
 // All gives the settings, sorted by name. Not to be changed.
 func (s *Settings) All() []Setting {
 	if s == nil {

@@ -80,6 +80,7 @@ func (s *Session) touch(r *request) {
 		s.srv.own.doubt("", true)
 	}
 	if t.Has(sql.TouchDynamic) {
+		s.srv.hidden = s.client // a text that it put together may have set what no view shows (guc.c, GUC_NO_SHOW_ALL of placeholders)
 		s.state.opaque = true
 	}
 	if t.Has(sql.TouchLockTimeout) {
