@@ -491,7 +491,24 @@ func (c *client) known() *about { return c.about }
 
 func (c *client) cancel() { c.step((*session.Session).Cancel) }
 
-func (c *client) drain() { c.step((*session.Session).Drain) }
+// drain ends the client when it is idle; now if it waits for a database that nobody will resume any more.
+func (c *client) drain() {
+	if c.isHeldUp() {
+		c.stop()
+		return
+	}
+	c.step((*session.Session).Drain)
+}
+
+// isHeldUp tells whether the client waits for a server because its database is paused.
+func (c *client) isHeldUp() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	what, _ := c.wait()
+	c.pool.mu.Lock()
+	defer c.pool.mu.Unlock()
+	return what != "" && c.server == nil && c.pool.paused
+}
 
 func (c *client) stop() { c.step((*session.Session).Stop) }
 

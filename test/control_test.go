@@ -272,6 +272,23 @@ func TestShutdownMayBecomeQuicker(t *testing.T) {
 	r.awaitGone(t)
 }
 
+// Nobody can resume a paused database any more, once the consoles are closed.
+func TestAShutdownEndsWhoWaitsForAPausedDatabase(t *testing.T) {
+	r := startProxy(t, sized(2, 1), checkouts(time.Minute))
+	inside, waiter := logIn(t, r.url), logIn(t, r.url)
+	inside.asks("ZZ", text("BEGIN"), text("SELECT 1"))
+	go func() { _ = r.server.Pause(t.Context(), "") }()
+	await(t, "it is paused", func() bool { return r.log.has("paused") })
+	waiter.send(packed(t, text("SELECT 1")))
+	await(t, "it waits", func() bool { return r.info(t, waiter).WaitsFor != "" })
+	r.server.Shutdown(proxy.WaitForServers)
+	if got := waiter.until("~"); got != told57P01 {
+		t.Errorf("who waits is told %s", got)
+	}
+	inside.wants("a transaction comes to its end", "C(COMMIT) Z(I) E(FATAL 57P01) (end)", "Z~", text("COMMIT"))
+	r.awaitGone(t)
+}
+
 func TestAUnixSocketThatAnotherProcessTookIsLeftAlone(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, ".s.PGSQL.6432")
