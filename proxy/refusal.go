@@ -32,7 +32,41 @@ func (p *pool) refusal(r *pools.Refusal) *protocol.Error {
 		e.Detail = fmt.Sprintf("Held longest, for %s, by %s", elapsed(r.HolderSince), holder)
 		e.Detail += p.server.doing(holder) + p.users(r.Kind)
 	}
+	if r.Share > 0 {
+		e.Detail = strings.TrimSpace(e.Detail + "\n" + p.sharers(r.Kind))
+	}
 	return e
+}
+
+// sharers says which pools have the backends of the server's share.
+func (p *pool) sharers(kind pools.Kind) string {
+	numbers := make(map[string]int)
+	all := p.server.allPools()
+	p.mu.Lock()
+	for _, other := range all {
+		if other.mu != p.mu { // it leads to another server
+			continue
+		}
+		if c := other.pair.Counts(kind); c.Active+c.Idle > 0 {
+			numbers[fmt.Sprintf("database %s (user %s)", other.name.database, other.name.user)] = c.Active + c.Idle
+		}
+	}
+	p.mu.Unlock()
+	var text []string
+	names := mostFirst(numbers)
+	for _, name := range names[:min(len(names), maxUsers)] {
+		text = append(text, fmt.Sprintf("%s has %d", name, numbers[name]))
+	}
+	if len(text) == 0 {
+		return ""
+	}
+	return "Of the share " + strings.Join(text, ", ") + "."
+}
+
+func mostFirst(numbers map[string]int) []string {
+	return slices.SortedFunc(maps.Keys(numbers), func(a, b string) int {
+		return cmp.Or(cmp.Compare(numbers[b], numbers[a]), cmp.Compare(a, b))
+	})
 }
 
 // doing says what a client does, and did last.
@@ -66,9 +100,7 @@ func (p *pool) users(kind pools.Kind) string {
 	if len(numbers) < 2 {
 		return ""
 	}
-	names := slices.SortedFunc(maps.Keys(numbers), func(a, b string) int {
-		return cmp.Or(cmp.Compare(numbers[b], numbers[a]), cmp.Compare(a, b))
-	})
+	names := mostFirst(numbers)
 	var text []string
 	for _, name := range names[:min(len(names), maxUsers)] {
 		text = append(text, fmt.Sprintf("%d with %s", numbers[name], applicationText(name)))

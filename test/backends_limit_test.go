@@ -118,6 +118,14 @@ func TestAFloodLeavesTheOtherShareAlone(t *testing.T) {
 					t.Errorf("told %q, want %q", got, want)
 				}
 				late.until("Z")
+				if c.kind == "admin" && i == 0 {
+					e := fails(t, connect(t, address), "53300", "SELECT 1")
+					for _, name := range []string{r.database, "postgres"} {
+						if !strings.Contains(e.Detail, "database "+name+" (user postgres) has 1") {
+							t.Errorf("who has the share is not told of %s: %q", name, e.Detail)
+						}
+					}
+				}
 				if got := late.asks("Z", text(texts(c.works, 20+i))); !strings.Contains(got, "C(SELECT 1) Z(I)") {
 					t.Errorf("the other share: %s", got)
 				}
