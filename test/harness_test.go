@@ -206,11 +206,19 @@ func await(t testing.TB, what string, condition func() bool) {
 // awaitWithin waits until a condition holds, which it must within the time given.
 func awaitWithin(t testing.TB, within time.Duration, what string, condition func() bool) {
 	t.Helper()
+	if !awaits(within, condition) {
+		t.Fatalf("not within %v: %s", within, what)
+	}
+}
+
+// awaits tells whether a condition comes to hold within the time given.
+func awaits(within time.Duration, condition func() bool) bool {
 	for end := time.Now().Add(within); !condition(); time.Sleep(3 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", within, what)
+			return false
 		}
 	}
+	return true
 }
 
 // journal keeps what a proxy logs.

@@ -143,28 +143,34 @@ func TestAClientThatVanishesLeavesNothing(t *testing.T) {
 // A lock that is taken where no text tells: the backend must not go to anybody with it.
 func TestALockThatNoSessionHoldsIsFoundAndReported(t *testing.T) {
 	r := startProxy(t, sized(1, 1))
-	// A C function of an extension's puts a text together from the trigger's arguments (contrib/spi/refint.c).
-	r.query(t, `CREATE EXTENSION refint; CREATE TABLE t AS SELECT 1 AS a; CREATE TABLE u AS SELECT a, 1 AS b FROM generate_series(1, 2) a;
-		CREATE TABLE v AS SELECT 1 AS c FROM generate_series(1, 2);
-		CREATE TRIGGER hidden BEFORE DELETE ON u FOR EACH ROW EXECUTE FUNCTION
-			check_foreign_key('1', 'cascade', 'b', 'v USING (SELECT pg_advisory_lock(4711) OFFSET 0) x', 'c')`)
-	const hidden = "DELETE FROM u WHERE a = "
+	r.query(t, "CREATE TABLE t AS SELECT 1 AS a")
 	s := logIn(t, r.url)
-	s.wants("the client sees nothing", "C(DELETE 1) Z(I)", "Z", text(hidden+"1"))
-	awaitWithin(t, 5*time.Second, "the lock is reported with the statements", func() bool {
-		return r.log.has("an advisory lock was found that no session holds", "level=WARN", "DELETE FROM u WHERE")
+	n := 0
+	// hides runs a function that has just been made, past the proxy, which learns of it within a second: most often not before.
+	hides := func(found func() bool) {
+		t.Helper()
+		for range 5 {
+			n++
+			name := fmt.Sprintf("hidden%d()", n)
+			r.query(t, "CREATE FUNCTION "+name+" RETURNS int LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_lock(4711); RETURN 1; END'")
+			s.wants("the client sees nothing", "T D(1) C(SELECT 1) Z(I)", "Z", text("SELECT "+name))
+			if awaits(5*time.Second, found) {
+				return
+			}
+			s.asks("Z", text("SELECT pg_advisory_unlock_all()"))
+		}
+		t.Fatal("the lock is not reported")
+	}
+	hides(func() bool {
+		return r.log.has("an advisory lock was found that no session holds", "level=WARN", "SELECT hidden")
 	})
-	r.query(t, "INSERT INTO v VALUES (1)")
 	r.awaitNoLocks(t)
 	for range 20 { // Found while its backend is busy, too.
 		s.wants("the client is unharmed", "T D(1) C(SELECT 1) Z(I)", "Z", text("SELECT count(*) FROM t"))
 	}
 	r.log.forget()
-	s.wants("again", "C(DELETE 1) Z(I)", "Z", text(hidden+"2"))
 	noise(t, r.url, 2)
-	awaitWithin(t, 5*time.Second, "a lock on a busy backend is found as well", func() bool {
-		return r.log.has("an advisory lock was found that no session holds")
-	})
+	hides(func() bool { return r.log.has("an advisory lock was found that no session holds") })
 	r.awaitNoLocks(t)
 }
 
