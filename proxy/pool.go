@@ -20,10 +20,10 @@ type pool struct {
 	name     poolName
 	terms    atomic.Pointer[terms]
 	catalog  atomic.Pointer[session.Catalog]
-	readsSeq atomic.Bool                       // clients ask for what nextval left in their sessions
-	began    atomic.Pointer[session.Beginning] // what sessions begin with now
-	newest   beginning                         // of the last connection made; under mu
-	heeded   time.Time                         // when that was; likewise
+	readsSeq atomic.Bool               // clients ask for what nextval left in their sessions
+	began    atomic.Pointer[beginning] // what sessions begin with now
+	newest   firstLook                 // of the last connection made; under mu
+	heeded   time.Time                 // when that was; likewise
 
 	definitions *definitions
 	used        time.Time // when somebody last came for it, or was seen to have it; under the server's mutex
@@ -53,7 +53,7 @@ func newPool(s *Server, r *rules, name poolName, db Database, target *backend.Ta
 		server: s, name: name,
 		welcomes: make(map[string]*session.Settings), done: make(chan struct{}), ledger: newLedger(),
 	}
-	p.began.Store(&session.Beginning{})
+	p.began.Store(&beginning{})
 	common := s.commonsOf(r, target)
 	p.mu, p.pair = &common.mu, common.NewPair(db.Admin, db.Lock)
 	p.pair.Owner = p

@@ -103,7 +103,7 @@ const lingerFor = 50 * time.Millisecond
 // termsOf gives the terms of a pool. Called with the server's mutex held.
 func (s *Server) termsOf(p *pool, r *rules, db Database, target *backend.Target) *terms {
 	return &terms{Database: db, target: target, sessions: &session.Config{
-		Catalog: p.catalog.Load, Beginning: p.began.Load, Schema: s.schemaOf(target.Database()), LockTimeout: db.LockTimeout, IdleTimeout: db.IdleTransactionTimeout,
+		Catalog: p.catalog.Load, Beginning: func() session.Beginning { return p.began.Load() }, Schema: s.schemaOf(target.Database()), LockTimeout: db.LockTimeout, IdleTimeout: db.IdleTransactionTimeout,
 		MaxStatement: r.MaxStatement, MaxPrepared: r.MaxPrepared, MaxBuffer: r.MaxBuffer, SessionMode: db.SessionMode,
 		SequencesRead: func() bool { return p.readsSeq.Load() || p.catalog.Load().Sequences() }, Pids: pids{s}, Linger: lingerFor,
 		Explains: true, WaitNotice: r.WaitNotice, LockTimeoutName: db.advise("pools.lock.lock_timeout (DATABASE_LOCK_TIMEOUT_MS)"),

@@ -46,8 +46,8 @@ func (p *pool) replace(why string, how func(*pools.Pair, time.Time)) []pools.Eve
 	})
 }
 
-// beginning is what a server connection was like when it was made.
-type beginning struct {
+// firstLook is what a server connection was like when it was made.
+type firstLook struct {
 	parameters []backend.Parameter
 	defaults   backend.Defaults
 }
@@ -58,10 +58,10 @@ type beginning struct {
 func (p *pool) heed(conn *backend.Conn) {
 	p.mu.Lock()
 	last, first := p.newest, p.newest.parameters == nil
-	p.newest, p.heeded = beginning{conn.Parameters, conn.Defaults}, time.Now()
+	p.newest, p.heeded = firstLook{conn.Parameters, conn.Defaults}, time.Now()
 	changed := !first && !last.defaults.Same(conn.Defaults)
 	if changed {
-		p.began.Store(p.began.Load().End(session.NewSettings(settingsOf(last.defaults.Kept(conn.Defaults)))))
+		p.began.Store(p.began.Load().end(session.NewSettings(settingsOf(last.defaults.Kept(conn.Defaults)))))
 	}
 	if changed || !slices.Equal(last.parameters, conn.Parameters) {
 		clear(p.welcomes)

@@ -165,7 +165,7 @@ func (s *Session) settingsReset() {
 		for _, name := range identity {
 			plain = plain.Without(name)
 		}
-		st.settings, s.srv.settings = s.defaults.over(st.settings.acting()), plain.over(s.srv.settings.acting())
+		st.settings, s.srv.settings = s.defaults.Over(st.settings.acting()), plain.Over(s.srv.settings.acting())
 	}
 	for _, name := range st.touched {
 		s.srv.settings = s.srv.settings.Without(name)
@@ -175,7 +175,7 @@ func (s *Session) settingsReset() {
 			s.srv.settings = s.srv.settings.With(name, value)
 		}
 	}
-	st.settings = st.settings.over(s.srv.refused)
+	st.settings = st.settings.Over(s.srv.refused)
 	if st.resetAll || len(st.touched) > 0 {
 		s.settingsAgreed()
 	}
@@ -320,7 +320,7 @@ func (s *Session) settingsHeard(h *heard) {
 			st.settings = st.settings.With(name, value)
 		}
 	}
-	st.settings = st.settings.over(s.srv.refused)
+	st.settings = st.settings.Over(s.srv.refused)
 }
 
 // isBare tells whether a setting that no view has is at the server's default: it has such a value, and was not in place before,

@@ -13,15 +13,15 @@ import (
 
 // Config is what the sessions of one database have in common. Not changed once sessions use it.
 type Config struct {
-	Catalog      func() *Catalog   // the newest that is known of the database's functions
-	Beginning    func() *Beginning // what server sessions begin with now; nil: nobody knows
-	Schema       Schema            // of the database
-	LockTimeout  time.Duration     // for waiting for an advisory lock; 0: none of ours
-	IdleTimeout  time.Duration     // for a lock transaction left idle; 0: none of ours
-	MaxStatement int               // bytes of one statement's text
-	MaxBuffer    int               // bytes that a client may send ahead of what its server took
-	MaxPrepared  int               // statements kept prepared on a server; beyond it the one used longest ago is closed
-	SessionMode  bool              // one server for the client's life
+	Catalog      func() *Catalog  // the newest that is known of the database's functions
+	Beginning    func() Beginning // what server sessions begin with now; nil: nobody knows
+	Schema       Schema           // of the database
+	LockTimeout  time.Duration    // for waiting for an advisory lock; 0: none of ours
+	IdleTimeout  time.Duration    // for a lock transaction left idle; 0: none of ours
+	MaxStatement int              // bytes of one statement's text
+	MaxBuffer    int              // bytes that a client may send ahead of what its server took
+	MaxPrepared  int              // statements kept prepared on a server; beyond it the one used longest ago is closed
+	SessionMode  bool             // one server for the client's life
 
 	Pids Pids // nil: nobody knows
 	// Explains tells that somebody answers Explain. WaitNotice is how long a client waits for a lock until it is told for
@@ -53,8 +53,8 @@ type Session struct {
 	o      *Output
 	now    time.Time
 
-	defaults  *Settings  // its own, which RESET gives back: those of its startup message, and what it has kept of its beginning
-	beginning *Beginning // up to which it has; nil: it is not let in yet
+	defaults  *Settings // its own, which RESET gives back: those of its startup message, and what it has kept of its beginning
+	beginning Beginning // up to which it has; nil: it is not let in yet
 
 	phase      phase
 	kind       pools.Kind // of the slot: wanted while queueing, held while attached

@@ -207,8 +207,8 @@ func (s *Settings) hasCustom() bool {
 	return slices.ContainsFunc(s.All(), func(one Setting) bool { return custom(one.Name) })
 }
 
-// over gives the set with all that is in another one as it is there.
-func (s *Settings) over(other *Settings) *Settings {
+// Over gives the set with all that is in another one as it is there.
+func (s *Settings) Over(other *Settings) *Settings {
 	for _, one := range other.All() {
 		s = s.With(one.Name, one.Value)
 	}
