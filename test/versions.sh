@@ -21,13 +21,26 @@ core+='|StatementWhoseResult|BeyondTheBoundComeBack|TransactionThatLocksLater|Va
 core+='|RestartOfTheServer|DriverStreams|EitherEnd|InTheServersWords|Defaults|ForThemselves|AllocateNothing'
 
 go test -c -o "${binary:=$(mktemp)}" .
-trap 'rm -f "$binary"' EXIT
-for version in 13 18; do
+said=$(mktemp -d)
+trap 'rm -rf "$binary" "$said"' EXIT
+for version in 13 18; do # beside each other: there are two processors at least
 	folder=$cache/postgres-$version/native/bin
 	if [ ! -x "$folder/postgres" ]; then
 		echo "PostgreSQL $version is not in $cache: left out"
 		continue
 	fi
-	echo "$("$folder/postgres" --version): a core of the tests"
-	CANCELS=${CANCELS:-400} POSTGRES_PROGRAMS=$folder "$binary" -test.run "$core" -test.timeout 8m
+	(
+		status=0
+		CANCELS=${CANCELS:-400} POSTGRES_PROGRAMS=$folder "$binary" -test.run "$core" -test.timeout 8m >"$said/$version" 2>&1 || status=$?
+		echo "$status" >"$said/$version.status"
+	) &
 done
+wait
+for version in 13 18; do
+	if [ -f "$said/$version.status" ]; then
+		echo "$("$cache/postgres-$version/native/bin/postgres" --version): a core of the tests"
+		cat "$said/$version"
+		[ "$(cat "$said/$version.status")" = 0 ] || failed=1
+	fi
+done
+exit "${failed:-0}"

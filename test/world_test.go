@@ -219,7 +219,11 @@ func TestAFailoverFromAServerThatHangsIsNotNoticedByIdleClients(t *testing.T) {
 	for range 4 {
 		idle = append(idle, logIn(t, r.url))
 	}
-	idle[0].asks("Z", text("SELECT 1"))
+	idle[0].asks("Z", text("BEGIN")) // It has the backend that there is, and no other is left: directly its client would hang as well.
+	pid := idle[0].value("SELECT pg_backend_pid()")
+	others := " FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' AND pid NOT IN (pg_backend_pid(), " + pid + ")"
+	r.query(t, "SELECT pg_terminate_backend(pid)"+others)
+	r.awaitRow(t, "no other is left", "count(*) = 0"+others)
 	if err := first.Freeze(); err != nil {
 		t.Skip(err)
 	}
@@ -228,7 +232,7 @@ func TestAFailoverFromAServerThatHangsIsNotNoticedByIdleClients(t *testing.T) {
 		first.Thaw()
 		first.Kill() // It could not drop the rig's database.
 	})
-	idle[0].send(packed(t, text("SELECT inet_server_port()"))) // On the backend that there is: directly it would hang as well.
+	idle[0].send(packed(t, text("SELECT inet_server_port()")))
 	waiting := idle[1]
 	waiting.send(packed(t, text("SELECT inet_server_port()")))
 	await(t, "no server is found", func() bool { return r.log.has("a connection to the server failed") })
