@@ -39,26 +39,11 @@ func (p *Pair) adminHasSlot() bool {
 // moveToAdmin moves an active lock backend to the admin pool's account. If that is full, the backend there that has been idle
 // longest takes its place: the two accounts' sums stay, and nothing is closed or opened.
 func (p *Pair) moveToAdmin(now time.Time, b *Backend) {
-	admin, lock := &p.pools[Admin], &p.pools[Lock]
 	full := !p.adminHasSlot()
-	lock.active.remove(&b.place)
-	admin.active.pushBack(&b.place, b)
-	if b.held.in != nil {
-		lock.holding.remove(&b.held)
-		admin.holding.pushBack(&b.held, b)
+	p.transfer(now, b, Admin)
+	if full {
+		p.giveIdle(now, p.pools[Admin].idle.back(), Lock)
 	}
-	b.kind, b.since = Admin, now
-	p.budget.giveBack(Lock)
-	p.budget.take(Admin)
-	if !full {
-		return
-	}
-	idle := admin.idle.back()
-	admin.idle.remove(&idle.place)
-	idle.kind = Lock
-	p.budget.giveBack(Admin)
-	p.budget.take(Lock)
-	p.rest(now, idle)
 }
 
 // noSurplus forgets that b was to be demoted.

@@ -51,36 +51,47 @@ func (p *Pair) promoteFirst(now time.Time) {
 	w := p.promoting.front()
 	p.promoting.remove(&w.place)
 	full := p.pools[Lock].free() <= 0 || !p.budget.has(Lock)
-	p.moveToLock(now, w.backend)
+	p.transfer(now, w.backend, Lock)
 	if full {
 		p.giveToAdmin(now)
 	}
 	p.emit(Event{Op: Promoted, Waiter: w, Backend: w.backend, Waited: now.Sub(w.since)})
 }
 
-func (p *Pair) moveToLock(now time.Time, b *Backend) {
-	admin, lock := &p.pools[Admin], &p.pools[Lock]
-	admin.active.remove(&b.place)
-	lock.active.pushBack(&b.place, b)
+// transfer moves an active backend to the other pool's account.
+func (p *Pair) transfer(now time.Time, b *Backend, to Kind) {
+	before, after := &p.pools[b.kind], &p.pools[to]
+	before.active.remove(&b.place)
+	after.active.pushBack(&b.place, b)
 	if b.held.in != nil {
-		admin.holding.remove(&b.held)
-		lock.holding.pushBack(&b.held, b)
+		before.holding.remove(&b.held)
+		after.holding.pushBack(&b.held, b)
 	}
-	b.kind, b.since = Lock, now
-	p.budget.giveBack(Admin)
-	p.budget.take(Lock)
+	p.recount(b.kind, to)
+	b.kind, b.since = to, now
+}
+
+// giveIdle moves an idle backend to the other pool, unless that has no use for it.
+func (p *Pair) giveIdle(now time.Time, b *Backend, to Kind) {
+	p.pools[b.kind].idle.remove(&b.place)
+	p.recount(b.kind, to)
+	b.kind = to
+	p.rest(now, b)
+}
+
+// recount has the budget count a backend of one kind as one of the other.
+func (p *Pair) recount(from, to Kind) {
+	p.budget.giveBack(from)
+	p.budget.take(to)
 }
 
 func (p *Pair) giveToAdmin(now time.Time) {
-	p.budget.giveBack(Lock)
-	p.budget.take(Admin)
 	admin, lock := &p.pools[Admin], &p.pools[Lock]
 	if b := lock.idle.front(); b != nil {
-		lock.idle.remove(&b.place)
-		b.kind = Admin
-		p.rest(now, b)
+		p.giveIdle(now, b, Admin)
 		return
 	}
+	p.recount(Lock, Admin)
 	d := lock.dials.back()
 	lock.dials.remove(&d.place)
 	d.kind = Admin

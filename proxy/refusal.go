@@ -52,21 +52,22 @@ func (p *pool) sharers(kind pools.Kind) string {
 		}
 	}
 	p.mu.Unlock()
-	var text []string
-	names := mostFirst(numbers)
-	for _, name := range names[:min(len(names), maxUsers)] {
-		text = append(text, fmt.Sprintf("%s has %d", name, numbers[name]))
-	}
-	if len(text) == 0 {
+	if len(numbers) == 0 {
 		return ""
 	}
-	return "Of the share " + strings.Join(text, ", ") + "."
+	return "Of the share " + most(numbers, func(name string, n int) string { return fmt.Sprintf("%s has %d", name, n) }) + "."
 }
 
-func mostFirst(numbers map[string]int) []string {
-	return slices.SortedFunc(maps.Keys(numbers), func(a, b string) int {
+// most says the largest numbers, the largest first.
+func most(numbers map[string]int, say func(name string, n int) string) string {
+	names := slices.SortedFunc(maps.Keys(numbers), func(a, b string) int {
 		return cmp.Or(cmp.Compare(numbers[b], numbers[a]), cmp.Compare(a, b))
 	})
+	var text []string
+	for _, name := range names[:min(len(names), maxUsers)] {
+		text = append(text, say(name, numbers[name]))
+	}
+	return strings.Join(text, ", ")
 }
 
 // doing says what a client does, and did last.
@@ -82,7 +83,7 @@ func (s *Server) doing(a *about) string {
 	return ", which is " + stateName(c.session.Status()) + "." + lastStatement(c.session.LastStatement(maxShown))
 }
 
-// maxUsers is how many applications are named that have a pool's backends.
+// maxUsers is how many are named that have a pool's backends, or a share's.
 const maxUsers = 3
 
 // users says which applications have the backends of a pool, if there are several.
@@ -100,12 +101,7 @@ func (p *pool) users(kind pools.Kind) string {
 	if len(numbers) < 2 {
 		return ""
 	}
-	names := mostFirst(numbers)
-	var text []string
-	for _, name := range names[:min(len(names), maxUsers)] {
-		text = append(text, fmt.Sprintf("%d with %s", numbers[name], applicationText(name)))
-	}
-	return "\nOf its backends " + strings.Join(text, ", ") + "."
+	return "\nOf its backends " + most(numbers, func(name string, n int) string { return fmt.Sprintf("%d with %s", n, applicationText(name)) }) + "."
 }
 
 // String names a client as others are told about it.

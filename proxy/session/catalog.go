@@ -107,11 +107,12 @@ func NewCatalog(configured []string, d *Definitions) (*Catalog, error) {
 // calls notes what a FunctionCall message does.
 func (c *Catalog) calls(r *request, oid uint32) {
 	f := c.users[oid]
-	if oid == setConfig || runTexts[oid] || f.RunsTexts() {
-		f.Settings = []string{""} // which, its arguments would tell
-	}
-	if runTexts[oid] || f.RunsTexts() {
+	runs := runTexts[oid] || f.RunsTexts()
+	if runs {
 		f.Touches |= sql.TouchDynamic
+	}
+	if runs || oid == setConfig {
+		f.Settings = []string{""} // which, its arguments would tell
 	}
 	if r.lock = c.builtin[oid]; f.Locks {
 		r.lock = sql.Unknown

@@ -324,7 +324,7 @@ func (s *Session) Tick(o *Output, now time.Time) {
 	}
 	s.askAbout()
 	if at := s.mayIdleUntil(); !at.IsZero() && !now.Before(at) {
-		s.dismissIdle(s.tx != 'I')
+		s.dismissIdle()
 		return
 	}
 	if s.deadline.IsZero() || now.Before(s.deadline) {

@@ -38,7 +38,7 @@ func (s *Session) Expire(o *Output, now time.Time, t *Timeouts) {
 	defer s.finish()
 	switch s.overdue(now, t) {
 	case clientIdle, idleInTransaction:
-		s.dismissIdle(s.tx != 'I')
+		s.dismissIdle()
 	case transactionTimeout:
 		s.dismiss(protocol.TransactionTimeout, "terminating connection due to transaction timeout")
 	case queryTimeout:
@@ -144,8 +144,9 @@ func duration(value string) time.Duration {
 var units = map[string]time.Duration{"": time.Millisecond, "us": time.Microsecond, "ms": time.Millisecond, "s": time.Second,
 	"min": time.Minute, "h": time.Hour, "d": 24 * time.Hour}
 
-func (s *Session) dismissIdle(inTransaction bool) {
-	if inTransaction {
+// dismissIdle dismisses a client that has idled for too long.
+func (s *Session) dismissIdle() {
+	if s.tx != 'I' {
 		s.dismiss(protocol.IdleInTransactionSessionTimeout, "terminating connection due to idle-in-transaction timeout")
 		return
 	}
