@@ -13,13 +13,7 @@ import (
 )
 
 func TestNamesOfCertificatesAreTheHostsWhereLibpqTakesThem(t *testing.T) {
-	clearEnvironment(t)
-	home(t)
-	a := authority.New()
-	ca, err := a.File(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, ca := atHome(t)
 	v4, v6 := net.IPv4(192, 0, 2, 1), net.ParseIP("2001:db8::1")
 	for _, c := range []struct {
 		name, common string
@@ -66,13 +60,7 @@ func TestNamesOfCertificatesAreTheHostsWhereLibpqTakesThem(t *testing.T) {
 // crypto/x509 does not hold a common name against what an authority may sign for: where it may not sign for all, an
 // alternative name is needed, unlike with libpq.
 func TestACommonNameOfALimitedAuthorityDoesNotCount(t *testing.T) {
-	clearEnvironment(t)
-	home(t)
-	a := authority.New()
-	ca, err := a.File(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, ca := atHome(t)
 	limited := authority.Under(a.Sign(&x509.Certificate{
 		Subject: pkix.Name{CommonName: "limited"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 		PermittedDNSDomainsCritical: true, PermittedDNSDomains: []string{"db.test"}, NotAfter: time.Now().Add(time.Hour),

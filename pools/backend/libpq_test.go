@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/lockproxy/lockproxy/test/authority"
 	"github.com/lockproxy/lockproxy/test/postgres"
 )
 
@@ -98,6 +99,19 @@ func (f *front) both(t *testing.T, host string, keywords ...string) (theirs, our
 	}
 	c.Close()
 	return theirs, ours, texts
+}
+
+// atHome gives an authority and its file, where libpq and we read no files of the machine's.
+func atHome(t *testing.T) (a *authority.Authority, ca string) {
+	t.Helper()
+	clearEnvironment(t)
+	home(t)
+	a = authority.New()
+	ca, err := a.File(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, ca
 }
 
 // home gives libpq and us a home folder of the test's own, and the path of a file in its ".postgresql".

@@ -159,13 +159,7 @@ func TestKeywordsOfTLSComeFromServiceAndEnvironmentToo(t *testing.T) {
 }
 
 func TestServersAreToldTheNameTheyAreAskedFor(t *testing.T) {
-	clearEnvironment(t)
-	home(t)
-	a := authority.New()
-	ca, err := a.File(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, ca := atHome(t)
 	f := startFront(t, a.Issue("db.test"))
 	for _, mode := range []string{"require", "verify-full"} {
 		for _, c := range [][3]string{{"db.test", "", "db.test"}, {"db.test", "1", "db.test"}, {"db.test", "0", ""}, {"127.0.0.1", "1", ""}} {
@@ -187,13 +181,7 @@ func TestTheSystemsAuthoritiesAreAskedForByName(t *testing.T) {
 		dial(t, url)
 		return
 	}
-	clearEnvironment(t)
-	home(t)
-	a := authority.New()
-	ca, err := a.File(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, ca := atHome(t)
 	f := startFront(t, a.Issue("localhost"))
 	for _, mode := range []string{"", "verify-full"} {
 		keywords := []string{"sslrootcert", "system"}
@@ -236,13 +224,7 @@ func TestTLSAtOnceTakesAStrongMode(t *testing.T) {
 
 // Whatever else is done with a target verifies as well, each server under its own name.
 func TestEveryConnectionOfATargetIsVerified(t *testing.T) {
-	clearEnvironment(t)
-	home(t)
-	a := authority.New()
-	ca, err := a.File(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, ca := atHome(t)
 	first, second := startFront(t, a.Issue("first.test")), startFront(t, a.Issue("second.test"))
 	to := func(hosts string) *Target {
 		to := target(t, fmt.Sprintf("postgres://postgres@/postgres?host=%s&port=%s,%s&sslmode=verify-full&sslrootcert=%s", hosts, first.port, second.port, ca))
