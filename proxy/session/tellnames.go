@@ -24,6 +24,26 @@ func (s *Session) namesFor(r *request, inBatch bool) {
 		s.showNames(r, inBatch, true)
 	case r.touches.Has(sql.TouchDynamic):
 		s.showNames(r, inBatch, false) // what it runs may name them again
+		s.prepareSign(inBatch)
+	}
+}
+
+// sign is the key of a statement of nothing that is only there to be missed.
+const sign = "sign"
+
+// prepareSign has the server prepare something where it has nothing of ours, ahead of a text that may deallocate all that there is: what is
+// gone then tells of it (sharedHeard).
+func (s *Session) prepareSign(inBatch bool) {
+	if s.srv.prepared.oldest() != nil || len(s.statements) == 0 {
+		return
+	}
+	sh, _ := s.srv.prepared.add(sign, s.batch, s.cfg.MaxPrepared)
+	at := len(s.o.scratch)
+	s.o.scratch = appendParse(s.o.scratch, sh.name, "\x00\x00\x00") // which no server refuses
+	s.toServer(s.o.since(at))
+	s.pushed(request{kind: protocol.Parse, purpose: forNames(inBatch), shared: sh})
+	if !inBatch {
+		s.syncOurs(forName)
 	}
 }
 
