@@ -135,9 +135,33 @@ func TestSessionsIdleNoLongerThanTheyWantTo(t *testing.T) {
 	for _, one := range []string{"SET idle_session_timeout = '1min'", "RESET idle_session_timeout"} {
 		s.wants("it lives on", "C("+strings.Fields(one)[0]+") Z(I)", "Z", text(one))
 	}
+	if r.value(t, "SHOW server_version_num") >= "170000" {
+		s := logIn(t, r.url)
+		began := time.Now()
+		s.asks("ZZZ", text("SET idle_in_transaction_session_timeout = '1min'"), text("SET transaction_timeout = '300ms'"), text("BEGIN"))
+		s.wantEnd("set for the transaction", began, 250*time.Millisecond, "FATAL 25P04 terminating connection due to transaction timeout")
+	}
 	byOptions := logIn(t, r.url, "options", "-c idle_session_timeout=300ms")
 	began := time.Now()
 	byOptions.wantEnd("set by the startup message", began, 250*time.Millisecond, toldIdle)
+}
+
+// A connection that goes back to its pool does not end there for what its last client wanted for itself.
+func TestConnectionsOutliveTheBoundOfAClientThatIdles(t *testing.T) {
+	r := startProxy(t, sized(1, 1))
+	a, b := logIn(t, r.url), logIn(t, r.url)
+	began := time.Now()
+	a.asks("ZZ", text("SET idle_session_timeout = '300ms'"), text("BEGIN"))
+	its := a.value("SELECT pg_backend_pid()")
+	if got := a.value("SHOW idle_session_timeout"); got != "300ms" {
+		t.Errorf("it is %s for the client", got)
+	}
+	a.asks("Z", text("COMMIT"))
+	a.wantEnd("its own bound", began, 250*time.Millisecond, toldIdle)
+	r.query(t, "SELECT pg_sleep(0.2)") // the server would have ended it by now
+	if now := b.value("SELECT pg_backend_pid()"); now != its {
+		t.Errorf("the server process was %s, and is %s", its, now)
+	}
 }
 
 // B#22: a statement that has to be prepared on another connection begins when it is sent there, and not when that was used last.

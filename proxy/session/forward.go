@@ -168,6 +168,8 @@ func (s *Session) mayBegin() bool {
 		return false // nothing else may run without that
 	case s.settingsUnderWay() && (s.mends() || s.endsBlock()):
 		return false // until it is known whether that could be put in place
+	case s.srv.flight.len() > 0 && s.srv.flight.front().purpose == forCleaning:
+		return false // the server is about to go back
 	case s.syncError != nil && s.srv.flight.len() == 0 && s.putOthers():
 		return false
 	}

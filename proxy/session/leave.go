@@ -36,6 +36,9 @@ func (s *Session) settled() bool {
 		return s.clean()
 	}
 	if s.startsOver {
+		if s.unboundIdle() {
+			return false
+		}
 		s.release()
 		return true
 	}
@@ -73,7 +76,22 @@ func (s *Session) settled() bool {
 	if s.srv == nil {
 		return true // what it looked at for that was no message, and ended the session
 	}
+	if s.unboundIdle() {
+		return false
+	}
 	s.release()
+	return true
+}
+
+// unboundIdle takes the client's own bound for idle sessions off a server that is about to go back to its pool: the server would end itself
+// there, maybe under somebody else's first statement. It tells whether that is still to be answered.
+func (s *Session) unboundIdle() bool {
+	value, set := s.srv.settings.Get(idleSession)
+	if !set || duration(value) == 0 {
+		return false
+	}
+	s.srv.settings = s.srv.settings.With(idleSession, "0")
+	s.sendQuery(forCleaning, string(appendSet(nil, idleSession, "0", false)))
 	return true
 }
 
@@ -284,7 +302,7 @@ func (s *Session) clean() bool {
 		return false
 	}
 	s.held.xact = false
-	if s.ask() {
+	if s.ask() || s.unboundIdle() {
 		return false
 	}
 	s.release()

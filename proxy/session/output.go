@@ -227,7 +227,7 @@ func (s *Session) Deadline() time.Time {
 		due = n.wait.ask
 	}
 	if s.state.settings != nil && s.state.settings.idles {
-		if at := s.mayIdleUntil(); !at.IsZero() && (due.IsZero() || at.Before(due)) {
+		if at, setting := s.mayIdleUntil(); setting != "" && (due.IsZero() || at.Before(due)) {
 			due = at
 		}
 	}

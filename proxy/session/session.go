@@ -323,8 +323,8 @@ func (s *Session) Tick(o *Output, now time.Time) {
 		s.linger.until = time.Time{} // what waited for it is released
 	}
 	s.askAbout()
-	if at := s.mayIdleUntil(); !at.IsZero() && !now.Before(at) {
-		s.dismissIdle()
+	if at, setting := s.mayIdleUntil(); setting != "" && !now.Before(at) {
+		s.dismissFor(setting)
 		return
 	}
 	if s.deadline.IsZero() || now.Before(s.deadline) {

@@ -120,7 +120,9 @@ func build(list []Setting) *Settings {
 		}
 	}
 	acts := slices.ContainsFunc(list, func(one Setting) bool { return slices.Contains(identity, one.Name) })
-	idles := slices.ContainsFunc(list, func(one Setting) bool { return one.Name == idleTimeout || one.Name == idleSession })
+	idles := slices.ContainsFunc(list, func(one Setting) bool {
+		return one.Name == idleTimeout || one.Name == idleSession || one.Name == wholeTransaction
+	})
 	return &Settings{list: list, print: print.String(), plans: plans.String(), acts: acts, idles: idles}
 }
 

@@ -37,10 +37,12 @@ func (s *Session) Expire(o *Output, now time.Time, t *Timeouts) {
 	s.step(o, now)
 	defer s.finish()
 	switch s.overdue(now, t) {
-	case clientIdle, idleInTransaction:
-		s.dismissIdle()
+	case clientIdle:
+		s.dismissFor(idleSession)
+	case idleInTransaction:
+		s.dismissFor(idleTimeout)
 	case transactionTimeout:
-		s.dismiss(protocol.TransactionTimeout, "terminating connection due to transaction timeout")
+		s.dismissFor(wholeTransaction)
 	case queryTimeout:
 		s.overtime = t.Query
 		s.deadline = now.Add(cleanWithin) // for the cancel request to be of use
@@ -108,24 +110,29 @@ func (s *Session) inTime() {
 	}
 }
 
-// idleSession is PostgreSQL's own bound for sessions without a transaction (since 14).
-const idleSession = "idle_session_timeout"
+// The settings of PostgreSQL's own that bound how long a session may idle, beside idleTimeout.
+const (
+	idleSession      = "idle_session_timeout" // outside of a transaction (since 14)
+	wholeTransaction = "transaction_timeout"  // within one, whatever it does (since 17)
+)
 
-// mayIdleUntil tells when a client that has no server has idled for as long as its own settings let it; zero: there is no such
-// bound. A server of its own sees to that itself.
-func (s *Session) mayIdleUntil() time.Time {
+// mayIdleUntil tells when a client that has no server has idled for as long as its own settings let it, and which of them that is; zero:
+// there is no such bound. A server of its own sees to that itself.
+func (s *Session) mayIdleUntil() (at time.Time, setting string) {
 	if s.phase != resting || s.goodbye || s.ahead.len() > 0 || len(s.view) > 0 || len(s.kept) > 0 {
-		return time.Time{}
+		return at, ""
 	}
-	name := idleSession
+	bounds := []string{idleSession}
 	if s.tx != 'I' {
-		name = idleTimeout
+		bounds = []string{wholeTransaction, idleTimeout} // the first counts where they are the same (postgres.c, PostgresMain)
 	}
-	value, _ := s.state.settings.Get(name)
-	if bound := duration(value); bound > 0 {
-		return s.quiet.Add(bound)
+	for _, name := range bounds {
+		value, _ := s.state.settings.Get(name)
+		if bound := duration(value); bound > 0 && (at.IsZero() || s.quiet.Add(bound).Before(at)) {
+			at, setting = s.quiet.Add(bound), name
+		}
 	}
-	return time.Time{}
+	return at, setting
 }
 
 // duration reads a setting of time, whose unit is a millisecond unless it names one (guc.c, parse_int and time_unit_conversion_table);
@@ -144,13 +151,16 @@ func duration(value string) time.Duration {
 var units = map[string]time.Duration{"": time.Millisecond, "us": time.Microsecond, "ms": time.Millisecond, "s": time.Second,
 	"min": time.Minute, "h": time.Hour, "d": 24 * time.Hour}
 
-// dismissIdle dismisses a client that has idled for too long.
-func (s *Session) dismissIdle() {
-	if s.tx != 'I' {
+// dismissFor dismisses a client that has taken longer than a setting lets it.
+func (s *Session) dismissFor(setting string) {
+	switch setting {
+	case idleSession:
+		s.dismiss(protocol.IdleSessionTimeout, "terminating connection due to idle-session timeout")
+	case idleTimeout:
 		s.dismiss(protocol.IdleInTransactionSessionTimeout, "terminating connection due to idle-in-transaction timeout")
-		return
+	case wholeTransaction:
+		s.dismiss(protocol.TransactionTimeout, "terminating connection due to transaction timeout")
 	}
-	s.dismiss(protocol.IdleSessionTimeout, "terminating connection due to idle-session timeout")
 }
 
 // dismiss tells the client that it has to go. What it leaves behind is cleaned up as if it had gone by itself.
