@@ -109,6 +109,7 @@ for need in "$@"; do
 	perl) debian libdbd-pg-perl ;;
 	php) debian php-cli php-pgsql ;;
 	ruby) debian ruby ruby-pg ;;
+	active-record) debian ruby ruby-pg ruby-activerecord ;;
 	java)
 		command -v javac >/dev/null || apt default-jdk-headless
 		debian libpostgresql-jdbc-java

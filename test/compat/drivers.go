@@ -55,6 +55,7 @@ func driverSuites() []suite {
 		{name: "DBD::Pg", needs: []string{"perl"}, program: []string{"perl", "perl/dbd.pl"}},
 		{name: "php pdo", needs: []string{"php"}, program: []string{"php", "-d", "display_errors=stderr", "php/pdo.php"}},
 		{name: "ruby pg", needs: []string{"ruby"}, program: []string{"ruby", "ruby/pg.rb"}},
+		{name: "Active Record", needs: []string{"active-record"}, program: []string{"ruby", "ruby/active_record.rb"}},
 	}
 	for _, mode := range []string{"simple", "extended", "prepared", "cursor"} {
 		drivers = append(drivers, java(mode))

@@ -7,7 +7,7 @@ import "context"
 func migrationSuites() []suite {
 	var all []suite
 	for _, m := range []migrator{
-		golangMigrate("pgx5"), golangMigrate("postgres"), goose, nodePGMigrate("wait"), nodePGMigrate("fail"), knex, django, alembic,
+		golangMigrate("pgx5"), golangMigrate("postgres"), goose, nodePGMigrate("wait"), nodePGMigrate("fail"), knex, django, alembic, rails,
 	} {
 		all = append(all, m.suite())
 	}
@@ -66,5 +66,15 @@ var alembic = migrator{
 	make: func(_ context.Context, s *stage) (program, error) {
 		dir, err := s.sources("python/alembic")
 		return program{dir: dir, args: []string{"/usr/bin/python3", "-m", "alembic", "upgrade", "head"}}, err
+	},
+}
+
+// rails holds a session-level lock on one connection while Active Record migrates on another, or tries for it and fails.
+var rails = migrator{
+	name: "Rails", needs: []string{"active-record"}, own: "schema_migrations", names: "version",
+	busy: "ActiveRecord::ConcurrentMigrationError",
+	make: func(_ context.Context, s *stage) (program, error) {
+		dir, err := s.sources("ruby/active_record")
+		return program{dir: dir, args: []string{"ruby", "migrate.rb"}}, err
 	},
 }
