@@ -22,6 +22,7 @@ func (s *Session) attach() {
 		}
 	}
 	s.renew()
+	s.dropForeign()
 	s.putSettings(s.unitWaits())
 	if len(s.begin) > 0 {
 		s.sendBegin()

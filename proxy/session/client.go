@@ -107,12 +107,13 @@ func (s *Session) read(r *request, body []byte, whole bool) bool {
 	case protocol.Describe, protocol.Execute, protocol.Close:
 	case protocol.CopyData, protocol.CopyFail:
 		return true
-	case protocol.Sync, protocol.Flush, protocol.CopyDone, protocol.Terminate:
+	case protocol.Sync, protocol.Flush:
 		if r.size > protocol.HeadSize {
-			s.violation("invalid message format")
-			return false
+			r.flags |= flagMalformed
 		}
 		return true
+	case protocol.CopyDone, protocol.Terminate:
+		return true // whatever is in them (postgres.c, PostgresMain; copyfromparse.c, CopyGetData)
 	default:
 		// PostgreSQL's words (postgres.c, SocketBackend).
 		s.violation("invalid frontend message type " + strconv.Itoa(int(r.kind)))
@@ -137,14 +138,14 @@ func (s *Session) read(r *request, body []byte, whole bool) bool {
 		ok = s.readNamed(r, body)
 	}
 	if !ok {
-		s.violation("invalid message format")
+		r.flags |= flagMalformed
 	}
-	return ok
+	return true
 }
 
 func (s *Session) readQuery(r *request, body []byte) bool {
-	text, _, ok := protocol.CString(body)
-	if !ok {
+	text, rest, ok := protocol.CString(body)
+	if !ok || len(rest) > 0 {
 		return false
 	}
 	if s.skip {
@@ -225,7 +226,7 @@ func (s *Session) readParse(r *request, body []byte) bool {
 	if s.skip {
 		return true
 	}
-	st := &statement{name: string(name), body: string(rest)}
+	st := &statement{name: string(cutName(name)), body: string(rest)}
 	st.readWith, st.dialect = s.cfg.Catalog().reader, s.state.dialect
 	st.unit = st.readWith.Read(text, st.dialect)
 	r.stmt = st
@@ -236,6 +237,7 @@ func (s *Session) readParse(r *request, body []byte) bool {
 	}
 	if r.prev = s.statements[st.name]; r.prev != nil {
 		r.flags |= flagTwice
+		st.name = string(name) // as it is told that it is taken
 		return true
 	}
 	s.setName(st.name, st)
@@ -244,14 +246,17 @@ func (s *Session) readParse(r *request, body []byte) bool {
 
 func (s *Session) readBind(r *request, body []byte, whole bool) bool {
 	portal, name, ok := protocol.BindNames(body)
-	if !ok {
-		if whole || len(body) > maxNames {
+	switch {
+	case !ok && whole:
+		r.flags |= flagMalformed
+		return true
+	case !ok:
+		if len(body) > maxNames {
 			s.violation("invalid message format")
 		}
 		s.needsMore = true
 		return false
-	}
-	if s.skip {
+	case s.skip:
 		return true
 	}
 	r.stmt = s.lookup(name)
@@ -272,9 +277,16 @@ func (s *Session) readBind(r *request, body []byte, whole bool) bool {
 	if s.portals == nil {
 		s.portals = make(map[string]*statement)
 	}
-	s.portals[string(portal)] = r.stmt
+	s.portals[string(cutName(portal))] = r.stmt
 	return true
 }
+
+// maxName is how many bytes a server keeps of the name of a prepared statement or a portal: NAMEDATALEN - 1.
+const maxName = 63
+
+// cutName gives a name of the protocol's as the server keeps it and finds it (dynahash.c, hash_create, HASH_STRINGS). SQL's are cut
+// where they are read.
+func cutName(name []byte) []byte { return name[:min(len(name), maxName)] }
 
 // bindsNothing tells whether the rest of a Bind message, behind its names, has no values, and formats for none or for all:
 // what a statement without parameters and results is bound with.
@@ -298,7 +310,7 @@ func (s *Session) lookup(name []byte) *statement {
 	if len(name) == 0 {
 		return s.unnamed
 	}
-	return s.statements[string(name)]
+	return s.statements[string(cutName(name))]
 }
 
 // portalOf finds the prepared statement of a portal, or nil.
@@ -306,7 +318,7 @@ func (s *Session) portalOf(portal []byte) *statement {
 	if len(portal) == 0 {
 		return s.portal
 	}
-	return s.portals[string(portal)]
+	return s.portals[string(cutName(portal))]
 }
 
 func (s *Session) readExecute(r *request, body []byte) bool {
@@ -363,7 +375,7 @@ func (s *Session) forgetStatement(r *request, name []byte) {
 	if r.prev = r.stmt; len(name) == 0 {
 		s.unnamed = nil
 	} else {
-		delete(s.statements, string(name))
+		delete(s.statements, string(cutName(name)))
 	}
 	r.reply = replyClosed
 }
@@ -468,10 +480,8 @@ var runTexts = map[uint32]bool{2924: true, 2927: true, 2930: true, 3685: true, 3
 
 func (s *Session) readFunctionCall(r *request, body []byte, whole bool) bool {
 	if len(body) < 4 {
-		if whole {
-			s.violation("invalid message format")
-		}
-		return false
+		s.needsMore = !whole
+		return whole // without a function the server refuses it
 	}
 	oid := uint32(body[0])<<24 | uint32(body[1])<<16 | uint32(body[2])<<8 | uint32(body[3])
 	s.cfg.Catalog().calls(r, oid)

@@ -270,6 +270,10 @@ func (s *Session) send() {
 		}
 		return
 	}
+	if r.has(flagMalformed) && r.kind != protocol.Sync && !s.copying.in {
+		s.sendAsIs(true)
+		return
+	}
 	s.showFirst(r)
 	switch r.kind {
 	case protocol.Query:
@@ -428,7 +432,7 @@ func (s *Session) unknownStatement() bool {
 			Message: `prepared statement "` + string(name) + `" does not exist`})
 		return true
 	default:
-		s.tellName(string(name), nil, forStatement)
+		s.tellName(string(cutName(name)), nil, forStatement)
 	}
 	return false
 }

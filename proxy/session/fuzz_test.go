@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
 	"testing"
@@ -42,12 +43,27 @@ func (v *script) answer(kind byte, body []byte) []byte {
 	}
 	switch kind {
 	case protocol.Query:
+		if bytes.IndexByte(body, 0) != len(body)-1 || len(body) == 0 {
+			return v.fails(false)
+		}
 		return v.runs(strings.ToLower(string(body)))
 	case protocol.FunctionCall:
+		if len(body) < 4 {
+			return v.fails(false)
+		}
 		return join([][]byte{message(protocol.FunctionCallResponse, "\x00\x00\x00\x00"), ready(v.status)})
 	case protocol.Sync:
 		v.skipping = false
+		if len(body) > 0 {
+			return v.fails(false)
+		}
 		return ready(v.status)
+	case protocol.Parse, protocol.Describe, protocol.Close, protocol.Execute, protocol.Bind, protocol.Flush:
+		if malformed(kind, body) {
+			return v.fails(true)
+		}
+	}
+	switch kind {
 	case protocol.Parse:
 		if strings.Contains(string(body), "fail") {
 			return v.fails(true)
@@ -73,6 +89,34 @@ func (v *script) answer(kind byte, body []byte) []byte {
 		return join([][]byte{row("t"), selected})
 	}
 	return nil
+}
+
+// malformed tells whether a server finds that a message is not what its kind has (postgres.c, PostgresMain).
+func malformed(kind byte, body []byte) bool {
+	texts, rest := map[byte]int{protocol.Parse: 2, protocol.Bind: 2, protocol.Execute: 1}[kind], map[byte]int{protocol.Execute: 4}[kind]
+	if kind == protocol.Describe || kind == protocol.Close {
+		if len(body) == 0 {
+			return true
+		}
+		body, texts = body[1:], 1
+	}
+	for range texts {
+		end := bytes.IndexByte(body, 0)
+		if end < 0 {
+			return true
+		}
+		body = body[end+1:]
+	}
+	switch kind {
+	case protocol.Bind:
+		return false // of its values it knows nothing
+	case protocol.Parse:
+		if len(body) < 2 {
+			return true
+		}
+		rest = 2 + 4*int(binary.BigEndian.Uint16(body))
+	}
+	return len(body) != rest
 }
 
 func (v *script) fails(batch bool) []byte {

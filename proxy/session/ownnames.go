@@ -10,7 +10,10 @@ import (
 )
 
 // ownNames are the clients' own names that one server knows, the oldest first.
-type ownNames struct{ list []ownName }
+type ownNames struct {
+	list     []ownName
+	encoding string // of those with other letters than ASCII's; "": there are none
+}
 
 type ownName struct {
 	name string
@@ -37,6 +40,38 @@ func (o *ownNames) find(name string) *ownName {
 func (o *ownNames) add(n ownName) {
 	o.drop(n.name)
 	o.list = append(o.list, n)
+}
+
+// addOwn notes a name that the server comes to know. One with letters is another to a client with another encoding.
+func (s *Session) addOwn(n ownName) {
+	if hasLetters(n.name) {
+		switch encoding := s.encoding(); s.srv.own.encoding {
+		case "", encoding:
+			s.srv.own.encoding = encoding
+		default:
+			s.srv.own.encoding = severalEncodings
+		}
+	}
+	s.srv.own.add(n)
+}
+
+// severalEncodings is no encoding's name.
+const severalEncodings = "several"
+
+func (s *Session) encoding() string {
+	encoding, _ := s.state.told.Get(encodingSetting)
+	return encoding
+}
+
+// dropForeign has the server forget the names with letters that others gave in another encoding: they are not to be said in this one,
+// nor to be told apart from the client's. With them goes all that it has prepared.
+func (s *Session) dropForeign() {
+	if in := s.srv.own.encoding; in == "" || in == s.encoding() {
+		return
+	}
+	s.sendQuery(forSettings, "DEALLOCATE ALL")
+	s.srv.prepared.clear()
+	s.srv.own.clear()
 }
 
 func (o *ownNames) drop(name string) {
@@ -72,7 +107,7 @@ func (o *ownNames) settle(st *statement) {
 	}
 }
 
-func (o *ownNames) clear() { o.list = nil }
+func (o *ownNames) clear() { *o = ownNames{} }
 
 func (o *ownNames) names() (list []string) {
 	for _, n := range o.list {
@@ -138,7 +173,7 @@ func (s *Session) nameHeard(name string, text []byte) {
 			own.key = s.sharedKey(st)
 		}
 	}
-	s.srv.own.add(own)
+	s.addOwn(own)
 }
 
 // namesSent notes what a message on its way will do to the server's names.
@@ -159,7 +194,7 @@ func (s *Session) namesSent(r *request) {
 				s.setApart(use.after)
 			}
 			key := s.sharedKey(use.after)
-			s.srv.own.add(ownName{name: use.name, key: key, of: use.after, parsing: s.parsingNow(use.after)})
+			s.addOwn(ownName{name: use.name, key: key, of: use.after, parsing: s.parsingNow(use.after)})
 		}
 	}
 }

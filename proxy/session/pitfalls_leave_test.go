@@ -195,16 +195,6 @@ func TestABackendIsNotFreeInTheMiddleOfAMessage(t *testing.T) {
 	c.wantAction("nobody can send the rest", Action{Op: Remove})
 }
 
-// Messages that have nothing but a head may have nothing else.
-func TestMessagesWithoutABodyHaveNone(t *testing.T) {
-	for _, kind := range []byte{protocol.Sync, protocol.Flush, protocol.CopyDone, protocol.Terminate} {
-		c := newConversation(t)
-		c.sends(message(kind, "x"))
-		c.wantClient("08P01", protocol.AppendError(nil, protocol.Fatal(protocol.ProtocolViolation, "invalid message format")))
-		c.wantAction("and the client's end", Action{Op: CloseClient})
-	}
-}
-
 // What runs for a client that is sent away, or that left in the middle of a message, is not to go on for nobody.
 func TestWhatRunsIsCancelledWhenItsClientIsSentAway(t *testing.T) {
 	for why, end := range map[string]func(*conversation){

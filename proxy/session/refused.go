@@ -65,6 +65,8 @@ func (s *Session) mends() bool {
 	for i := range s.ahead.len() {
 		r := s.ahead.at(i)
 		switch {
+		case r.has(flagMalformed):
+			return false
 		case r.kind == protocol.Query:
 			return i == 0 && s.mendsBy(r, queryText(s.view[:min(r.size, len(s.view))]), r.unit)
 		case r.kind == protocol.Sync:

@@ -62,6 +62,7 @@ const (
 	flagBegin                        // nothing but a BEGIN that can be answered without the server
 	flagEnd                          // nothing but COMMIT or ROLLBACK
 	flagTooLong                      // its text is beyond the bound
+	flagMalformed                    // its body is not what its kind has: the server is to say so
 	flagUnknown                      // it names a prepared statement that there is not
 	flagTwice                        // it prepares a name that is taken
 	flagDiscardAll                   // nothing but DISCARD ALL

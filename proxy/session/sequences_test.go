@@ -127,6 +127,6 @@ func containsInOrder(text string, parts ...string) bool {
 func TestAServerThatStaysGoesWithASessionThatEnds(t *testing.T) {
 	c := inserts(t, lingering)
 	c.s.defaults = NewSettings([]Setting{{"work_mem", "1MB"}})
-	c.sends(message('D', "Sname"))
+	c.sends(message('?', "Sname"))
 	c.wantAction("the session ends", Action{Op: CloseClient})
 }

@@ -164,7 +164,7 @@ func (s *Session) tellName(name string, st *statement, why purpose) {
 	st.unmade = ""
 	s.setApart(st)
 	p := s.parsingNow(st)
-	s.srv.own.add(ownName{name: name, key: s.sharedKey(st), parsing: p})
+	s.addOwn(ownName{name: name, key: s.sharedKey(st), parsing: p})
 	making := []nameUse{{op: sql.OpPrepare, name: name, before: st, after: st}}
 	if st.source != "" && !s.typesMayDiffer(st) {
 		s.runInBatch([]byte(st.source), why)
@@ -185,7 +185,7 @@ const standIn = "lockproxy: cannot be made"
 // tellStandIn makes the server know a statement that fails in place of one that cannot be made, with the same parameters: what is wrong
 // with the values comes first (prepare.c, ExecuteQuery).
 func (s *Session) tellStandIn(name string, st *statement, why purpose) {
-	s.srv.own.add(ownName{name: name, key: anything})
+	s.addOwn(ownName{name: name, key: anything})
 	at := len(s.o.scratch)
 	s.o.scratch = appendParse(s.o.scratch, name, "SELECT pg_catalog.int4in(pg_catalog.textout('"+standIn+"'))\x00"+st.shape.params)
 	s.toServer(s.o.since(at))
@@ -203,7 +203,7 @@ func (s *Session) tellTaken(name string, st *statement, why purpose) {
 	} else if known != nil {
 		s.closeOwn(name, why) // it may be there
 	}
-	s.srv.own.add(ownName{name: name, key: anything})
+	s.addOwn(ownName{name: name, key: anything})
 	at := len(s.o.scratch)
 	s.o.scratch = appendParse(s.o.scratch, name, "\x00\x00\x00") // of nothing, which no server refuses
 	s.toServer(s.o.since(at))
@@ -250,6 +250,10 @@ func (s *Session) closeShareds(inBatch bool) {
 	if s.srv.taken {
 		s.closeOwn(ourNames+"taken", why)
 		s.srv.taken = false
+	}
+	if s.srv.leftover {
+		s.closeOwn(once, why)
+		s.srv.leftover = false
 	}
 	if !inBatch && s.srv.flight.len() > began {
 		s.syncOurs(forName)

@@ -46,6 +46,9 @@ func (s *Session) gather() bool {
 // needsNothing tells messages that mean nothing outside a batch: a server discards what is left of a COPY that failed
 // (postgres.c, PostgresMain; PITFALLS, B#1470), and has nothing to flush.
 func needsNothing(r *request) bool {
+	if r.has(flagMalformed) {
+		return false
+	}
 	switch r.kind {
 	case protocol.CopyData, protocol.CopyDone, protocol.CopyFail, protocol.Flush, protocol.Terminate:
 		return true
@@ -179,6 +182,9 @@ func (s *Session) batchRunsHere() bool {
 		r := s.ahead.at(i)
 		body := s.view[min(at+protocol.HeadSize, len(s.view)):min(at+r.size, len(s.view))]
 		at += r.size
+		if r.has(flagMalformed) {
+			return false
+		}
 		switch r.kind {
 		case protocol.Sync:
 			return !bound || executed || len(s.begin) == 0 // else a portal stays that is run later
