@@ -166,6 +166,18 @@ func (v *visitor) expire() {
 	}
 }
 
+// dismiss ends a login because the server ends.
+func (v *visitor) dismiss() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.visit == nil {
+		return
+	}
+	if said, over := v.visit.Dismiss(); over {
+		v.conclude(said)
+	}
+}
+
 // Closed takes the end of the connection.
 func (v *visitor) Closed(err error) {
 	v.mu.Lock()

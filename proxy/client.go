@@ -519,9 +519,12 @@ func (s *Server) logFor(a *about) *slog.Logger {
 	return s.log.With("database", a.database, "user", a.user, "client", addressText(a.peer))
 }
 
+// noAddress is in the place of one where there is none: at a unix socket.
+const noAddress = "local"
+
 func addressText(peer netip.AddrPort) string {
 	if !peer.IsValid() {
-		return "local"
+		return noAddress
 	}
 	return peer.String()
 }

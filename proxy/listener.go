@@ -39,6 +39,12 @@ func (s *Server) Listen() error {
 	if len(s.listeners) == 0 {
 		return errors.New("server.listen names no address")
 	}
+	s.unixSocket = noAddress
+	for _, address := range s.Addrs() {
+		if path, ok := address.(*net.UnixAddr); ok && s.unixSocket == noAddress {
+			s.unixSocket = unixAddress(path.Name)
+		}
+	}
 	return s.listenHTTP()
 }
 

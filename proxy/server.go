@@ -35,9 +35,10 @@ type Server struct {
 	backends sync.Map // of *serverConn, by the process id of the server's
 	counters counters
 
-	http      net.Listener // for metrics; nil: none
-	readiness readiness
-	siblings  siblings
+	http       net.Listener // for metrics; nil: none
+	unixSocket string       // the address of the first unix socket, for the console: a client's own does not tell to which it came
+	readiness  readiness
+	siblings   siblings
 
 	mu          sync.Mutex
 	listeners   []*listener

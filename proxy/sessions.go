@@ -17,7 +17,13 @@ type SessionInfo = console.SessionInfo
 // longer than one look takes.
 func (s *Server) Sessions() []SessionInfo {
 	var all []SessionInfo
-	s.each(func(g guest) { all = append(all, g.info()) })
+	s.each(func(g guest) {
+		i := g.info()
+		if i.Local == noAddress {
+			i.Local = s.unixSocket
+		}
+		all = append(all, i)
+	})
 	slices.SortFunc(all, func(a, b SessionInfo) int { return cmp.Compare(a.Pid, b.Pid) })
 	return all
 }

@@ -50,11 +50,15 @@ func (s *Server) shutdown() {
 	s.mu.Lock()
 	s.draining = true
 	close(s.ending)
+	var asking []*visitor
 	for e := s.asking.Front(); e != nil; e = e.Next() {
-		e.Value.(*visitor).link.Close()
+		asking = append(asking, e.Value.(*visitor))
 	}
 	s.checkGone()
 	s.mu.Unlock()
+	for _, v := range asking {
+		v.dismiss()
+	}
 	timeout := s.rules.Load().ShutdownTimeout
 	s.log.Info("shutting down", "clients", s.count(), "timeout", timeout)
 	s.each(guest.drain)
@@ -82,6 +86,7 @@ func (s *Server) awaitGone(timeout time.Duration) {
 	for {
 		if s.toldTo() == AtOnce {
 			s.each(guest.stop)
+			s.cutLogins()
 			<-s.gone
 			return
 		}
@@ -92,6 +97,15 @@ func (s *Server) awaitGone(timeout time.Duration) {
 		case <-over:
 			s.Shutdown(AtOnce)
 		}
+	}
+}
+
+// cutLogins ends those that are still logging in, without a word.
+func (s *Server) cutLogins() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for e := s.asking.Front(); e != nil; e = e.Next() {
+		e.Value.(*visitor).link.Close()
 	}
 }
 

@@ -6,7 +6,10 @@ import (
 	"iter"
 	"maps"
 	"net"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/lockproxy/lockproxy/pools"
@@ -241,10 +244,22 @@ func (r *relay) backend() console.Backend {
 
 // addressOf gives host and port of a TCP address, and "local" for a unix socket.
 func addressOf(a net.Addr) string {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		return tcp.String()
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		return a.String()
+	case *net.UnixAddr:
+		return unixAddress(a.Name)
 	}
-	return "local"
+	return noAddress
+}
+
+// unixAddress is how PgBouncer shows a unix socket, whose port is in its name.
+func unixAddress(path string) string {
+	_, port, found := strings.Cut(filepath.Base(path), ".s.PGSQL.")
+	if _, err := strconv.ParseUint(port, 10, 16); !found || err != nil {
+		return noAddress
+	}
+	return net.JoinHostPort("unix", port)
 }
 
 // tlsOf says what an encrypted connection speaks.

@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"debug/elf"
+	"debug/macho"
 	"net/url"
 	"os"
 	"os/exec"
@@ -38,7 +39,7 @@ func mustRun(t *testing.T, cmd *exec.Cmd) string {
 	return string(out)
 }
 
-// A release is a static program that says its version, and the same bytes whoever builds it, wherever.
+// A release is a static program for each system, that says its version, and the same bytes whoever builds it, wherever.
 func TestReleaseRunsAndIsReproducible(t *testing.T) {
 	platform := runtime.GOOS + "/" + runtime.GOARCH
 	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
@@ -59,30 +60,50 @@ func TestReleaseRunsAndIsReproducible(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var sums []string
-	for _, folder := range []string{"..", elsewhere} {
-		dist := t.TempDir()
-		mustRun(t, command(t, 10*time.Minute, folder, "make", "release", "VERSION=1.2.3", "PLATFORMS="+platform, "DIST="+dist))
-		sum, err := os.ReadFile(filepath.Join(dist, "SHA256SUMS"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		sums = append(sums, string(sum))
-		program := filepath.Join(dist, "lockproxy-1.2.3-"+strings.ReplaceAll(platform, "/", "-"))
-		if out := mustRun(t, command(t, time.Minute, dist, program, "version")); !strings.HasPrefix(out, "lockproxy 1.2.3 (") {
-			t.Errorf("got %s", out)
-		}
-		checkStatic(t, program)
+	dist := t.TempDir()
+	mustRun(t, command(t, 10*time.Minute, "..", "make", "release", "VERSION=1.2.3", "DIST="+dist))
+	sums, err := os.ReadFile(filepath.Join(dist, "SHA256SUMS"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if sums[0] != sums[1] || strings.Count(sums[0], "\n") != 1 {
-		t.Errorf("got\n%s%s", sums[0], sums[1])
+	var names []string
+	for line := range strings.Lines(string(sums)) {
+		names = append(names, strings.Fields(line)[1])
+	}
+	all := []string{"lockproxy-1.2.3-darwin-amd64", "lockproxy-1.2.3-darwin-arm64", "lockproxy-1.2.3-linux-amd64", "lockproxy-1.2.3-linux-arm64"}
+	if !slices.Equal(names, all) {
+		t.Errorf("got %v", names)
+	}
+	for _, name := range names {
+		checkRelease(t, filepath.Join(dist, name))
+	}
+	if !slices.Contains([]string{"linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64"}, platform) {
+		t.Skip("no release is for this machine")
+	}
+	program := filepath.Join(dist, "lockproxy-1.2.3-"+strings.ReplaceAll(platform, "/", "-"))
+	if out := mustRun(t, command(t, time.Minute, dist, program, "version")); !strings.HasPrefix(out, "lockproxy 1.2.3 (") {
+		t.Errorf("got %s", out)
+	}
+	again := t.TempDir()
+	mustRun(t, command(t, 10*time.Minute, elsewhere, "make", "release", "VERSION=1.2.3", "PLATFORMS="+platform, "DIST="+again))
+	sum, err := os.ReadFile(filepath.Join(again, "SHA256SUMS"))
+	if err != nil || strings.Count(string(sum), "\n") != 1 || !strings.Contains(string(sums), string(sum)) {
+		t.Errorf("got %v\n%s and\n%s", err, sums, sum)
 	}
 }
 
-// checkStatic finds that a program of Linux asks for no loader.
-func checkStatic(t *testing.T, program string) {
+// checkRelease finds that a program is one of the system that its name says, and that one of Linux asks for no loader.
+func checkRelease(t *testing.T, program string) {
 	t.Helper()
-	if runtime.GOOS != "linux" {
+	if strings.Contains(program, "-darwin-") {
+		file, err := macho.Open(program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		if arm := strings.HasSuffix(program, "-arm64"); arm != (file.Cpu == macho.CpuArm64) {
+			t.Errorf("%s is for %s", program, file.Cpu)
+		}
 		return
 	}
 	file, err := elf.Open(program)
@@ -90,6 +111,9 @@ func checkStatic(t *testing.T, program string) {
 		t.Fatal(err)
 	}
 	defer file.Close()
+	if arm := strings.HasSuffix(program, "-arm64"); arm != (file.Machine == elf.EM_AARCH64) {
+		t.Errorf("%s is for %s", program, file.Machine)
+	}
 	if slices.ContainsFunc(file.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
 		t.Errorf("%s needs libraries of the system", program)
 	}

@@ -133,7 +133,7 @@ func TestClientsAreShownWithTheAddressThatTheyCameTo(t *testing.T) {
 		secured := strings.Replace(s.secureURL(t, postgres.Superuser, "application_name", "secured", "sslmode", "require"), "localhost", "127.0.0.2", 1)
 		dial(t, secured)
 		c := s.console(t, "watcher")
-		for _, want := range [][3]string{{"plain", "127.0.0.2", wide}, {"six", "::1", six}, {"unix", "unix", "0"}, {"secured", "127.0.0.2", wide}} {
+		for _, want := range [][3]string{{"plain", "127.0.0.2", wide}, {"six", "::1", six}, {"unix", "unix", "6432"}, {"secured", "127.0.0.2", wide}} {
 			for _, what := range []string{"CLIENTS", "SOCKETS"} {
 				wantRow(t, want[0], find(t, table(t, c, what), "application_name", want[0], "type", "C"), "local_addr", want[1], "local_port", want[2])
 			}

@@ -1,6 +1,8 @@
 package test
 
 import (
+	"crypto/tls"
+	"io"
 	"net"
 	"net/url"
 	"strings"
@@ -108,6 +110,58 @@ func TestShutdownWaitsNoLongerThanItsTimeout(t *testing.T) {
 	if got := r.value(t, "SELECT count(*) FROM t"); got != "0" {
 		t.Errorf("%s rows of a transaction that was ended", got)
 	}
+}
+
+// Where a process is exchanged for another, a login of several steps must not end in a reset connection.
+func TestLoginsUnderWayAreToldOfTheShutdown(t *testing.T) {
+	const told = "E(FATAL 57P03) (end)"
+	everyLink(t, func(t *testing.T, links func(*proxy.Config)) {
+		users := written(t, "userlist.txt", `"postgres" "secret"`)
+		s := startSecured(t, proxy.AllowTLS, links, ending(patience), func(c *proxy.Config) { c.Auth = proxy.Auth{Type: proxy.SCRAM, File: users} })
+		silent, half, asked, encrypting, both := openSocket(t, s.url), openSocket(t, s.url), openSocket(t, s.url), openSocket(t, s.url), openSocket(t, s.url)
+		packet := startup(s.url)
+		half.send(packet[:9])
+		asked.send(packet)
+		asked.until("R")
+		for _, one := range []*socket{encrypting, both} {
+			one.send([]byte("\x00\x00\x00\x08\x04\xd2\x16\x2f"))
+			answer := make([]byte, 1)
+			if _, err := io.ReadFull(one.conn, answer); err != nil || answer[0] != 'S' {
+				t.Fatalf("got %q, %v", answer, err)
+			}
+		}
+		encrypt := func(one *socket) {
+			secure := tls.Client(one.conn, &tls.Config{InsecureSkipVerify: true})
+			if err := secure.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+			one.conn = secure
+		}
+		encrypt(both)
+		both.send(packet)
+		both.until("R")
+		await(t, "all have come", func() bool { return s.server.Snapshot().LoggingIn == 5 })
+		took := s.ends(t)
+		for name, one := range map[string]*socket{"a login that waits for a proof": asked, "one over TLS": both} {
+			if got := one.until("~"); got != told {
+				t.Errorf("%s is told %s", name, got)
+			}
+		}
+		if got := silent.until("~"); got != "(end)" {
+			t.Errorf("who has said nothing is told %s", got)
+		}
+		half.send(packet[9:])
+		encrypt(encrypting)
+		encrypting.send(packet)
+		for name, one := range map[string]*socket{"half a startup packet": half, "TLS that begins": encrypting} {
+			if got := one.until("~"); got != told {
+				t.Errorf("%s is told %s", name, got)
+			}
+		}
+		if d := <-took; d > patience/2 {
+			t.Errorf("with nobody left there is nothing to wait for, but it took %v", d)
+		}
+	})
 }
 
 func TestShutdownEndsLoginsAndClientsThatDoNotRead(t *testing.T) {

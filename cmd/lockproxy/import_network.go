@@ -86,6 +86,17 @@ func (t *translation) keepAlive(s iniSetting) {
 	}
 }
 
+func (t *translation) userTimeout(s iniSetting) {
+	n := t.integer(s.iniEntry, s.key, s.value)
+	switch {
+	case n < 0 || n > math.MaxInt32:
+		t.wrong(s.iniEntry, "%s must be from 0 to %d", s.key, math.MaxInt32)
+	case n > 0:
+		t.overTCP.Set(s.key, strconv.Itoa(n))
+		t.note(s.iniEntry, s.key, "servers' connections have it; for clients the system's own counts")
+	}
+}
+
 const (
 	clientKeepAlives = 9 // What server.tcp_keepalive has.
 	// What Linux takes (MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL and MAX_TCP_KEEPCNT, include/net/tcp.h).

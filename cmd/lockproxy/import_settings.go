@@ -59,6 +59,7 @@ func mainKeys() []iniKey {
 		{"server_tls_sslmode", "prefer", (*translation).serverTLS},
 		{"server_connect_timeout", "15", (*translation).connectTimeout},
 		{"tcp_keepalive", "1", (*translation).keepAlive},
+		{"tcp_user_timeout", "0", (*translation).userTimeout},
 		{"default_pool_size", "20", (*translation).poolSize},
 		{"query_wait_timeout", "120", toDuration(longestText, "pools.admin", "checkout_timeout", "pools.lock", "checkout_timeout")},
 		{"server_idle_timeout", "600", toDuration("0s", "pools.admin", "idle_timeout", "pools.lock", "idle_timeout")},
@@ -113,7 +114,6 @@ var withoutCounterpart = []struct{ names, why string }{
 	{"server_login_retry", "after a refusal the next attempt waits a little longer each time"},
 	{"server_fast_close server_round_robin suspend_timeout", "there is nothing like it"},
 	{"server_reset_query server_reset_query_always", "what a client has changed in a connection is undone by itself, and no more"},
-	{"tcp_user_timeout", "the system's own counts"},
 	{"track_extra_parameters", "all settings follow the client"},
 	{"unix_socket_group", "the folder's own permissions say who may connect"},
 }

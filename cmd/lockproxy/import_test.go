@@ -158,6 +158,7 @@ func TestImportTellsWhatIsWrong(t *testing.T) {
 		{good + "max_user_client_connections = -1\n", "a.ini:5: max_user_client_connections must be at least 0"},
 		{good + "stats_period = 0.5\n", "a.ini:5: stats_period must be an integer"},
 		{good + "query_wait_notify = 0.5\n", "a.ini:5: query_wait_notify must be an integer"},
+		{good + "tcp_user_timeout = -1\n", "a.ini:5: tcp_user_timeout must be from 0 to 2147483647"},
 		{good + "tcp_keepidle = -1\n", "a.ini:5: tcp_keepidle must be from 0 to 32767"},
 		{good + "listen_addr = /tmp\n", `a.ini:5: listen_addr: "/tmp" is no address`},
 		{"[databases]\na = host=[\n", "a.ini:2: a: host and port are no address"},

@@ -3,7 +3,9 @@ package backend
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -29,9 +31,16 @@ func (d *dialled) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// dial opens one connection with the target's timeout and keepalives.
+// dial opens one connection with the target's timeouts and keepalives.
 func (t *Target) dial(ctx context.Context, network, name string) (net.Conn, error) {
 	d := net.Dialer{Timeout: t.config.ConnectTimeout, KeepAliveConfig: t.keepAlive}
+	if t.userTimeout > 0 && network == "tcp" {
+		d.Control = func(_, _ string, conn syscall.RawConn) error {
+			var failed error
+			err := conn.Control(func(fd uintptr) { failed = setUserTimeout(int(fd), t.userTimeout) })
+			return errors.Join(err, failed)
+		}
+	}
 	to, asked := address{network, name}, time.Now()
 	var its *silence
 	if t.silences != nil {

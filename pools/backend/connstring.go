@@ -59,6 +59,15 @@ func (s *connString) readURL(scheme, rest string) bool {
 	return true
 }
 
+// namesHost tells whether a host is named, anywhere.
+func (s *connString) namesHost() bool {
+	_, place, _ := strings.Cut(s.url, "://")
+	if i := strings.IndexAny(place, "@/"); i >= 0 && place[i] == '@' {
+		place = place[i+1:]
+	}
+	return place != "" && place[0] != '/' && place[0] != ':' || s.lookUp("host") != ""
+}
+
 // decoded reads a part of a URL's parameters. Blanks around it do not count.
 func decoded(part string) (string, bool) {
 	text, err := url.PathUnescape(strings.Trim(part, " "))

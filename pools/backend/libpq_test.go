@@ -27,9 +27,10 @@ type front struct {
 
 // arrival is how a client came that got as far as to say who it is.
 type arrival struct {
-	way    string // "TLS" or "clear"
-	server string // the name that it asked for (SNI)
-	shows  bool   // it has a certificate
+	way     string // "TLS" or "clear"
+	server  string // the name that it asked for (SNI)
+	shows   bool   // it has a certificate
+	version string // of TLS
 }
 
 func startFront(t *testing.T, certificate tls.Certificate) *front {
@@ -42,7 +43,9 @@ func startFront(t *testing.T, certificate tls.Certificate) *front {
 		if len(packet) == 8 && packet[7] == 0x2f { // SSLRequest
 			_, _ = conn.Write([]byte("S"))
 			secure := tls.Server(conn, config)
-			packet, came = readPacket(secure), arrival{"TLS", secure.ConnectionState().ServerName, len(secure.ConnectionState().PeerCertificates) > 0}
+			packet = readPacket(secure)
+			state := secure.ConnectionState()
+			came = arrival{"TLS", state.ServerName, len(state.PeerCertificates) > 0, tls.VersionName(state.Version)}
 			conn = secure
 		}
 		if packet != nil {
@@ -77,12 +80,12 @@ func (f *front) text(host string, keywords ...string) string {
 // connection; the texts say why.
 func (f *front) both(t *testing.T, host string, keywords ...string) (theirs, ours arrival, texts string) {
 	t.Helper()
-	text := f.text(host, keywords...)
+	text := f.text(host, keywords...) + " hostaddr=127.0.0.1"
 	programs, err := postgres.Programs()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(filepath.Join(programs, "psql"), "-X", "-w", "-c", "SELECT 1", text+" hostaddr=127.0.0.1 gssencmode=disable")
+	cmd := exec.Command(filepath.Join(programs, "psql"), "-X", "-w", "-c", "SELECT 1", text+" gssencmode=disable")
 	out, err := cmd.CombinedOutput()
 	if theirs = f.arrived(); err != nil {
 		theirs = arrival{}
@@ -92,7 +95,6 @@ func (f *front) both(t *testing.T, host string, keywords ...string) (theirs, our
 	if err != nil {
 		return theirs, arrival{}, texts + err.Error()
 	}
-	to.config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }
 	c, err := Dial(context.Background(), to)
 	if ours = f.arrived(); err != nil {
 		return theirs, arrival{}, texts + err.Error()

@@ -24,7 +24,9 @@ import (
 type Target struct {
 	config       *pgconn.Config
 	keepAlive    net.KeepAliveConfig
-	ownUser      bool // the URL names the user, so every client is that user
+	userTimeout  time.Duration     // how long what was sent may be unacknowledged; 0: as long as the system lets it
+	addresses    map[string]string // of hosts that are not to be looked up
+	ownUser      bool              // the URL names the user, so every client is that user
 	ownDatabase  bool
 	ownsPassword bool      // the URL or the environment has a password, whoever the user is
 	verifiesName bool      // sslmode=verify-full
@@ -45,6 +47,9 @@ func ParseTarget(text string) (*Target, error) {
 	read, ok := readConnString(text)
 	if !ok {
 		return nil, malformed(text)
+	}
+	if address := read.lookUp("hostaddr"); address != "" && !read.namesHost() {
+		read.pairs = append(read.pairs, pair{"host", address}) // it is its own name
 	}
 	plain := read.with(withoutTLS...)
 	config, err := pgconn.ParseConfig(plain)
@@ -118,9 +123,12 @@ func (t *Target) Setting(name, value string) *Target {
 
 // Place tells targets of the same database of the same server from others, whoever connects.
 func (t *Target) Place() string {
-	place := net.JoinHostPort(t.config.Host, strconv.Itoa(int(t.config.Port)))
+	at := func(host string, port uint16) string {
+		return net.JoinHostPort(host, strconv.Itoa(int(port))) + t.addresses[host]
+	}
+	place := at(t.config.Host, t.config.Port)
 	for _, f := range t.config.Fallbacks {
-		place += "," + net.JoinHostPort(f.Host, strconv.Itoa(int(f.Port)))
+		place += "," + at(f.Host, f.Port)
 	}
 	return place + "/" + t.Database()
 }
@@ -140,7 +148,7 @@ func (t *Target) Password() string { return t.config.Password }
 // SameServer tells whether both are the same server, or the same group of servers, by what the URLs say.
 func (t *Target) SameServer(other *Target) bool {
 	a, b := t.config, other.config
-	same := a.Host == b.Host && a.Port == b.Port && len(a.Fallbacks) == len(b.Fallbacks)
+	same := maps.Equal(t.addresses, other.addresses) && a.Host == b.Host && a.Port == b.Port && len(a.Fallbacks) == len(b.Fallbacks)
 	for i := 0; same && i < len(a.Fallbacks); i++ {
 		same = a.Fallbacks[i].Host == b.Fallbacks[i].Host && a.Fallbacks[i].Port == b.Fallbacks[i].Port
 	}
@@ -152,7 +160,7 @@ func (t *Target) SameServer(other *Target) bool {
 func (t *Target) Equal(other *Target) bool {
 	a, b := t.config, other.config
 	return t.Place() == other.Place() && a.User == b.User && same(a.Password, b.Password) && a.ConnectTimeout == b.ConnectTimeout &&
-		a.SSLNegotiation == b.SSLNegotiation && maps.Equal(a.RuntimeParams, b.RuntimeParams) && t.keepAlive == other.keepAlive && t.brief == other.brief &&
+		a.SSLNegotiation == b.SSLNegotiation && maps.Equal(a.RuntimeParams, b.RuntimeParams) && t.keepAlive == other.keepAlive && t.userTimeout == other.userTimeout && t.brief == other.brief &&
 		(a.ValidateConnect == nil) == (b.ValidateConnect == nil) && t.verifiesName == other.verifiesName &&
 		sameTLS(a.TLSConfig, b.TLSConfig) &&
 		slices.EqualFunc(a.Fallbacks, b.Fallbacks, func(x, y *pgconn.FallbackConfig) bool { return sameTLS(x.TLSConfig, y.TLSConfig) })
@@ -162,7 +170,7 @@ func sameTLS(a, b *tls.Config) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.ServerName == b.ServerName && (a.VerifyConnection == nil) == (b.VerifyConnection == nil) && a.RootCAs.Equal(b.RootCAs) &&
+	return a.ServerName == b.ServerName && a.MinVersion == b.MinVersion && a.MaxVersion == b.MaxVersion && (a.VerifyConnection == nil) == (b.VerifyConnection == nil) && a.RootCAs.Equal(b.RootCAs) &&
 		slices.EqualFunc(a.Certificates, b.Certificates, func(x, y tls.Certificate) bool {
 			return slices.EqualFunc(x.Certificate, y.Certificate, bytes.Equal)
 		})

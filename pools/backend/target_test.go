@@ -163,9 +163,16 @@ func TestConnectionStringsThatCannotBeObeyedAreRefusedWithoutBeingQuoted(t *test
 		{"postgres://u:hunter2@[h/d", "failed to parse as URL"},
 		{"host=h password='hunter2", "failed to parse as keyword/value"},
 		{"hunter2", "failed to parse as keyword/value"},
-		{"postgres://u:hunter2@h/d?hostaddr=127.0.0.1", "hostaddr is not supported"},
+		{"postgres://u:hunter2@h/d?hostaddr=127.0.0.1,127.0.0.2", "could not match 1 host names to 2 hostaddr values"},
+		{"postgres://u:hunter2@h/d?hostaddr=i", `hostaddr: could not parse network address "i"`},
+		{"postgres://u:hunter2@h:1,h:2/d?hostaddr=127.0.0.1,127.0.0.2", `hostaddr: "h" has one address alone`},
+		{"postgres://u:hunter2@/d?host=/tmp&hostaddr=127.0.0.1", `hostaddr: the host "/tmp" is a unix socket`},
+		{"postgres://u:hunter2@h/d?load_balance_hosts=random", "load_balance_hosts other than"},
+		{"postgres://u:hunter2@h/d?tcp_user_timeout=long", "tcp_user_timeout is no number"},
 		{"postgres://u:hunter2@h/d?requirepeer=postgres", "requirepeer is not supported"},
-		{"postgres://u:hunter2@h/d?ssl_min_protocol_version=TLSv1.3", "ssl_min_protocol_version is not supported"},
+		{"postgres://u:hunter2@h/d?ssl_min_protocol_version=SSLv3", "ssl_min_protocol_version must be one of"},
+		{"postgres://u:hunter2@h/d?ssl_max_protocol_version=TLSv1.1", "ssl_max_protocol_version: no TLS is left, since it is TLSv1.2 at least"},
+		{"postgres://u:hunter2@h/d?ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.2", "ssl_max_protocol_version: no TLS is left"},
 		{"postgres://u:hunter2@h/d?gssencmode=require", "gssencmode other than"},
 		{"postgres://u:hunter2@h/d?keepalives_idle=long", "keepalives_idle is no number"},
 		{"postgres://u:hunter2@h/d?service=none&servicefile=/none", "failed to read service"},
@@ -181,6 +188,36 @@ func TestConnectionStringsThatCannotBeObeyedAreRefusedWithoutBeingQuoted(t *test
 		if strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: the error tells the password: %v", c.text, err)
 		}
+	}
+}
+
+// As libpq does it: manual, "Parameter Key Words", hostaddr. The address is the name where there is no other.
+func TestHostsWithAnAddressAreNotLookedUp(t *testing.T) {
+	clearEnvironment(t)
+	for _, c := range []struct{ text, hosts, addresses string }{
+		{"postgres://u@db.invalid/d?hostaddr=127.0.0.9", "db.invalid", "127.0.0.9"},
+		{"postgres://u@db.invalid/d?hostaddr=127.0.0.9&sslmode=disable", "db.invalid", "127.0.0.9"},
+		{"host=one.invalid,localhost hostaddr=::1,", "one.invalid localhost", "::1 127.0.0.1"},
+		{"host=one.invalid,two.invalid hostaddr=127.0.0.9,127.0.0.8 sslmode=require", "one.invalid two.invalid", "127.0.0.9 127.0.0.8"},
+		{"postgres:///d?hostaddr=127.0.0.9", "127.0.0.9", "127.0.0.9"},
+		{"hostaddr=127.0.0.9,127.0.0.8 port=1,2 user=u", "127.0.0.9 127.0.0.8", "127.0.0.9 127.0.0.8"},
+	} {
+		to := target(t, c.text).With("u", "d")
+		var addresses []string
+		for _, host := range strings.Fields(c.hosts) {
+			found, err := to.config.LookupFunc(t.Context(), host)
+			if err != nil || len(found) == 0 {
+				t.Fatalf("%s: %s: %v", c.text, host, err)
+			}
+			addresses = append(addresses, found[len(found)-1])
+		}
+		if host, _ := to.Host(); host != strings.Fields(c.hosts)[0] || strings.Join(addresses, " ") != c.addresses && !strings.Contains(c.hosts, "localhost") {
+			t.Errorf("%s: got %s, %v", c.text, host, addresses)
+		}
+	}
+	here, there := target(t, "host=h hostaddr=127.0.0.1"), target(t, "host=h hostaddr=127.0.0.2")
+	if here.Equal(there) || here.SameServer(there) || here.Place() == there.Place() || !here.Equal(target(t, "host=h hostaddr=127.0.0.1")) {
+		t.Error("another address is another server")
 	}
 }
 

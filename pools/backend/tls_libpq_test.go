@@ -206,6 +206,27 @@ func TestTheSystemsAuthoritiesAreAskedForByName(t *testing.T) {
 	}
 }
 
+func TestTLSIsOfTheVersionsThatTheURLNames(t *testing.T) {
+	a, _ := atHome(t)
+	f := startFront(t, a.Issue("localhost"))
+	for _, c := range []struct{ min, max, want string }{
+		{"", "", "TLS 1.3"}, {"TLSv1", "tlsv1.2", "TLS 1.2"}, {"TLSv1.3", "", "TLS 1.3"}, {"TLSv1.2", "TLSv1.3", "TLS 1.3"}, {"TLSv1.2", "TLSv1.2", "TLS 1.2"},
+	} {
+		theirs, ours, texts := f.both(t, "localhost", "sslmode", "require", "ssl_min_protocol_version", c.min, "ssl_max_protocol_version", c.max)
+		if theirs != ours || ours.version != c.want {
+			t.Errorf("%v: libpq %v, we %v: %s", c, theirs, ours, texts)
+		}
+	}
+	t.Setenv("PGSSLMAXPROTOCOLVERSION", "TLSv1.2")
+	if theirs, ours, texts := f.both(t, "localhost", "sslmode", "require"); theirs != ours || ours.version != "TLS 1.2" {
+		t.Errorf("by the environment: libpq %v, we %v: %s", theirs, ours, texts)
+	}
+	old := target(t, f.text("localhost", "ssl_max_protocol_version", "TLSv1.2"))
+	if os.Unsetenv("PGSSLMAXPROTOCOLVERSION"); old.Equal(target(t, f.text("localhost"))) {
+		t.Error("connections of before a reload may speak what may no longer be spoken")
+	}
+}
+
 // libpq has sslnegotiation since 17.
 func TestTLSAtOnceTakesAStrongMode(t *testing.T) {
 	clearEnvironment(t)

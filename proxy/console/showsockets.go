@@ -32,6 +32,9 @@ func clientSocket(i *SessionInfo, now time.Time) socket {
 		born: i.Since, asked: i.Asked, ptr: i.Pid, link: i.BackendPid, tls: i.TLS, application: i.ApplicationName, prepared: i.Prepared,
 		reason: i.State,
 	}
+	if c.peer == "local" {
+		c.peer = c.local // as PgBouncer has it: a port for both ends
+	}
 	switch {
 	case i.WaitsFor != "":
 		c.state, c.wait = "waiting", now.Sub(i.WaitingSince)
@@ -54,6 +57,9 @@ func serverSocket(b *Backend) socket {
 		kind: "S", user: b.User, database: b.Database, replication: b.Replication, state: "idle", peer: b.Address, local: b.Local,
 		born: b.Born, asked: b.Since, ptr: b.Pid, link: b.Client, pid: b.Pid, tls: b.TLS, application: b.Application,
 		reason: b.Kind.String(),
+	}
+	if host(v.peer) == "unix" {
+		v.local = v.peer
 	}
 	if b.Active {
 		v.state = "active"

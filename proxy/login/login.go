@@ -75,6 +75,9 @@ type Cancel struct {
 // login: nothing to worry about. psql does so when it is asked for a password, and so do probes of ports.
 var ErrLeft = errors.New("the client left before it had logged in")
 
+// errShuttingDown is what PostgreSQL says to those who come while it ends.
+var errShuttingDown = protocol.Fatal(protocol.CannotConnectNow, "the database system is shutting down")
+
 // visit is one login under way.
 type visit struct {
 	door       *Door
@@ -84,6 +87,8 @@ type visit struct {
 	heard      bool          // the peer has sent something, so that it may be told something
 	encryption *Encryption   // nil: there is none
 	startup    protocol.Startup
+	named      bool // the peer has said who it is
+	dismissed  bool // it is to be told that nobody is let in any more, once it has
 }
 
 // admit is the login, step by step: manual, "Message Flow", "Start-up".
@@ -97,6 +102,9 @@ func (v *visit) admit() (*Client, *Cancel, error) {
 	s := &v.startup
 	if s.Kind == protocol.CancelRequest {
 		return nil, &Cancel{Pid: s.Pid, Key: s.Key}, nil
+	}
+	if v.named = true; v.dismissed {
+		return nil, nil, errShuttingDown
 	}
 	if v.who.Admits != nil {
 		if err := v.who.Admits(v.who.Address, s.Database); err != nil {

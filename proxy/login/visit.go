@@ -78,6 +78,19 @@ func (v *Visit) Ran() (said []byte, over bool) {
 // Expire ends the login because it has taken too long, and gives what the peer is to be told.
 func (v *Visit) Expire() (said []byte) { return v.endWith(os.ErrDeadlineExceeded) }
 
+// Dismiss ends the login because nobody is let in any more, and gives what the peer is to be told. Whoever is about to begin TLS could
+// not be told so, and would lose its connection without a word: it is told once it has said who it is.
+func (v *Visit) Dismiss() (said []byte, over bool) {
+	switch {
+	case !v.visit.heard:
+		return v.endWith(io.EOF), true
+	case v.visit.named:
+		return v.endWith(errShuttingDown), true
+	}
+	v.visit.dismissed = true
+	return nil, false
+}
+
 // End ends the login because the peer has gone.
 func (v *Visit) End() { v.endWith(io.EOF) }
 

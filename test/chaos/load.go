@@ -26,15 +26,17 @@ type load struct {
 // worker is one client, with the connections that it has.
 type worker struct {
 	*load
-	name    string
-	number  int
-	cabled  bool // Its network may fail, so that it may lose a connection without a word.
-	conn    *pgx.Conn
-	other   *pgx.Conn                      // what a lock on the first gates runs here
-	fatal   atomic.Pointer[pgconn.PgError] // the last that ended a connection since the round began
-	round   int
-	rounds  atomic.Int64 // that went well
-	perform func(w *worker, ctx context.Context) error
+	name      string
+	number    int
+	cabled    bool // Its network may fail, so that it may lose a connection without a word.
+	guarded   bool // It logs in by SCRAM.
+	encrypted bool // It speaks TLS.
+	conn      *pgx.Conn
+	other     *pgx.Conn                      // what a lock on the first gates runs here
+	fatal     atomic.Pointer[pgconn.PgError] // the last that ended a connection since the round began
+	round     int
+	rounds    atomic.Int64 // that went well
+	perform   func(w *worker, ctx context.Context) error
 }
 
 // patience bounds a round: longer than all timeouts that lockproxy and the server have, and all faults last.
@@ -57,7 +59,7 @@ func newLoad(s *stage) *load {
 	} {
 		for i := range k.workers {
 			w := &worker{load: l, name: fmt.Sprintf("%s-%d", k.name, i), number: len(l.workers), perform: k.perform}
-			w.cabled = i%2 == 1
+			w.cabled, w.guarded, w.encrypted = i%2 == 1, w.number%3 == 0, w.number%4 >= 2
 			l.workers = append(l.workers, w)
 		}
 	}
@@ -111,6 +113,12 @@ func (w *worker) work(ctx context.Context) {
 		case err == nil:
 			w.rounds.Add(1)
 			w.journal.count("rounds of " + strings.TrimRight(w.name, "-0123456789"))
+			if w.guarded {
+				w.journal.count("rounds after a login by SCRAM")
+			}
+			if w.encrypted {
+				w.journal.count("rounds over TLS")
+			}
 		default:
 			w.judge(err)
 		}
@@ -141,7 +149,7 @@ func (w *worker) turn(ctx context.Context) (err error) {
 // connect opens a connection that keeps what a FATAL said. Where one arrives while pgx deallocates statements, pgx reads on until
 // the connection is closed, and returns that (pgconn.Pipeline.Close).
 func (w *worker) connect(ctx context.Context) (*pgx.Conn, error) {
-	config, err := pgx.ParseConfig(w.url(w.name, w.cabled))
+	config, err := pgx.ParseConfig(w.url(w))
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ type program struct {
 	path, file, log string
 	port            int // on 127.0.0.1
 	upstream        int
+	secrets         secrets
 
 	mu   sync.Mutex
 	now  *process
@@ -54,13 +55,27 @@ func build(ctx context.Context, folder string, race bool) (*program, error) {
 }
 
 func (p *program) configure(l limits) error {
+	rules := p.file + ".hba"
+	if err := os.WriteFile(rules, fmt.Appendf(nil, "host all %s all scram-sha-256\nhost all all all trust\n", guarded), 0o600); err != nil {
+		return err
+	}
 	return os.WriteFile(p.file, fmt.Appendf(nil, `[server]
 listen           = ["127.0.0.1:%d"]
 reuse_port       = true
 shutdown_timeout = "2s"
 
 [auth]
-type = "trust"
+type     = "hba"
+hba_file = %q
+file     = %q
+
+[tls]
+mode = "allow"
+cert = %q
+key  = %q
+
+[databases.guarded]
+url = "postgres://127.0.0.1:%d/postgres?sslmode=verify-ca&sslrootcert=%s&connect_timeout=5"
 
 [databases."*"]
 url = "postgres://127.0.0.1:%d/?sslmode=disable&connect_timeout=5"
@@ -73,7 +88,7 @@ checkout_timeout = "5s"
 max              = %d
 checkout_timeout = "5s"
 lock_timeout     = "5s"
-`, p.port, p.upstream, l.admin, l.lock), 0o600)
+`, p.port, rules, p.secrets.users, p.secrets.certificate, p.secrets.key, p.upstream, p.secrets.authority, p.upstream, l.admin, l.lock), 0o600)
 }
 
 // start starts another process, and returns once it has let a client in.

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
 
+	"github.com/lockproxy/lockproxy/test/authority"
 	"github.com/lockproxy/lockproxy/test/postgres"
 )
 
@@ -15,6 +17,7 @@ import (
 type stage struct {
 	options
 	folder  string
+	secrets secrets
 	journal *journal
 	server  *postgres.Server
 	network *network
@@ -30,12 +33,17 @@ type stage struct {
 // keys is how many advisory locks the applications ask for: few, so that they wait for one another.
 const keys = 6
 
+// guarded is the user of those applications that log in by SCRAM. lockproxy has the secret alone, and logs in at the server with
+// the key that the client has shown; what it says to the server is encrypted. All others are trusted, and in clear.
+const guarded, password = "guarded", "of the guarded"
+
 const schema = `
 	CREATE TABLE ledger (worker text, entry int, PRIMARY KEY (worker, entry));
 	CREATE TABLE counters (name text PRIMARY KEY, n int NOT NULL DEFAULT 0);
 	CREATE TABLE bulk (worker text, entry int, filler text);
 	INSERT INTO counters SELECT 'key ' || i FROM generate_series(0, 5) i;
-	INSERT INTO counters VALUES ('leader')`
+	INSERT INTO counters VALUES ('leader');
+	GRANT ALL ON ledger, counters, bulk TO PUBLIC`
 
 func newStage(ctx context.Context, o options) (s *stage, err error) {
 	s = &stage{options: o, journal: newJournal()}
@@ -47,13 +55,16 @@ func newStage(ctx context.Context, o options) (s *stage, err error) {
 	if s.folder, err = os.MkdirTemp("", "lockproxy-chaos-"); err != nil {
 		return s, err
 	}
-	if s.server, err = postgres.Run(ctx, postgres.Config{MaxConnections: 60, Settings: map[string]string{
+	if s.server, err = postgres.Run(ctx, postgres.Config{MaxConnections: 110, Settings: map[string]string{
 		"synchronous_commit": "on", // What is acknowledged is there after a crash of the server's processes.
 		"deadlock_timeout":   "200ms",
 	}}); err != nil {
 		return s, err
 	}
 	if _, err = s.server.Query("postgres", schema); err != nil {
+		return s, err
+	}
+	if err = s.guard(); err != nil {
 		return s, err
 	}
 	if s.program, err = build(ctx, s.folder, o.race); err != nil {
@@ -68,12 +79,38 @@ func newStage(ctx context.Context, o options) (s *stage, err error) {
 	if s.before, err = s.network.connect(ctx, "clients", s.program.port); err != nil {
 		return s, err
 	}
-	s.program.upstream = s.behind.port
+	s.program.upstream, s.program.secrets = s.behind.port, s.secrets
 	if err = s.program.configure(sizes[0]); err != nil {
 		return s, err
 	}
 	s.since = time.Now()
 	return s, s.program.start(ctx)
+}
+
+// secrets are files: an authority's certificate, one that it has signed, its key, and the list of users.
+type secrets struct{ authority, certificate, key, users string }
+
+// guard has the server speak TLS and know the guarded user.
+func (s *stage) guard() (err error) {
+	trusted := authority.New()
+	if s.secrets.authority, err = trusted.File(s.folder); err != nil {
+		return err
+	}
+	if s.secrets.certificate, s.secrets.key, err = authority.Files(s.folder, trusted.Issue("127.0.0.1")); err != nil {
+		return err
+	}
+	if err = s.server.EnableTLS(s.secrets.certificate, s.secrets.key, s.secrets.authority); err != nil {
+		return err
+	}
+	if err = s.server.CreateUser(guarded, password, postgres.SCRAM); err != nil {
+		return err
+	}
+	secret, err := s.server.Query("postgres", "SELECT rolpassword FROM pg_authid WHERE rolname = '"+guarded+"'")
+	if err != nil {
+		return err
+	}
+	s.secrets.users = filepath.Join(s.folder, "userlist.txt")
+	return os.WriteFile(s.secrets.users, fmt.Appendf(nil, "%q %q\n", guarded, secret[0][0]), 0o600)
 }
 
 func (s *stage) close() {
@@ -91,14 +128,24 @@ func (s *stage) close() {
 	}
 }
 
-// url is where clients connect to.
-func (s *stage) url(name string, throughCable bool) string {
+// url is where a client connects to, and how.
+func (s *stage) url(w *worker) string {
+	u := url.URL{Scheme: "postgres", User: url.User(postgres.Superuser), Path: "/postgres"}
 	port := s.program.port
-	if throughCable {
+	if w.cabled {
 		port = s.before.port
 	}
-	return fmt.Sprintf("postgres://%s@127.0.0.1:%d/postgres?sslmode=disable&connect_timeout=10&application_name=%s",
-		postgres.Superuser, port, name)
+	u.Host = fmt.Sprintf("127.0.0.1:%d", port)
+	if w.guarded {
+		u.User, u.Path = url.UserPassword(guarded, password), "/guarded"
+	}
+	how := url.Values{"connect_timeout": {"10"}, "application_name": {w.name}, "sslmode": {"disable"}}
+	if w.encrypted {
+		how.Set("sslmode", "verify-ca")
+		how.Set("sslrootcert", s.secrets.authority)
+	}
+	u.RawQuery = how.Encode()
+	return u.String()
 }
 
 // one gives the one number of a query on the server itself.
@@ -167,7 +214,7 @@ func (s *stage) checkUse() {
 	if s.early.memory > 0 && late.memory > s.early.memory+s.early.memory/2+slack {
 		s.journal.violation("memory grew from %d kB to %d kB", s.early.memory>>10, late.memory>>10)
 	}
-	if most := sizes[0].admin + sizes[0].lock + 25; late.descriptors > most {
+	if most := 2*(sizes[0].admin+sizes[0].lock) + 25; late.descriptors > most {
 		s.journal.violation("%d descriptors are open without a client, more than %d", late.descriptors, most)
 	}
 }
