@@ -104,7 +104,8 @@ var tlsVersions = []string{"TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"}
 
 // takeTLSVersions reads ssl_min_protocol_version and ssl_max_protocol_version.
 func (t *Target) takeTLSVersions(parameters map[string]string) error {
-	bounds := [2]int{slices.Index(tlsVersions, "TLSv1.2"), len(tlsVersions) - 1}
+	oldest := slices.Index(tlsVersions, "TLSv1.2")
+	bounds := [2]int{oldest, len(tlsVersions) - 1}
 	for i, name := range []string{"min", "max"} {
 		keyword := "ssl_" + name + "_protocol_version"
 		value := parameters[keyword]
@@ -118,7 +119,9 @@ func (t *Target) takeTLSVersions(parameters map[string]string) error {
 		if bound < 0 {
 			return fmt.Errorf("connection string: %s must be one of %s", keyword, strings.Join(tlsVersions, ", "))
 		}
-		bounds[i] = max(bound, bounds[i]*(1-i)) // TLS before 1.2 may be allowed, and is not spoken
+		if bounds[i] = bound; name == "min" {
+			bounds[i] = max(bound, oldest) // TLS before 1.2 may be allowed, and is not spoken
+		}
 	}
 	if bounds[0] > bounds[1] {
 		return fmt.Errorf("connection string: ssl_max_protocol_version: no TLS is left, since it is %s at least", tlsVersions[bounds[0]])
