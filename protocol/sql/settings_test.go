@@ -185,6 +185,7 @@ func TestTouchesAreThoseOfTheStatement(t *testing.T) {
 		{"CREATE VIEW a AS SELECT set_config('b', 'c', false)", TouchDefinition}, {"CREATE RULE a AS ON UPDATE TO b DO ALSO SELECT pg_catalog.pg_try_advisory_lock(1)", TouchDefinition},
 		{"CREATE TABLE a (b text DEFAULT set_config('b', 'c', false), c float DEFAULT setseed(1))", TouchDefinition}, {"CREATE POLICY a ON b USING (pg_try_advisory_xact_lock(1))", 0},
 		{"ALTER TABLE a ADD b text DEFAULT set_config('b', 'c', true)", TouchDefinition | TouchLocalSettings}, {"ALTER TABLE a ALTER b SET DEFAULT set_config('b', 'c', true)", TouchDefinition},
+		{"CREATE MATERIALIZED VIEW a AS SELECT pg_try_advisory_lock(1)", TouchDefinition}, {"CREATE MATERIALIZED VIEW a AS SELECT 1", 0},
 		{"CREATE TABLE a AS SELECT set_config('b', 'c', true)", TouchLocalSettings}, {"CREATE VIEW a AS SELECT 'set_config'; SELECT set_config('b', 'c', true)", TouchLocalSettings},
 		{"UPDATE pg_settings SET setting = '1' WHERE name = 'work_mem'", TouchDynamic}, {"UPDATE pg_catalog.pg_settings SET setting = a", TouchDynamic},
 		{"SELECT setting FROM pg_settings", 0},
