@@ -6,6 +6,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lockproxy/lockproxy/test/postgres"
 )
 
 // keyState is who holds a key: the number of shared holders, or -1 for an exclusive one.
@@ -197,4 +201,29 @@ func TestSessionLocksBehaveAsDirectly(t *testing.T) {
 		}
 		r.awaitNoLocks(t)
 	})
+}
+
+// A lock has a slot of the lock pool as long as it is held, also where no text tells of it and something else keeps the
+// session on its connection.
+func TestALockThatNoTextTellsOfHasItsSlotAsLongAsItIsHeld(t *testing.T) {
+	r := startProxy(t, watched)
+	r.query(t, `CREATE TABLE pids (pid int);
+		CREATE FUNCTION dispatch(what text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'SELECT pg_advisory_' || what || '(1)'; END $$`)
+	a, c := logIn(t, r.url), r.console(t, postgres.Superuser)
+	holding := func(what, want string) {
+		await(t, what, func() bool {
+			p := find(t, rows(t, c, "SHOW POOLS", pgx.QueryExecModeExec), "database", r.database)
+			return p.text("lock_active") == want && p.text("lock_holding") == want
+		})
+	}
+	for _, form := range []string{"DO $$ BEGIN EXECUTE 'SELECT pg_advisory_' || '%s(1)'; END $$", "SELECT dispatch('%s')"} {
+		for _, pin := range []string{"SELECT 1", "INSERT INTO pids VALUES (pg_backend_pid())"} {
+			a.asks("Z", text(pin))
+			a.asks("Z", text(fmt.Sprintf(form, "lock")))
+			holding(pin+": the lock has a slot of the lock pool", "1")
+			a.asks("Z", text(fmt.Sprintf(form, "unlock")))
+			holding(pin+": the slot went back", "0")
+			a.asks("Z", text("DISCARD ALL"))
+		}
+	}
 }

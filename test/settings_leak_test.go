@@ -207,3 +207,22 @@ func TestSettingsOfTextsThatNobodyReadsAreNobodyElses(t *testing.T) {
 		b.wants("also the other's", "T D(5MB) C(SHOW) Z(I)", "Z", text("SHOW work_mem"))
 	}
 }
+
+// Where the database comes with timeouts of its own, the lock pool adds none; what one client made of them is still gone for the next.
+func TestTimeoutsOnALockBackendAreEachClientsOwn(t *testing.T) {
+	r := startProxy(t, sized(1, 1))
+	r.query(t, fmt.Sprintf("ALTER DATABASE %s SET lock_timeout = '7s'; ALTER DATABASE %[1]s SET idle_in_transaction_session_timeout = '8s'", r.database))
+	a, b := logIn(t, r.url), logIn(t, r.url)
+	a.asks("ZZ", text("SET lock_timeout = '1s'"), text("SET idle_in_transaction_session_timeout = '2s'"))
+	const lock, unlock = "SELECT pg_advisory_lock(1)", "SELECT pg_advisory_unlock(1)"
+	for _, c := range []struct {
+		*socket
+		lock, idle string
+	}{{a, "1s", "2s"}, {b, "7s", "8s"}, {a, "1s", "2s"}} {
+		c.asks("Z", text(lock))
+		if lock, idle := c.value("SHOW lock_timeout"), c.value("SHOW idle_in_transaction_session_timeout"); lock != c.lock || idle != c.idle {
+			t.Errorf("a client has %s and %s, not %s and %s", lock, idle, c.lock, c.idle)
+		}
+		c.asks("Z", text(unlock))
+	}
+}

@@ -20,7 +20,7 @@ func (s *scan) create() {
 	}
 	switch {
 	case s.on("table"), s.on("view") && materialized:
-		s.createTable()
+		s.createTable(materialized)
 	case s.on("function"), s.on("procedure"):
 		s.createRoutine()
 	default:
@@ -64,14 +64,15 @@ var definitions = setOf("function", "procedure", "routine", "aggregate", "extens
 // callers are what may call functions that no text names.
 var callers = setOf("table", "view", "trigger", "rule", "policy", "domain", "operator", "cast", "index")
 
-// createTable reads CREATE TABLE from its name on, as far as an AS that is followed by a query.
-func (s *scan) createTable() {
+// createTable reads CREATE TABLE from its name on, as far as an AS that is followed by a query. A materialized view keeps the
+// query, to evaluate it at each REFRESH.
+func (s *scan) createTable(keeps bool) {
 	live := s.live
 	s.live = false
 	for !s.ended() && s.next() {
 		switch {
 		case s.depth == 0 && s.on("as"):
-			s.live, s.stores = live, s.stores && !live
+			s.live, s.stores = live, s.stores && (keeps || !live)
 			if s.is(s.peek(), "execute") {
 				s.next()
 				s.execute(live)

@@ -22,7 +22,7 @@ func (s *scan) prepare() {
 	}
 	s.advances(verb)
 	s.rest()
-	s.looksOnly(verb)
+	s.looksOnly(verb, int32(query))
 	end := len(s.source)
 	if s.at(s.tok, ';') {
 		end = int(s.tok.start)

@@ -39,10 +39,10 @@ func (s *scan) statement() bool {
 		}
 	}
 	s.live, s.stores, s.effects, s.touches = true, false, 0, 0
-	verb := s.verb()
+	verb, from := s.verb(), s.tok.start
 	s.unit.Statements++
 	if s.unit.Statements == 1 {
-		s.unit.Verb, s.first = verb, s.tok.start
+		s.unit.Verb, s.first = verb, from
 		s.shown = verb == Select && s.on("select")
 	}
 	settings := len(s.unit.Settings)
@@ -52,7 +52,7 @@ func (s *scan) statement() bool {
 			one.Index, one.End = s.unit.Statements-1, int(s.back(1).end)
 		}
 	}
-	s.looksOnly(verb)
+	s.looksOnly(verb, from)
 	if s.reader.hidden {
 		s.unseen(verb)
 	}
@@ -61,11 +61,23 @@ func (s *scan) statement() bool {
 	return true
 }
 
-// looksOnly forgets of a query that it asks for the server's process id: to look at it is not to count on it.
-func (s *scan) looksOnly(verb Verb) {
-	if verb == Select {
+// looksOnly forgets of a statement that keeps nothing that it asks for the server's process id: to look at it, or to compare with it, is
+// not to count on it. From is where the statement begins.
+func (s *scan) looksOnly(verb Verb, from int32) {
+	if s.touches.Has(TouchPid) && (verb == Select || verb == Delete || verb == With && !s.withChanges(from)) {
 		s.touches &^= TouchPid
 	}
+}
+
+// withChanges tells whether a WITH changes data, or makes a table.
+func (s *scan) withChanges(from int32) bool {
+	l := lexer{text: s.text, source: s.source, dialect: s.dialect, pos: int(from)}
+	for l.next() && !l.ended() {
+		if l.tok.kind == word && changesRows(&l) {
+			return true
+		}
+	}
+	return false
 }
 
 // unseen notes what functions do that a statement may call without naming them.

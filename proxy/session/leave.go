@@ -51,8 +51,8 @@ func (s *Session) settled() bool {
 		return s.restore() // what was called will be known; until then the server stays
 	}
 	s.recall()
-	if s.state.mayHold {
-		s.state.mayHold, s.held.unsure = false, true
+	if s.state.mayHold || s.state.opaque && (s.held.any() || s.state.pins&^pinSession != 0) {
+		s.state.mayHold, s.held.unsure = false, true // a server that is kept would not be asked
 	}
 	if s.held.unsure && s.ask() {
 		return false

@@ -194,14 +194,14 @@ func (s *Session) wanted(waits bool) *Settings {
 		return s.bounded.of(want, s.cfg, waits)
 	}
 	inPlace := s.inPlace()
-	if ownLock {
+	if s.state.ownLock {
 		want = want.like(inPlace, lockTimeout)
-	} else if waits && s.cfg.LockTimeout > 0 {
+	} else if !ownLock && waits && s.cfg.LockTimeout > 0 {
 		want = want.With(lockTimeout, milliseconds(s.cfg.LockTimeout))
 	}
-	if ownIdle {
+	if s.state.ownIdle {
 		want = want.like(inPlace, idleTimeout)
-	} else if s.cfg.IdleTimeout > 0 {
+	} else if !ownIdle && s.cfg.IdleTimeout > 0 {
 		want = want.With(idleTimeout, milliseconds(s.cfg.IdleTimeout))
 	}
 	return want
