@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"maps"
 	"net"
@@ -106,7 +107,9 @@ func New(config Config, log *slog.Logger) (*Server, error) {
 // Shutdown(WaitForServers).
 func (s *Server) Serve(ctx context.Context) error {
 	if loops := s.rules.Load().Links.loops(); loops != nil {
+		s.mu.Lock()
 		s.loops = loops
+		s.mu.Unlock()
 		defer loops.Close()
 	}
 	s.meetSiblings() // clients are given its number
@@ -161,6 +164,17 @@ func (l Links) loops() *link.Loops {
 		loops.Spread()
 	}
 	return loops
+}
+
+// Hangs says what of the server has stood still for as long as ctx lasts; nil: nothing.
+func (s *Server) Hangs(ctx context.Context) error {
+	s.mu.Lock() // if that hangs, so does who asks
+	loops := s.loops
+	s.mu.Unlock()
+	if loops != nil && loops.GoRound(ctx) != nil {
+		return errors.New("an event loop hangs")
+	}
+	return nil
 }
 
 // connect starts a link for a connection, in the event loops where they serve it.
