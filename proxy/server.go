@@ -36,6 +36,8 @@ type Server struct {
 	backends sync.Map // of *serverConn, by the process id of the server's
 	counters counters
 
+	unaccepted atomic.Int64 // when it was logged that a connection could not be accepted, in nanoseconds since 1970
+
 	http      net.Listener // for metrics; nil: none
 	readiness readiness
 	siblings  siblings
