@@ -51,8 +51,14 @@ func (s *Server) Accepted(l link.Link, peer link.Peer) link.Owner {
 
 // AcceptFailed: out of descriptors. The listener itself is well.
 func (s *Server) AcceptFailed(err error) {
-	s.log.Warn("a connection could not be accepted", "error", err)
+	now := time.Now().UnixNano()
+	if last := s.unaccepted.Load(); now-last >= int64(unacceptedAgain) && s.unaccepted.CompareAndSwap(last, now) {
+		s.log.Warn("a connection could not be accepted", "error", err)
+	}
 }
+
+// unacceptedAgain is how often that is logged: it is tried much more often, for as long as somebody waits (link.AcceptAgain).
+const unacceptedAgain = 10 * time.Second
 
 // begin begins the login, unless the server ends. Called with the mutex held.
 func (v *visitor) begin(l link.Link, peer link.Peer) bool {

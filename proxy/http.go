@@ -40,7 +40,7 @@ func (s *Server) serveHTTP() (stop func()) {
 		return func() {}
 	}
 	web := &http.Server{
-		Handler:           console.Handler(s, s.rules.Load().PgBouncerMetrics, s.unready),
+		Handler:           console.Handler(s, s.rules.Load().PgBouncerMetrics, console.Health{Hangs: s.Hangs, Unready: s.unready}),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}

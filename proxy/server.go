@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"maps"
 	"net"
@@ -34,6 +35,8 @@ type Server struct {
 	begun    time.Time
 	backends sync.Map // of *serverConn, by the process id of the server's
 	counters counters
+
+	unaccepted atomic.Int64 // when it was logged that a connection could not be accepted, in nanoseconds since 1970
 
 	http       net.Listener // for metrics; nil: none
 	unixSocket string       // the address of the first unix socket, for the console: a client's own does not tell to which it came
@@ -107,7 +110,9 @@ func New(config Config, log *slog.Logger) (*Server, error) {
 // Shutdown(WaitForServers).
 func (s *Server) Serve(ctx context.Context) error {
 	if loops := s.rules.Load().Links.loops(); loops != nil {
+		s.mu.Lock()
 		s.loops = loops
+		s.mu.Unlock()
 		defer loops.Close()
 	}
 	s.meetSiblings() // clients are given its number
@@ -162,6 +167,17 @@ func (l Links) loops() *link.Loops {
 		loops.Spread()
 	}
 	return loops
+}
+
+// Hangs says what of the server has stood still for as long as ctx lasts; nil: nothing.
+func (s *Server) Hangs(ctx context.Context) error {
+	s.mu.Lock() // if that hangs, so does who asks
+	loops := s.loops
+	s.mu.Unlock()
+	if loops != nil && loops.GoRound(ctx) != nil {
+		return errors.New("an event loop hangs")
+	}
+	return nil
 }
 
 // connect starts a link for a connection, in the event loops where they serve it.

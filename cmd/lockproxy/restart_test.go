@@ -225,38 +225,61 @@ func TestASocketOfSystemdOutlivesProcessesWithoutAnError(t *testing.T) {
 	now.end()
 }
 
-func TestServeTellsSystemdHowItIs(t *testing.T) {
-	folder := shortFolder(t)
-	notify := filepath.Join(folder, "notify")
-	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: notify})
+// systemd is who started a program and hears how it is.
+type systemd struct {
+	t *testing.T
+	*net.UnixConn
+	path string
+}
+
+func newSystemd(t *testing.T) systemd {
+	t.Helper()
+	path := filepath.Join(shortFolder(t), "notify")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: path})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	heard := func(want string) {
-		t.Helper()
-		if err := l.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		for b := make([]byte, 1000); ; {
-			n, err := l.Read(b)
-			if err != nil {
-				t.Fatalf("it does not say %s: %v", want, err)
-			}
-			if strings.HasPrefix(string(b[:n]), want) {
-				return
-			}
+	t.Cleanup(func() { l.Close() })
+	return systemd{t, l, path}
+}
+
+// within gives what it hears next; "" if that takes too long.
+func (s systemd) within(d time.Duration) string {
+	s.t.Helper()
+	if err := s.SetReadDeadline(time.Now().Add(d)); err != nil {
+		s.t.Fatal(err)
+	}
+	b := make([]byte, 1000)
+	n, err := s.Read(b)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		s.t.Fatal(err)
+	}
+	return string(b[:n])
+}
+
+func (s systemd) heard(want string) {
+	s.t.Helper()
+	for {
+		switch got := s.within(30 * time.Second); {
+		case got == "":
+			s.t.Fatalf("it does not say %s", want)
+		case strings.HasPrefix(got, want):
+			return
 		}
 	}
-	p := spawn(t, servedBy(t, "listen = ['127.0.0.1:0']"), nil, "NOTIFY_SOCKET="+notify, "WATCHDOG_USEC=300000")
-	heard("READY=1")
-	heard("WATCHDOG=1")
-	heard("WATCHDOG=1")
+}
+
+func TestServeTellsSystemdHowItIs(t *testing.T) {
+	s := newSystemd(t)
+	p := spawn(t, servedBy(t, "listen = ['127.0.0.1:0']"), nil, "NOTIFY_SOCKET="+s.path, "WATCHDOG_USEC=300000")
+	s.heard("READY=1")
+	s.heard("WATCHDOG=1")
+	s.heard("WATCHDOG=1")
 	p.signal(syscall.SIGHUP)
-	heard("RELOADING=1\nMONOTONIC_USEC=")
-	heard("READY=1")
+	s.heard("RELOADING=1\nMONOTONIC_USEC=")
+	s.heard("READY=1")
 	p.signal(syscall.SIGTERM)
-	heard("STOPPING=1")
+	s.heard("STOPPING=1")
 	p.end()
 }
 

@@ -23,21 +23,33 @@ func (s *steward) attend(signals <-chan os.Signal, ended <-chan error) error {
 	if err != nil {
 		s.log.Warn("the watchdog's interval cannot be read", "error", err)
 	}
-	var watchdog <-chan time.Time
 	if interval > 0 {
-		ticker := time.NewTicker(interval / 3) // The manual of sd_watchdog_enabled asks for half of it at most.
-		defer ticker.Stop()
-		watchdog = ticker.C
+		ctx, stop := context.WithCancel(context.Background())
+		defer stop()
+		go s.watch(ctx, interval)
 	}
 	for {
 		select {
 		case err := <-ended:
 			return err
-		case <-watchdog:
-			s.server.State() // It takes the server's mutex: if that hangs, systemd is told nothing.
-			tell(daemon.SdNotifyWatchdog)
 		case signal := <-signals:
 			s.obey(signal)
+		}
+	}
+}
+
+// watch tells systemd's watchdog that nothing hangs, until ctx ends. It writes to no log: that may be what hangs.
+func (s *steward) watch(ctx context.Context, interval time.Duration) {
+	ticker := time.NewTicker(interval / 3) // The manual of sd_watchdog_enabled asks for half of it at most.
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if s.server.Hangs(ctx) == nil {
+			tell(daemon.SdNotifyWatchdog)
 		}
 	}
 }

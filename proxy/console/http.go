@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -11,27 +12,43 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Handler serves /metrics, /healthz, /readyz and a page that shows what there is. Unready says why no client is to be sent
-// here; nil: it is well.
-func Handler(server Server, pgbouncer bool, unready func() error) http.Handler {
+// Health says what is wrong; nil: nothing.
+type Health struct {
+	Hangs   func(context.Context) error // what stands still for as long as the context lasts
+	Unready func() error                // why no client is to be sent here
+}
+
+// hangsFor is what /healthz gives the event loops to go round, which takes them some milliseconds under any load. It is less than
+// those wait who ask (deploy/kubernetes).
+const hangsFor = 3 * time.Second
+
+// Handler serves /metrics, /healthz, /readyz and a page that shows what there is.
+func Handler(server Server, pgbouncer bool, health Health) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&collector{server, pgbouncer})
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := unready(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), hangsFor)
+		defer cancel()
+		say(w, health.Hangs(ctx))
 	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { say(w, health.Unready()) })
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		_ = page.Execute(w, overview(server.Snapshot())) // who asked may have left
 	})
 	return mux
+}
+
+// say tells a probe how it is.
+func say(w http.ResponseWriter, err error) {
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ok")
 }
 
 // sight is what the page shows of a pool.

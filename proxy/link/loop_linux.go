@@ -33,9 +33,10 @@ type loop struct {
 	links   map[int]*loopLink
 	gates   map[int]*gate
 	stopped bool
-	busy    bool        // a round is under way
-	cut     []*loopLink // links that were cut within it, and are to be ended before it is over
-	gift    *gift       // links to give away when the round is over
+	busy    bool          // a round is under way
+	cut     []*loopLink   // links that were cut within it, and are to be ended before it is over
+	gift    *gift         // links to give away when the round is over
+	asked   chan struct{} // somebody waits for a round to be over, which closes it; nil: nobody
 
 	// Used by the loop's goroutine only.
 	events [loopEvents]unix.EpollEvent
@@ -200,8 +201,8 @@ func (e *loop) round(n int) (stopped bool) {
 		}
 	}
 	stopped = e.stopped
-	gift := e.gift
-	e.gift = nil
+	gift, asked := e.gift, e.asked
+	e.gift, e.asked = nil, nil
 	e.mu.Unlock()
 	for i := range n {
 		if l := e.ready[i]; l != nil {
@@ -228,7 +229,25 @@ func (e *loop) round(n int) (stopped bool) {
 	if gift != nil && !stopped {
 		e.handOver(gift)
 	}
+	if asked != nil {
+		close(asked)
+	}
 	return stopped
+}
+
+// ask has the loop go round, and gives what is closed when it has.
+func (e *loop) ask() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.asked == nil {
+		e.asked = make(chan struct{})
+		if e.stopped {
+			close(e.asked)
+		} else {
+			e.wake()
+		}
+	}
+	return e.asked
 }
 
 // silence stops the alarm, if it rings.

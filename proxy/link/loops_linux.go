@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -87,6 +88,19 @@ func (s *Loops) Start(conn net.Conn, owner Owner) (Link, error) {
 
 // pick gives the loop for a new socket.
 func (s *Loops) pick() *loop { return s.loops[s.next.Add(1)%uint32(s.used.Load())] }
+
+// GoRound has every loop go round once, and returns when all have; with ctx's error, if one hangs for longer. It must not be called by
+// an owner's method.
+func (s *Loops) GoRound(ctx context.Context) error {
+	for _, e := range s.loops {
+		select {
+		case <-e.ask():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
 
 // Close ends every link as its own Close does, stops accepting, and returns when their owners have been told and the loops have ended. It
 // must not be called by an owner's method or with a mutex held that one may wait for.

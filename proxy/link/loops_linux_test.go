@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"net"
 	"sync"
 	"testing"
@@ -131,4 +132,41 @@ func (s *Loops) count() (n [2]int) {
 		e.mu.Unlock()
 	}
 	return n
+}
+
+func TestLoopsTellWhetherOneOfThemHangs(t *testing.T) {
+	loops, err := NewLoops(2, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer loops.Close()
+	loops.Spread()
+	if err := loops.GoRound(t.Context()); err != nil {
+		t.Fatalf("idle loops: %v", err)
+	}
+	w, entered, leave := newWitness(t), make(chan struct{}), make(chan struct{})
+	w.on = func([]byte) {
+		close(entered)
+		<-leave
+	}
+	ours, theirs := unixPair(t)
+	defer theirs.Close()
+	if _, err := loops.Start(ours, w); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = theirs.Write([]byte("x"))
+	<-entered
+	brief, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := loops.GoRound(brief); err != context.DeadlineExceeded {
+		t.Errorf("while one hangs: %v", err)
+	}
+	close(leave)
+	if err := loops.GoRound(t.Context()); err != nil {
+		t.Errorf("when it goes on: %v", err)
+	}
+	loops.Close()
+	if err := loops.GoRound(t.Context()); err != nil {
+		t.Errorf("when all have ended: %v", err)
+	}
 }

@@ -3,6 +3,7 @@
 package link
 
 import (
+	"context"
 	"errors"
 	"net"
 	"runtime"
@@ -27,6 +28,9 @@ func (*Loops) Balance() {}
 
 // Spread does nothing.
 func (*Loops) Spread() {}
+
+// GoRound does nothing.
+func (*Loops) GoRound(context.Context) error { return nil }
 
 // Close does nothing.
 func (*Loops) Close() {}

@@ -201,15 +201,33 @@ func TestSettingsThatCannotBePutInPlaceAreTheClientsError(t *testing.T) {
 	c.sets("set app.x = '1'", "SET", "app.x", "1", c.granted)
 	c.sends(query("select 1"), query("select 2"))
 	c.granted(pools.Admin)
-	c.wantServer("settings, and what was asked", putting("app.x", "1"), query("select 1"), query("select 2"))
+	c.wantServer("settings, and what was asked first", putting("app.x", "1"), query("select 1"))
 	bad, aborted := failed("42501", "permission denied to set parameter"), failed("25P02", "aborted")
-	c.answers(complete("BEGIN"), ready('T'), bad, ready('E'), aborted, ready('E'), aborted, ready('E'))
+	c.answers(complete("BEGIN"), ready('T'), bad, ready('E'), aborted, ready('E'))
 	told := refusedSetting("42501", "permission denied to set parameter")
-	c.wantClient("each hears the reason, and neither has run without them", told, ready('I'), told, ready('I'))
+	c.wantClient("it hears the reason, and has not run without them", told, ready('I'))
 	c.wantAction("the server is not given to anybody", Action{Op: Remove})
-	c.sends(query("select 3"))
 	c.granted(pools.Admin)
-	c.wantServer("the next unit has another", putting("app.x", "1"), query("select 3"))
+	c.wantServer("the next unit has another", putting("app.x", "1"), query("select 2"))
+}
+
+// Directly, somebody who cancels what a server runs (pg_cancel_backend) ends one statement.
+func TestACancelThatHitsTheSettingsIsTheErrorOfOneUnit(t *testing.T) {
+	c := newConversation(t)
+	c.sets("set app.x = '1'", "SET", "app.x", "1", c.granted)
+	c.sends(query("select 1"), query("select 2"), query("select 3"))
+	c.granted(pools.Admin)
+	c.wantServer("the others wait until the settings are in place", putting("app.x", "1"), query("select 1"))
+	canceled, aborted := failed("57014", "canceling statement due to user request"), failed("25P02", "aborted")
+	c.answers(complete("BEGIN"), ready('T'), canceled, ready('E'), aborted, ready('E'))
+	c.wantClient("one unit hears of it", canceled, ready('I'))
+	c.wantAction("the server is not given to anybody", Action{Op: Remove})
+	c.granted(pools.Admin)
+	c.wantServer("the next has another", putting("app.x", "1"), query("select 2"))
+	c.answers(complete("BEGIN"), ready('T'), complete("COMMIT"), ready('I'))
+	c.wantServer("and all go as soon as they are in place", query("select 3"))
+	c.answers(row("2"), selected, ready('I'), row("3"), selected, ready('I'))
+	c.wantClient("neither noticed", row("2"), selected, ready('I'), row("3"), selected, ready('I'))
 }
 
 // A server reads nothing of a message whose letters are none in its encoding: the block must have begun before.

@@ -150,10 +150,12 @@ func (f *front) act(a *session.Action) {
 
 // Checkout takes a server at once, as proxy/client.go does.
 func (f *front) Checkout(kind pools.Kind) *session.Server {
+	f.w.collect()
+	before := len(f.w.events) // of which one may be a late answer
 	f.checkout(kind)
 	f.w.collect()
 	last := len(f.w.events) - 1
-	if last < 0 || f.w.events[last].Op != pools.Granted || f.w.events[last].Waiter != &f.waiter {
+	if last < before || f.w.events[last].Op != pools.Granted || f.w.events[last].Waiter != &f.waiter {
 		return nil
 	}
 	sl := f.w.events[last].Backend.Conn.(*serverLink)

@@ -352,7 +352,7 @@ func (w *world) signalSome() {
 	v.hurt = true
 	for _, a := range w.apps {
 		if a.front == v.link.holder {
-			a.cancels += max(1, len(a.units)) // each may hear why what was to come before them failed
+			a.cancels++
 		}
 	}
 }
