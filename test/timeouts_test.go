@@ -135,15 +135,21 @@ func TestSessionsIdleNoLongerThanTheyWantTo(t *testing.T) {
 	for _, one := range []string{"SET idle_session_timeout = '1min'", "RESET idle_session_timeout"} {
 		s.wants("it lives on", "C("+strings.Fields(one)[0]+") Z(I)", "Z", text(one))
 	}
-	if r.value(t, "SHOW server_version_num") >= "170000" {
-		s := logIn(t, r.url)
-		began := time.Now()
-		s.asks("ZZZ", text("SET idle_in_transaction_session_timeout = '1min'"), text("SET transaction_timeout = '300ms'"), text("BEGIN"))
-		s.wantEnd("set for the transaction", began, 250*time.Millisecond, "FATAL 25P04 terminating connection due to transaction timeout")
-	}
 	byOptions := logIn(t, r.url, "options", "-c idle_session_timeout=300ms")
 	began := time.Now()
 	byOptions.wantEnd("set by the startup message", began, 250*time.Millisecond, toldIdle)
+}
+
+// So does what bounds its transaction, whose BEGIN the server has not heard yet.
+func TestATransactionIdlesNoLongerThanItsOwnTimeout(t *testing.T) {
+	r := startProxy(t, sized(1, 1))
+	if r.value(t, "SHOW server_version_num") < "170000" {
+		t.Skip("there is no transaction_timeout before PostgreSQL 17")
+	}
+	s := logIn(t, r.url)
+	began := time.Now()
+	s.asks("ZZZ", text("SET idle_in_transaction_session_timeout = '1min'"), text("SET transaction_timeout = '300ms'"), text("BEGIN"))
+	s.wantEnd("a transaction without a server", began, 250*time.Millisecond, "FATAL 25P04 terminating connection due to transaction timeout")
 }
 
 // A connection that goes back to its pool does not end there for what its last client wanted for itself.

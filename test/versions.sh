@@ -18,7 +18,7 @@ fi
 core='StatementTable|DriversSee|TransactionsOfAPool|ListenerHears|SettingsAreSeen|FeaturesOfNode|QueryModes|Batches'
 core+='|CopyOfPgx|FunctionLeaves|Conversations|StartupSettings|SettingsAndRoles|SessionLocksBehave|OneKey|Cancel'
 core+='|StatementWhoseResult|BeyondTheBoundComeBack|TransactionThatLocksLater|Vanishes|NoSessionHolds|DroppedDatabase'
-core+='|RestartOfTheServer|DriverStreams|EitherEnd|IdleNoLonger|InTheServersWords|Defaults|ForThemselves|AllocateNothing'
+core+='|RestartOfTheServer|DriverStreams|EitherEnd|TransactionIdles|InTheServersWords|Defaults|ForThemselves|AllocateNothing'
 
 go test -c -o "${binary:=$(mktemp)}" .
 said=$(mktemp -d)
