@@ -36,7 +36,7 @@ var arrows = map[string][]string{
 	"test/differential": {"proxy", "pools", "protocol", "test/postgres"},
 	"test/project":      {},
 	"test/bench":        {"test/postgres", "test/authority", "test/project"},
-	"test/chaos":        {"test/postgres", "test/project"},
+	"test/chaos":        {"test/authority", "test/postgres", "test/project"},
 	"test/compat":       {"proxy", "pools", "test/postgres", "test/authority", "test/differential", "test/project"},
 
 	"test/compat/drivers/go/pgx": {},

@@ -1,13 +1,14 @@
 package test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"maps"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -21,13 +22,22 @@ import (
 // overheard keeps what the other side said.
 type overheard struct {
 	net.Conn
-	said bytes.Buffer
+	mu   sync.Mutex // pgx reads in the background as well, where an answer takes its time
+	said []byte
 }
 
 func (h *overheard) Read(p []byte) (int, error) {
 	n, err := h.Conn.Read(p)
-	h.said.Write(p[:n])
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.said = append(h.said, p[:n]...)
 	return n, err
+}
+
+func (h *overheard) all() []byte {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.said)
 }
 
 // allTold is every byte that a client is told in a login with a wrong password.
@@ -45,7 +55,7 @@ func allTold(t testing.TB, address, user string) []byte {
 	if _, err := pgconn.ConnectConfig(t.Context(), config); err == nil {
 		t.Fatalf("%s is let in by a wrong password", user)
 	}
-	return ear.said.Bytes()
+	return ear.all()
 }
 
 // toldTo is what a client is told in a login with a wrong password, but for salts, nonces and its name.
