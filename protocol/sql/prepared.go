@@ -13,8 +13,7 @@ func (s *scan) prepare() {
 		return
 	}
 	name := s.nameString()
-	for !s.ended() && s.next() && !s.on("as") {
-	}
+	types := s.parameterTypes()
 	verb, query := Other, len(s.source)
 	if !s.ended() && s.next() {
 		query = int(s.tok.start)
@@ -27,7 +26,7 @@ func (s *scan) prepare() {
 	if s.at(s.tok, ';') {
 		end = int(s.tok.start)
 	}
-	op := PreparedOp{Op: OpPrepare, Name: name, Text: Span{start, end}, Query: query - start, Effects: s.effects, Touches: s.touches}
+	op := PreparedOp{Op: OpPrepare, Name: name, Text: Span{start, end}, Query: query - start, Types: types, Effects: s.effects, Touches: s.touches}
 	// What it does to the session it does at EXECUTE.
 	if len(s.unit.Settings) > settings {
 		op.Settings = append(op.Settings, s.unit.Settings[settings:]...)
@@ -35,6 +34,21 @@ func (s *scan) prepare() {
 	}
 	s.preparedOp(op)
 	s.touches = TouchPrepare
+}
+
+// parameterTypes reads up to AS, and counts the types that are named; 0 where one of them is left to be found out.
+func (s *scan) parameterTypes() (types int) {
+	unknown := false
+	for !s.ended() && s.next() && !s.on("as") {
+		if s.depth == 1 && (s.at(s.tok, ',') || s.at(s.tok, '(')) {
+			types++
+		}
+		unknown = unknown || s.on("unknown")
+	}
+	if unknown {
+		return 0
+	}
+	return types
 }
 
 func (s *scan) preparedOp(op PreparedOp) {

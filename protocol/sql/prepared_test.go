@@ -14,7 +14,9 @@ func TestPreparedStatementsAreFollowedInOrder(t *testing.T) {
 		want []PreparedOp
 	}{
 		{"PREPARE a AS SELECT 1", []PreparedOp{{Name: "a"}}},
-		{"PREPARE A(int, numeric(1, 2)) AS SELECT pg_advisory_lock($1)", []PreparedOp{{Name: "a", Effects: SessionAcquire}}},
+		{"PREPARE A(int, numeric(1, 2)) AS SELECT pg_advisory_lock($1)", []PreparedOp{{Name: "a", Types: 2, Effects: SessionAcquire}}},
+		{"PREPARE a(int[], b.c, timestamp (3) with time zone) AS SELECT (1, 2)", []PreparedOp{{Name: "a", Types: 3}}},
+		{"PREPARE a(int, unknown, text) AS SELECT 1", []PreparedOp{{Name: "a"}}},
 		{`PREPARE "A ""b""" AS SELECT 1`, []PreparedOp{{Name: `A "b"`}}},
 		{"PREPARE a AS SELECT setseed(0)", []PreparedOp{{Name: "a", Touches: TouchSeed}}},
 		{`PREPARE U&"\0061!0062" UESCAPE '!' AS SELECT 1`, []PreparedOp{{Name: `\0061b`}}},

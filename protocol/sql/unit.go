@@ -99,6 +99,7 @@ type PreparedOp struct {
 	Name    string // folded, unquoted and cut as PostgreSQL does it; "" of OpDeallocateAll
 	Text    Span   // of OpPrepare and OpExecute: the statement, without a semicolon
 	Query   int    // of OpPrepare: how far into Text the statement begins that is prepared
+	Types   int    // of OpPrepare: how many parameters it names the types of; 0 where it leaves one of them open
 	Effects Effect // of OpPrepare: what the prepared statement does to locks
 	Touches Touch  // of OpPrepare: what the prepared statement touches
 

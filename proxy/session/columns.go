@@ -105,7 +105,7 @@ func (s *Session) parsingNow(st *statement) parsing {
 
 // typesMayDiffer tells whether the schema has changed since it was found out of which types a statement's parameters are.
 func (s *Session) typesMayDiffer(st *statement) bool {
-	return st.shape.known() && st.shape.takesValues() && st.shape.version != s.cfg.Schema.Version()
+	return st.shape.known() && st.shape.takesValues() && st.shape.version != s.cfg.Schema.Version() && !st.namesTypes()
 }
 
 // fits tells whether a server's parsing of its text will do for a statement: it takes the same parameters, and gives the

@@ -159,7 +159,7 @@ func preparedBySQL(op *sql.PreparedOp, text []byte, statements int) *statement {
 	} else {
 		query += op.Text.From
 	}
-	st := &statement{name: op.Name, source: string(text), query: query}
+	st := &statement{name: op.Name, source: string(text), query: query, types: op.Types}
 	st.unit = preparedUnit(op)
 	st.batch = inNoBatch
 	return st

@@ -27,6 +27,7 @@ type statement struct {
 	body   string // the Parse message's body behind the name: text, zero byte, parameter types
 	source string // of SQL's PREPARE: the whole statement; "" of a Parse message
 	query  int    // how far into that what it prepares begins
+	types  int    // and of how many parameters it names the types
 	unseen bool   // no text showed that PREPARE
 	unit   sql.Unit
 
@@ -110,6 +111,21 @@ func (st *statement) text() string {
 	}
 	text, _, _ := strings.Cut(st.body, "\x00")
 	return text
+}
+
+// namesTypes tells whether PREPARE names the types of all parameters, and they are PostgreSQL's own, which nobody makes others
+// (transam.h, FirstNormalObjectId).
+func (st *statement) namesTypes() bool {
+	const firstNormal = 16384
+	if st.types == 0 || len(st.shape.params) != 2+4*st.types {
+		return false
+	}
+	for p := []byte(st.shape.params[2:]); len(p) > 0; p = p[4:] {
+		if binary.BigEndian.Uint32(p) >= firstNormal {
+			return false
+		}
+	}
+	return true
 }
 
 // again gives the body of a Parse message that makes the statement again: with the types that its parameters have, where they are
