@@ -123,7 +123,7 @@ func (s *Session) withDefaults(r *request, p []byte) []byte {
 
 // sendDefaults does the same behind an Execute message.
 func (s *Session) sendDefaults(r *request) {
-	if s.defaults == nil || !r.has(flagResets) || r.unit == nil {
+	if s.defaults == nil || !r.has(flagResets) || r.unit == nil || s.aborted() {
 		return
 	}
 	list := s.defaults.All()

@@ -135,10 +135,19 @@ func (s *side) hear(client int) (waits bool, err error) {
 // ungranted are the locks that are waited for on one side: pg_locks shows those of the other, too.
 const ungranted = " FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()"
 
-// allWait tells whether each client that has not all its answers waits for a lock.
+// allWait tells whether each client that has not all its answers waits for a lock. Another one may have got its answers meanwhile.
 func (s *side) allWait() bool {
 	owed := 0
 	for _, p := range s.peers {
+		for p != nil && !p.closed && !p.complete() {
+			f, err := p.take(0)
+			if f != nil {
+				p.got = append(p.got, f)
+			}
+			if err != nil {
+				break
+			}
+		}
 		if p != nil && !p.closed && !p.complete() {
 			owed++
 		}
