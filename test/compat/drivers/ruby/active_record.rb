@@ -4,24 +4,7 @@
 # itself, savepoints, locks of rows and advisory locks, schemas of tenants, and what it does when a statement or connection fails.
 # Each check prints "ok NAME" or "not ok NAME: why"; the last line is the plan, "1..N".
 require 'active_record'
-require 'timeout'
-
-$stdout.sync = true
-CHECKS = {}
-
-def check(name, &work) = CHECKS[name] = work
-
-def equal(got, wanted)
-  raise "got #{got.inspect}, not #{wanted.inspect}" unless got == wanted
-end
-
-def fails(kind)
-  yield
-rescue kind => e
-  e
-else
-  raise "no #{kind}"
-end
+require_relative 'harness'
 
 SETTINGS = { adapter: 'postgresql', url: ENV.fetch('DATABASE_URL'), pool: 12, checkout_timeout: 15 }.freeze
 ActiveRecord::Base.establish_connection(SETTINGS)
@@ -237,11 +220,4 @@ check 'the schema is told' do
   equal(connection.indexes('ar_people').map(&:columns), [['name']])
 end
 
-CHECKS.each do |name, work|
-  Timeout.timeout(30, &work)
-  puts "ok #{name}"
-rescue StandardError, Timeout::Error => e
-  line = e.backtrace&.grep(/active_record\.rb.*block/)&.first.to_s[/active_record\.rb:\d+/]
-  puts "not ok #{name}: #{e.class} #{e.message.split.join(' ')} #{line}"
-end
-puts "1..#{CHECKS.size}"
+run(30)

@@ -3,24 +3,7 @@
 # ruby-pg: type maps, COPY with coders, asynchronous calls, pipeline mode, single rows, notifications, large objects, cancel
 # and reset. Each check prints "ok NAME" or "not ok NAME: why"; the last line is the plan, "1..N".
 require 'pg'
-require 'timeout'
-
-$stdout.sync = true
-CHECKS = {}
-
-def check(name, &work) = CHECKS[name] = work
-
-def equal(got, wanted)
-  raise "got #{got.inspect}, not #{wanted.inspect}" unless got == wanted
-end
-
-def fails(kind)
-  yield
-rescue kind => e
-  e
-else
-  raise "no #{kind}"
-end
+require_relative 'harness'
 
 # connected gives connections to a block and closes them.
 def connected(count = 1, **more)
@@ -319,11 +302,4 @@ check 'threads, each with a connection' do
   end.each(&:join)
 end
 
-CHECKS.each do |name, work|
-  Timeout.timeout(20, &work)
-  puts "ok #{name}"
-rescue StandardError, Timeout::Error => e
-  line = e.backtrace&.grep(/pg\.rb.*block/)&.first.to_s[/pg\.rb:\d+/]
-  puts "not ok #{name}: #{e.class} #{e.message.split.join(' ')} #{line}"
-end
-puts "1..#{CHECKS.size}"
+run(20)
