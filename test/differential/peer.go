@@ -162,6 +162,20 @@ func (p *peer) take(within time.Duration) ([]byte, error) {
 	}
 }
 
+// stillOwed takes the answers to a step that are here, and tells whether that is not all of them.
+func (p *peer) stillOwed() bool {
+	for !p.closed && !p.complete() {
+		f, err := p.take(0)
+		if f != nil {
+			p.got = append(p.got, f)
+		}
+		if err != nil {
+			break
+		}
+	}
+	return !p.closed && !p.complete()
+}
+
 // drain takes the notifications that are here, and waits until there are as many as wanted.
 func (p *peer) drain(wanted int) {
 	deadline := time.Now().Add(answerWithin)

@@ -139,16 +139,7 @@ const ungranted = " FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT gr
 func (s *side) allWait() bool {
 	owed := 0
 	for _, p := range s.peers {
-		for p != nil && !p.closed && !p.complete() {
-			f, err := p.take(0)
-			if f != nil {
-				p.got = append(p.got, f)
-			}
-			if err != nil {
-				break
-			}
-		}
-		if p != nil && !p.closed && !p.complete() {
+		if p != nil && p.stillOwed() {
 			owed++
 		}
 	}
