@@ -418,7 +418,7 @@ func (s *Server) register(g guest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining {
-		return protocol.Fatal(protocol.CannotConnectNow, "the database system is shutting down")
+		return login.ErrShuttingDown
 	}
 	if err := s.full(g); err != nil {
 		return err

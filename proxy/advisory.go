@@ -41,7 +41,7 @@ func newLockRow(row []string) lockRow {
 		user: row[6], application: row[7], address: row[8], query: row[10],
 	}
 	if l.address == "" {
-		l.address = "local"
+		l.address = noAddress
 	} else {
 		l.address += ":" + row[9]
 	}

@@ -75,8 +75,8 @@ type Cancel struct {
 // login: nothing to worry about. psql does so when it is asked for a password, and so do probes of ports.
 var ErrLeft = errors.New("the client left before it had logged in")
 
-// errShuttingDown is what PostgreSQL says to those who come while it ends.
-var errShuttingDown = protocol.Fatal(protocol.CannotConnectNow, "the database system is shutting down")
+// ErrShuttingDown is what PostgreSQL says to those who come while it ends.
+var ErrShuttingDown = protocol.Fatal(protocol.CannotConnectNow, "the database system is shutting down")
 
 // visit is one login under way.
 type visit struct {
@@ -104,7 +104,7 @@ func (v *visit) admit() (*Client, *Cancel, error) {
 		return nil, &Cancel{Pid: s.Pid, Key: s.Key}, nil
 	}
 	if v.named = true; v.dismissed {
-		return nil, nil, errShuttingDown
+		return nil, nil, ErrShuttingDown
 	}
 	if v.who.Admits != nil {
 		if err := v.who.Admits(v.who.Address, s.Database); err != nil {

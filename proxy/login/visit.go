@@ -85,7 +85,7 @@ func (v *Visit) Dismiss() (said []byte, over bool) {
 	case !v.visit.heard:
 		return v.endWith(io.EOF), true
 	case v.visit.named:
-		return v.endWith(errShuttingDown), true
+		return v.endWith(ErrShuttingDown), true
 	}
 	v.visit.dismissed = true
 	return nil, false

@@ -166,9 +166,9 @@ func (s *Session) mayBegin() bool {
 	switch {
 	case s.srv.refused != nil && s.begun:
 		return false // nothing else may run without that
-	case s.settingsUnderWay() && (s.mends() || s.endsBlock() || s.unitUnderWay()):
+	case s.busyWith(forSettings) && (s.mends() || s.endsBlock() || s.unitUnderWay()):
 		return false // until it is known whether that could be put in place; somebody may cancel it, which one unit is to fail with
-	case s.srv.flight.len() > 0 && s.srv.flight.front().purpose == forCleaning:
+	case s.busyWith(forCleaning):
 		return false // the server is about to go back
 	case s.syncError != nil && s.srv.flight.len() == 0 && s.putOthers():
 		return false

@@ -36,11 +36,7 @@ func (s *Session) settled() bool {
 		return s.clean()
 	}
 	if s.startsOver {
-		if s.unboundIdle() {
-			return false
-		}
-		s.release()
-		return true
+		return s.giveBack()
 	}
 	s.showHold()
 	if s.tx != 'I' {
@@ -76,22 +72,18 @@ func (s *Session) settled() bool {
 	if s.srv == nil {
 		return true // what it looked at for that was no message, and ended the session
 	}
-	if s.unboundIdle() {
+	return s.giveBack()
+}
+
+// giveBack releases the server, unless that is to lose the client's own bound for idle sessions first: it would end itself in the pool, maybe
+// under somebody else's first statement. It tells whether the server has gone.
+func (s *Session) giveBack() bool {
+	if value, set := s.srv.settings.Get(idleSession); set && duration(value) > 0 {
+		s.srv.settings = s.srv.settings.With(idleSession, "0")
+		s.sendQuery(forCleaning, string(appendSet(nil, idleSession, "0", false)))
 		return false
 	}
 	s.release()
-	return true
-}
-
-// unboundIdle takes the client's own bound for idle sessions off a server that is about to go back to its pool: the server would end itself
-// there, maybe under somebody else's first statement. It tells whether that is still to be answered.
-func (s *Session) unboundIdle() bool {
-	value, set := s.srv.settings.Get(idleSession)
-	if !set || duration(value) == 0 {
-		return false
-	}
-	s.srv.settings = s.srv.settings.With(idleSession, "0")
-	s.sendQuery(forCleaning, string(appendSet(nil, idleSession, "0", false)))
 	return true
 }
 
@@ -302,10 +294,9 @@ func (s *Session) clean() bool {
 		return false
 	}
 	s.held.xact = false
-	if s.ask() || s.unboundIdle() {
+	if s.ask() || !s.giveBack() {
 		return false
 	}
-	s.release()
 	s.end()
 	return true
 }

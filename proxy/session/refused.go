@@ -37,9 +37,9 @@ func (s *Session) settingRefused(head *request, e *protocol.Error) {
 	}
 }
 
-// settingsUnderWay tells whether it is not known yet that the settings could be put in place.
-func (s *Session) settingsUnderWay() bool {
-	return s.srv.flight.len() > 0 && s.srv.flight.front().purpose == forSettings
+// busyWith tells whether the server is at a message of that purpose, which everything else is behind.
+func (s *Session) busyWith(why purpose) bool {
+	return s.srv.flight.len() > 0 && s.srv.flight.front().purpose == why
 }
 
 // endsBlock tells whether the unit at hand may end the transaction that has failed with a setting, and run something behind it.
