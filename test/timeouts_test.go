@@ -164,6 +164,9 @@ func TestConnectionsOutliveTheBoundOfAClientThatIdles(t *testing.T) {
 	}
 	a.asks("Z", text("COMMIT"))
 	a.wantEnd("its own bound", began, 250*time.Millisecond, toldIdle)
+	welcomed := logIn(t, r.url, "options", "-c idle_session_timeout=300ms") // by the same connection, which is asked what it reports for that
+	began = time.Now()
+	welcomed.wantEnd("that of its startup message", began, 250*time.Millisecond, toldIdle)
 	r.query(t, "SELECT pg_sleep(0.2)") // the server would have ended it by now
 	if now := b.value("SELECT pg_backend_pid()"); now != its {
 		t.Errorf("the server process was %s, and is %s", its, now)

@@ -175,7 +175,9 @@ func (s *Session) welcomeFrom() {
 		return
 	}
 	s.welcome(s.srv.Reported)
-	s.release()
+	if !s.giveBack() {
+		s.phase, s.begun = attached, true // as behind a unit, until that is done
+	}
 }
 
 // Told gives what the client was told of its settings by ParameterStatus.
