@@ -2,6 +2,7 @@ package protocol
 
 // SQLSTATEs that lockproxy says or looks at, named after PostgreSQL's conditions (manual, "PostgreSQL Error Codes").
 const (
+	SuccessfulCompletion              = "00000" // successful_completion: a notice's
 	CannotConnect                     = "08001" // sqlclient_unable_to_establish_sqlconnection
 	ConnectionFailure                 = "08006" // connection_failure
 	TransactionResolutionUnknown      = "08007" // transaction_resolution_unknown
@@ -21,6 +22,7 @@ const (
 	DeadlockDetected                  = "40P01" // deadlock_detected
 	InsufficientPrivilege             = "42501" // insufficient_privilege
 	SyntaxError                       = "42601" // syntax_error
+	NameTooLong                       = "42622" // name_too_long
 	UndefinedObject                   = "42704" // undefined_object
 	DuplicatePreparedStatement        = "42P05" // duplicate_prepared_statement
 	TooManyConnections                = "53300" // too_many_connections

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/lockproxy/lockproxy/protocol"
 )
 
 // sameState are conversations about the state of a session, like sameAnswers.
@@ -83,6 +85,8 @@ func TestStartupSettingsAreInPlaceAsDirectly(t *testing.T) {
 		{"options", "-F"}, {"options", "-i"}, {"options", "-c foo"}, {"options", "-l -N 5"}, {"options", "-b -C x -D y -r z -v 3"}, {"options", "-d -1"}, {"options", "-S8k"},
 		{"options", "-c work_mem=nonsense"}, {"no_such_setting", "1"}, {"work_mem", "nonsense"},
 		{"application_name", ""}, {"application_name", "one"}, {"application_name", "naïve\tname"}, {"DateStyle", "German, DMY"}, {"TimeZone", "Asia/Tokyo"},
+		{"application_name", strings.Repeat("x", 63)}, {"application_name", strings.Repeat("x", 64)}, {"application_name", strings.Repeat("ï", 40), "client_encoding", "LATIN1"},
+		{"client_min_messages", "warning", "application_name", strings.Repeat("x", 64)},
 		{"client_encoding", "LATIN1"}, {"extra_float_digits", "3"}, {"lock_timeout", "77"},
 	} {
 		t.Run(strings.Join(c, " "), func(t *testing.T) {
@@ -90,8 +94,7 @@ func TestStartupSettingsAreInPlaceAsDirectly(t *testing.T) {
 			for i, address := range []string{r.direct, r.url} {
 				s := openSocket(t, address)
 				s.send(startup(address, c...))
-				told[i] = s.until("Z")
-				if !strings.HasSuffix(told[i], "Z(I)") {
+				if told[i] = s.welcome(); !strings.HasSuffix(told[i], "Z(I)") {
 					continue
 				}
 				for _, name := range []string{"work_mem", "application_name", "datestyle", "timezone", "client_encoding", "geqo",
@@ -113,6 +116,20 @@ func TestStartupSettingsAreInPlaceAsDirectly(t *testing.T) {
 				t.Errorf("\nlockproxy  %s\nPostgreSQL %s", told[1], told[0])
 			}
 		})
+	}
+}
+
+// welcome reads what a login ends with, with what notices say.
+func (s *socket) welcome() (told string) {
+	for {
+		kind, body, failed := s.message()
+		if kind == protocol.NoticeResponse {
+			e := protocol.ReadError(body)
+			told += e.Severity + " " + e.Code + " " + e.Message + " "
+		}
+		if told += show(kind, body) + failed; failed != "" || kind == protocol.ErrorResponse || kind == protocol.ReadyForQuery {
+			return told
+		}
 	}
 }
 

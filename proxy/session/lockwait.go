@@ -118,7 +118,7 @@ func (s *Session) Explained(o *Output, now time.Time, number int, e *Explanation
 	case w.since.IsZero():
 	case e.Waits:
 		if w.told, w.key = advisory, e.Key; !w.back && s.cfg.WaitNotice > 0 && !now.Before(w.since.Add(s.cfg.WaitNotice)) {
-			s.notice("still waiting for "+e.Lock+" after "+now.Sub(w.since).Round(time.Millisecond).String(), e.Holder)
+			s.notice(protocol.SuccessfulCompletion, "still waiting for "+e.Lock+" after "+now.Sub(w.since).Round(time.Millisecond).String(), e.Holder)
 		}
 	case !w.back: // else it had failed by then
 		w.told = somethingElse
@@ -130,13 +130,13 @@ func (s *Session) Explained(o *Output, now time.Time, number int, e *Explanation
 
 // notice tells the client something that ends nothing, where it may be said (manual, "Asynchronous Operations") and the
 // client wants to hear such.
-func (s *Session) notice(message, detail string) {
+func (s *Session) notice(code, message, detail string) {
 	switch level, _ := s.state.settings.Get("client_min_messages"); strings.ToLower(level) {
 	case "warning", "error":
 		return
 	}
 	if !s.midMessage() {
-		s.tellError(&protocol.Error{Severity: "NOTICE", Code: "00000", Message: s.sayable(message), Detail: s.sayable(detail)})
+		s.tellError(&protocol.Error{Severity: "NOTICE", Code: code, Message: s.sayable(message), Detail: s.sayable(detail)})
 	}
 }
 
@@ -145,7 +145,7 @@ func (s *Session) Notice(o *Output, now time.Time, message, detail string) {
 	s.step(o, now)
 	defer s.finish()
 	if s.phase == queueing || s.phase == promoting {
-		s.notice(message, detail)
+		s.notice(protocol.SuccessfulCompletion, message, detail)
 	}
 }
 

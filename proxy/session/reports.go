@@ -3,6 +3,7 @@ package session
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/lockproxy/lockproxy/protocol"
 	"github.com/lockproxy/lockproxy/protocol/sql"
@@ -41,6 +42,22 @@ func (s *Session) reported(frame []byte) (visible bool) {
 		s.touchReported(lower)
 	}
 	return true
+}
+
+// tellCut tells a client that begins that the name which its startup message gives it is longer than a server keeps (guc.c,
+// parse_and_validate_value; scansup.c, truncate_identifier).
+func (s *Session) tellCut(reported *Settings) {
+	name, _ := s.client.Settings.Get("application_name")
+	if len(name) <= maxName {
+		return
+	}
+	end := maxName
+	if encoding, _ := reported.Get("server_encoding"); encoding == "UTF8" {
+		for !utf8.RuneStart(name[end]) {
+			end--
+		}
+	}
+	s.notice(protocol.NameTooLong, `identifier "`+name+`" will be truncated to "`+name[:end]+`"`, "")
 }
 
 // superuserStatus is a setting that nobody sets: it follows from who the session acts as.

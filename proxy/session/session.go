@@ -143,6 +143,7 @@ func (s *Session) Start(o *Output, now time.Time, known *Settings) {
 
 // welcome says what a server says after authentication (manual, "Start-up").
 func (s *Session) welcome(reported *Settings) {
+	s.tellCut(reported)
 	at := len(s.o.scratch)
 	for _, p := range reported.All() {
 		s.o.scratch = protocol.AppendParameterStatus(s.o.scratch, reportedName(p.Name), p.Value)
