@@ -74,8 +74,7 @@ func (s *Session) look() bool {
 	}
 	kind, size := protocol.Head(p)
 	if size == 0 {
-		s.violation("invalid message length")
-		return false
+		return s.breaks("invalid message length")
 	}
 	if s.ahead.len() == 0 {
 		s.with = s.cfg.Catalog().reader
@@ -116,12 +115,11 @@ func (s *Session) read(r *request, body []byte, whole bool) bool {
 		return true // whatever is in them (postgres.c, PostgresMain; copyfromparse.c, CopyGetData)
 	default:
 		// PostgreSQL's words (postgres.c, SocketBackend).
-		s.violation("invalid frontend message type " + strconv.Itoa(int(r.kind)))
-		return false
+		return s.breaks("invalid frontend message type " + strconv.Itoa(int(r.kind)))
 	}
 	if !whole {
 		if r.size > bound {
-			s.violation("message of " + strconv.Itoa(r.size) + " bytes is too long for its type")
+			return s.breaks("message of " + strconv.Itoa(r.size) + " bytes is too long for its type")
 		}
 		s.needsMore = true
 		return false
@@ -141,6 +139,14 @@ func (s *Session) read(r *request, body []byte, whole bool) bool {
 		r.flags |= flagMalformed
 	}
 	return true
+}
+
+// breaks ends the client for bytes that no client sends, once what it sent before is answered. It gives false: nothing can be read behind them.
+func (s *Session) breaks(message string) bool {
+	if !s.isOwed() {
+		s.violation(message)
+	}
+	return false
 }
 
 func (s *Session) readQuery(r *request, body []byte) bool {
@@ -252,7 +258,7 @@ func (s *Session) readBind(r *request, body []byte, whole bool) bool {
 		return true
 	case !ok:
 		if len(body) > maxNames {
-			s.violation("invalid message format")
+			return s.breaks("invalid message format")
 		}
 		s.needsMore = true
 		return false

@@ -29,6 +29,9 @@ func (s *Session) forward() bool {
 	if s.copying.unsure > 0 && !s.passesUnsure(r.kind) {
 		return false
 	}
+	if r.kind == protocol.Terminate && s.isOwed() {
+		return false
+	}
 	if s.skip && r.kind != protocol.Sync {
 		if r.kind == protocol.Terminate {
 			s.terminate()
@@ -130,6 +133,10 @@ func (s *Session) named(r *request) bool {
 func (s *Session) unitUnderWay() bool {
 	return s.srv.flight.any(func(r *request) bool { return r.purpose == theirs && r.ends() })
 }
+
+// isOwed tells whether an earlier unit of the client's is to be answered before anything can be said to what comes behind it. A COPY is not,
+// which waits for the client.
+func (s *Session) isOwed() bool { return s.srv != nil && !s.copying.in && s.unitUnderWay() }
 
 // closesEarlier tells whether an earlier batch that is under way, and may fail, closes a statement: the client's, or for it what the
 // server knows by a name that the client has not.

@@ -193,25 +193,34 @@ func (s *Session) notTold() {
 	s.remove(ReasonNotCleaned, text)
 }
 
-// ClientLost takes the end of the client's connection. A running statement is not to go on for nobody; what it waits
-// for may be a lock.
+// ClientLost takes the end of the client's connection. A running statement is not to go on for nobody, unless the client said goodbye behind
+// it; what it waits for may be a lock.
 func (s *Session) ClientLost(o *Output, now time.Time) {
 	s.step(o, now)
 	defer s.finish()
 	if s.goodbye {
 		return
 	}
+	if s.ahead.len() > 0 && s.ahead.front().kind == protocol.Terminate {
+		s.part()
+		return
+	}
 	s.leave()
 	s.cancelRunning()
 }
 
-// terminate takes a Terminate message. What runs goes on, as on a direct connection, unless it waits for a lock.
+// terminate takes a Terminate message, when what came before it is answered, or will not be.
 func (s *Session) terminate() {
+	s.part()
+	s.do(Action{Op: CloseClient})
+}
+
+// part takes the goodbye of a client. What runs goes on, as on a direct connection, unless it waits for a lock.
+func (s *Session) part() {
 	s.leave()
 	if s.phase == attached && s.waitsForLock() {
 		s.cancelRunning()
 	}
-	s.do(Action{Op: CloseClient})
 }
 
 // leave begins the end: the client is gone, or said goodbye.

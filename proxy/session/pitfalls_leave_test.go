@@ -1,6 +1,8 @@
 package session
 
 import (
+	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -199,9 +201,6 @@ func TestABackendIsNotFreeInTheMiddleOfAMessage(t *testing.T) {
 func TestWhatRunsIsCancelledWhenItsClientIsSentAway(t *testing.T) {
 	for why, end := range map[string]func(*conversation){
 		"lockproxy ends": func(c *conversation) { c.s.Stop(&c.o, c.now) },
-		"it sent rubbish": func(c *conversation) {
-			c.s.ClientBytes(&c.o, c.now, message('?', ""))
-		},
 		"it left in the middle of a message": func(c *conversation) {
 			c.sends(copyData("a message that will never be whole")[:10])
 			c.s.ClientLost(&c.o, c.now)
@@ -220,6 +219,45 @@ func TestWhatRunsIsCancelledWhenItsClientIsSentAway(t *testing.T) {
 			t.Errorf("%s: %+v", why, c.actions)
 		}
 	}
+}
+
+// A server reads what a client ends with when it has answered what came before.
+func TestWhatCameBeforeTheEndOfAClientIsAnswered(t *testing.T) {
+	for _, last := range [][]byte{goodbye, message('?', ""), {protocol.Query, 0, 0, 0, 3}} {
+		c := newConversation(t)
+		c.sends(query("select 1"), query("select 2"), last)
+		c.granted(pools.Admin)
+		c.server = nil
+		c.answers(row("1"), selected, ready('I'))
+		c.wantClient("the first", row("1"), selected, ready('I'))
+		c.wantNothing("the other is not answered yet")
+		c.answers(row("2"), selected, ready('I'))
+		if want := join([][]byte{row("2"), selected, ready('I')}); !bytes.HasPrefix(c.client, want) || (len(c.client) > len(want)) == bytes.Equal(last, goodbye) {
+			t.Errorf("%q: the client is told %q", last, c.client)
+		}
+		if !slices.ContainsFunc(c.actions, func(a Action) bool { return a.Op == CloseClient }) {
+			t.Errorf("%q: %+v", last, c.actions)
+		}
+	}
+
+	c := newConversation(t)
+	c.sends(query("select 1"), goodbye)
+	c.granted(pools.Admin)
+	c.s.ClientLost(&c.o, c.now)
+	c.took()
+	c.server = nil
+	c.wantNothing("nor is it cancelled when he hangs up")
+	c.answers(row("1"), selected, ready('I'))
+	c.client = nil
+	c.wantRelease("it ran to its end")
+
+	c = newConversation(t)
+	c.sends(query("select pg_advisory_xact_lock(1)"), goodbye)
+	c.granted(pools.Lock)
+	c.answers(complete("BEGIN"), row(""), selected, row(""), selected, complete("COMMIT"), ready('I'))
+	c.s.ClientLost(&c.o, c.now)
+	c.took()
+	c.wantAction("what waits for a lock is", Action{Op: CancelServer})
 }
 
 // A batch without its Sync is not committed for a client that left: on a direct connection it is rolled back.
