@@ -25,7 +25,7 @@ func TestPasswordsAreAskedForAsTheyAre(t *testing.T) {
 	for _, c := range []struct{ user, password, why string }{
 		{"alice", "secret", ""}, {"old", "secret", ""}, {"modern", "secret", ""}, {"token", strings.Repeat("t", 3000), ""}, {"prepared", "IX", ""},
 		{"alice", "Secret", wrong}, {"old", "x", wrong}, {"modern", "secret ", wrong}, {"token", "t", wrong},
-		{"nobody", "secret", unknown}, {"empty", "x", "the user has an empty password, which nobody can log in with"},
+		{"nobody", "secret", unknown}, {"empty", "x", "the user has no password, or an empty one, which nobody can log in with"},
 	} {
 		p := visitor(t, d)
 		p.send(startup("user", c.user))

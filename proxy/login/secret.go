@@ -34,7 +34,7 @@ type proof struct {
 func (s *Salts) ReadSecret(user, text string) (Secret, error) {
 	switch {
 	case text == "":
-		return Secret{&proof{why: "the user has an empty password, which nobody can log in with"}}, nil
+		return Secret{&proof{why: "the user has no password, or an empty one, which nobody can log in with"}}, nil
 	case isMD5(text):
 		return Secret{&proof{md5: strings.ToLower(text), why: "the user has an MD5 secret, which cannot serve SCRAM-SHA-256"}}, nil
 	case strings.HasPrefix(text, verifierMark):
