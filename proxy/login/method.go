@@ -65,7 +65,7 @@ func (v *visit) prove(rule *Rule) (secret Secret, final []byte, err error) {
 	}
 	switch {
 	case rule.Method == Password:
-		secret, err = v.password(secret, known, seen)
+		secret, err = v.password(rule, secret, known, seen)
 		return secret, nil, err
 	case seen == byMD5:
 		return secret, nil, v.md5(secret, known)

@@ -14,7 +14,7 @@ const maxPassword = 65535
 // password asks for the password itself: the manual's "AuthenticationCleartextPassword", CheckPasswordAuth of
 // src/backend/libpq/auth.c. The secret is then the password, which logs in at the server by whatever that asks for. A user that
 // is unknown goes through the same steps at the same cost to the same end as one with a wrong password.
-func (v *visit) password(secret Secret, known bool, seen look) (Secret, error) {
+func (v *visit) password(rule *Rule, secret Secret, known bool, seen look) (Secret, error) {
 	mock := v.door.Salts.mock(v.startup.User, seen)
 	request, err := (&pgproto3.AuthenticationCleartextPassword{}).Encode(nil)
 	if err != nil {
@@ -35,11 +35,18 @@ func (v *visit) password(secret Secret, known bool, seen look) (Secret, error) {
 		proof = nil
 	}
 	var fits bool
-	// Thousands of hashes are nothing for the loop that serves others.
-	if over := v.post.elsewhere(func(context.Context) { fits = matches(v.startup.User, given, seen, proof, mock) }); over != nil {
+	// Thousands of hashes are nothing for the loop that serves others, nor for somebody who has failed too often meanwhile.
+	over := v.post.elsewhere(func(context.Context) {
+		if err = v.admissible(rule); err == nil {
+			fits = matches(v.startup.User, given, seen, proof, mock)
+		}
+	})
+	switch {
+	case over != nil:
 		return Secret{}, over
-	}
-	if !fits {
+	case err != nil:
+		return Secret{}, err
+	case !fits:
 		return Secret{}, v.failed(Password, why)
 	}
 	return proof.saidAloud(v.startup.User, given), nil

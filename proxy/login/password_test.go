@@ -2,8 +2,10 @@ package login
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Whoever says the password gets in by every kind of secret, and logs in at the server by it.
@@ -52,6 +54,27 @@ func TestPasswordsAreAskedForAsTheyAre(t *testing.T) {
 			p.wantFatal(user, map[bool]string{true: "28P01", false: "08P01"}[sent == "\x00"], want)
 		}
 	}
+}
+
+// Of many who say passwords at once, those of whom one has failed too often by then cost no hashes.
+func TestNoPasswordIsHashedOfWhoHasFailedTooOften(t *testing.T) {
+	const aMinute = 1 << 27 // of hashing, about
+	slow := must(testSalts.derive("slow", "secret"))
+	slow.Iters = aMinute
+	users := Userlist{"slow": {&proof{verifier: slow}}, "quick": must(testSalts.ReadSecret("quick", "secret"))}
+	d := &Door{Salts: testSalts, Rules: rules(t, "host all all all password"), Secret: users.find, Looks: users.looks(), Failures: NewFailures(1)}
+	who := Peer{Address: netip.MustParseAddr("192.0.2.1")}
+	late, first := visitorAs(t, d, who), visitorAs(t, d, who)
+	late.send(startup("user", "slow"))
+	late.frame()
+	first.send(startup("user", "quick"), sasl("wrong\x00"))
+	first.frame()
+	first.wantFatal("the first", "28P01", `password authentication failed for user "quick"`)
+	if err := late.conn.SetDeadline(time.Now().Add(soon)); err != nil {
+		t.Fatal(err)
+	}
+	late.send(sasl("secret\x00"))
+	late.wantFatal("who comes after", "28000", "too many failed logins from this address")
 }
 
 func must[T any](value T, err error) T {
