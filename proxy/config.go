@@ -110,6 +110,8 @@ const (
 	SCRAM AuthType = "scram-sha-256"
 	// MD5 is PostgreSQL's older method; users whose secret is a SCRAM verifier are asked by SCRAM all the same.
 	MD5 AuthType = "md5"
+	// Password asks for the password itself, which TLS should hide.
+	Password AuthType = "password"
 	// Cert is the certificate of a TLS connection, whose name is the user's.
 	Cert AuthType = "cert"
 	// HBA has a file in the format of pg_hba.conf decide.

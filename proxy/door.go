@@ -63,6 +63,8 @@ func setRules(auth *Auth, door *login.Door) (err error) {
 		door.Rules = login.Everybody(login.Cert, mapName)
 	case MD5:
 		door.Rules = login.Everybody(login.MD5, "")
+	case Password:
+		door.Rules = login.Everybody(login.Password, "")
 	case Trust:
 		door.Rules = login.Everybody(login.Trust, "")
 	default:

@@ -17,7 +17,7 @@ import (
 func TestEveryMethodWithEveryDriver(t *testing.T) {
 	server := upstream(t)
 	createUsers(t, "", map[string]postgres.Method{"found_md5": postgres.MD5, "found_scram": postgres.SCRAM,
-		"through_md5_all": postgres.MD5, "through_scram_all": postgres.SCRAM})
+		"through_md5_all": postgres.MD5, "through_said": postgres.MD5, "through_scram_all": postgres.SCRAM})
 	users := written(t, "userlist.txt", fmt.Sprintf("%q %q\n%q %q\n%q %q\n", "plain", "secret-of-plain", "old", md5Of("old", "secret-of-old"),
 		"modern", verifierOf(t, server, "driven_modern", "secret-of-modern")))
 	account, err := user.Current()
@@ -33,6 +33,7 @@ func TestEveryMethodWithEveryDriver(t *testing.T) {
 			host    all trusted               all trust
 			hostssl all certified,uncertified all cert
 			host    all plain                 all scram-sha-256
+			host    through through_said      all password
 			host    all all                   all md5
 		`)}
 	s := startSecured(t, proxy.AllowTLS, authenticated(auth), named("forced", server, "postgres"), func(c *proxy.Config) {
@@ -67,6 +68,7 @@ func TestEveryMethodWithEveryDriver(t *testing.T) {
 		{"an MD5 secret that is passed through", "through_md5_all", nil, "through", password},
 		{"SCRAM keys that are passed through", "through_scram_all", nil, "through", password},
 		{"SCRAM keys that are passed through, over TLS", "through_scram_all", []string{}, "through", password},
+		{"the password itself, over TLS, on by MD5", "through_said", []string{}, "through", password},
 		{"cert", "certified", []string{"sslcert", certificate, "sslkey", key}, "forced", ""},
 		{"cert, of another's", "uncertified", []string{"sslcert", certificate, "sslkey", key}, "forced", `certificate authentication failed for user "uncertified"!`},
 		{"cert, without one", "certified", []string{}, "forced", "connection requires a valid client certificate!"},

@@ -109,6 +109,8 @@ func TestPasswordsAreAskedForByEveryMethod(t *testing.T) {
 			map[string]string{"plain": "secret-2", "modern": "x", "old": "secret-2", "nobody": "secret-1"}, "password authentication failed for user"},
 		{proxy.Auth{Type: proxy.MD5, File: file}, map[string]string{"plain": "secret-1", "old": "secret-2", "modern": "secret-3"},
 			map[string]string{"plain": "secret-2", "modern": "x", "old": "secret-1", "nobody": "secret-1"}, "password authentication failed for user"},
+		{proxy.Auth{Type: proxy.Password, File: file}, map[string]string{"plain": "secret-1", "old": "secret-2", "modern": "secret-3"},
+			map[string]string{"plain": "secret-2", "old": "x", "modern": "x", "nobody": "secret-1"}, "password authentication failed for user"},
 		{proxy.Auth{Type: proxy.HBA, HBAFile: hba, File: file},
 			map[string]string{"plain": "secret-1", "old": "secret-2", "modern": "secret-3", "trusted": "x"},
 			map[string]string{"plain": "x", "old": "x"}, "password authentication failed for user"},

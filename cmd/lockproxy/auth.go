@@ -30,7 +30,7 @@ func (l *loader) auth() proxy.Auth {
 		l.problem("auth.hba_file", "is missing: auth.type = \"hba\" needs it")
 	case auth.Type == proxy.Cert && (v.tlsMode == "disable" || v.server.TLS.Authorities == ""):
 		l.problem("auth.type", "\"cert\" needs TLS that looks at certificates: set tls.mode and tls.ca")
-	case auth.Type == proxy.SCRAM || auth.Type == proxy.MD5:
+	case auth.Type == proxy.SCRAM || auth.Type == proxy.MD5 || auth.Type == proxy.Password:
 		if auth.File == "" && auth.Query == "" {
 			l.needPasswords()
 		}

@@ -9,8 +9,7 @@ func (t *translation) auth(s iniSetting) {
 	case "trust", "md5", "scram-sha-256", "cert", "hba":
 		t.set("auth", "type", kind, s.from())
 	case "plain":
-		t.set("auth", "type", "md5", s.from())
-		t.note(s.iniEntry, s.key, "clients send a proof of their password and not the password")
+		t.set("auth", "type", "password", s.from())
 	case "any", "ldap", "pam":
 		t.wrong(s.iniEntry, "auth_type = %s is not supported", kind)
 		return

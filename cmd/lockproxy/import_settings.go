@@ -67,7 +67,7 @@ func mainKeys() []iniKey {
 	}
 	for _, name := range []string{"listen_port", "unix_socket_dir", "auth_file", "auth_hba_file", "auth_ident_file", "auth_user", "auth_dbname",
 		"auth_query", "max_db_client_connections", "client_tls_cert_file", "client_tls_key_file",
-		"client_tls_ca_file", "server_tls_ca_file", "server_tls_cert_file", "server_tls_key_file", "pool_mode", "min_pool_size",
+		"client_tls_ca_file", "server_tls_ca_file", "server_tls_cert_file", "server_tls_key_file", "server_tls_protocols", "pool_mode", "min_pool_size",
 		"reserve_pool_size", "tcp_keepcnt", "tcp_keepidle", "tcp_keepintvl"} {
 		keys = append(keys, iniKey{name, withOthers[name], nil})
 	}
@@ -82,7 +82,7 @@ func mainKeys() []iniKey {
 // withOthers are the defaults of settings that are translated together with others.
 var withOthers = map[string]string{
 	"listen_port": "6432", "unix_socket_dir": "/tmp", "pool_mode": "session", "min_pool_size": "0", "reserve_pool_size": "0",
-	"max_db_client_connections": "0", "tcp_keepcnt": "0", "tcp_keepidle": "0", "tcp_keepintvl": "0",
+	"max_db_client_connections": "0", "server_tls_protocols": "secure", "tcp_keepcnt": "0", "tcp_keepidle": "0", "tcp_keepintvl": "0",
 }
 
 // withoutCounterpart says of each other setting why there is none.
@@ -93,7 +93,7 @@ var withoutCounterpart = []struct{ names, why string }{
 	{"cancel_wait_timeout", "a cancel request goes out at once, whether there is a connection in the pool or not"},
 	{"login_notify_message", "clients get no notice when they have logged in"},
 	{"client_tls_protocols client_tls_ciphers client_tls13_ciphers client_tls_dheparams client_tls_ecdhcurve " +
-		"server_tls_protocols server_tls_ciphers server_tls13_ciphers", "TLS 1.2 and later, with the ciphers of Go's library, " +
+		"server_tls_ciphers server_tls13_ciphers", "TLS 1.2 and later, with the ciphers of Go's library, " +
 		"which are all secure"},
 	{"scram_iterations", "a plain password is proved with 4096 iterations, as in PostgreSQL"},
 	{"conffile job_name service_name", "the process has no name of its own; --config names the file"},

@@ -72,7 +72,7 @@ func TestImportDropsNothingInSilence(t *testing.T) {
 		"auth_type":            "scram-sha-256\nauth_file = x",
 		"client_tls_sslmode":   "allow\nclient_tls_cert_file = c\nclient_tls_key_file = k",
 		"server_tls_cert_file": "c\nserver_tls_key_file = k", "server_tls_key_file": "k\nserver_tls_cert_file = c",
-		"server_tls_sslmode": "allow", "pool_mode": "transaction", "tcp_keepalive": "0", "unix_socket_dir": "/x",
+		"server_tls_sslmode": "allow", "server_tls_protocols": "tlsv1.3", "pool_mode": "transaction", "tcp_keepalive": "0", "unix_socket_dir": "/x",
 	}
 	for _, key := range mainKeys() {
 		value, ok := values[key.name]
@@ -101,6 +101,21 @@ func TestImportOfAVerificationWithoutAuthorities(t *testing.T) {
 }
 
 // importText is what a file of the text becomes, which errors call a.ini.
+// TLS 1.2 and 1.3 are what is spoken; a file that allows one of them alone goes on to.
+func TestImportOfTheVersionsOfTLS(t *testing.T) {
+	const text = "[databases]\na = host=db\n[pgbouncer]\nauth_type = trust\nserver_tls_protocols = "
+	for list, want := range map[string]string{
+		"secure": "", "all": "", "tlsv1.2, TLSv1.3": "", "tlsv1.2:tlsv1.3": "", "": "", "!tlsv1.0": "", "tlsv1.1,tlsv1.3": "min_protocol_version=TLSv1.3",
+		"tlsv1.3": "min_protocol_version=TLSv1.3", "!tlsv1.3": "max_protocol_version=TLSv1.2", "secure,!tlsv1.2": "min_protocol_version=TLSv1.3",
+		"tlsv1.2\nserver_tls_sslmode = require": "max_protocol_version=TLSv1.2", "tlsv1.2\nserver_tls_sslmode = disable": "",
+	} {
+		got := importText(t, text+list+"\n")
+		if mustLoad(t, got, nil); want == "" && strings.Contains(got, "protocol_version") || !strings.Contains(got, want) {
+			t.Errorf("%q: want %q\n%s", list, want, got)
+		}
+	}
+}
+
 func importText(t *testing.T, text string) string {
 	t.Helper()
 	got, err := translate("a.ini", reading(text))
@@ -153,6 +168,8 @@ func TestImportTellsWhatIsWrong(t *testing.T) {
 		{good + "auth_type = cert\n", "a.ini:5: auth_type = cert needs client_tls_sslmode = verify-full"},
 		{good + "client_tls_sslmode = require\n", "a.ini:5: client_tls_sslmode = require needs client_tls_cert_file and client_tls_key_file"},
 		{good + "client_tls_sslmode = verify-ca\n", "a.ini:5: client_tls_sslmode = verify-ca needs client_tls_ca_file"},
+		{good + "server_tls_protocols = tlsv1.1\n", "a.ini:5: server_tls_protocols = tlsv1.1 is not supported: TLS is 1.2 or 1.3"},
+		{good + "server_tls_protocols = ssl3\n", `a.ini:5: server_tls_protocols: "ssl3" is no version of TLS`},
 		{good + "server_tls_cert_file = c\n", "a.ini:5: of server_tls_cert_file and server_tls_key_file one needs the other"},
 		{good + "max_client_conn = 0\n", "a.ini:5: max_client_conn must be at least 1, else nobody can connect"},
 		{good + "max_user_client_connections = -1\n", "a.ini:5: max_user_client_connections must be at least 0"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -64,6 +65,7 @@ func (t *translation) serverTLS(s iniSetting) {
 	if s.given {
 		t.overTCP.Set("sslmode", mode)
 	}
+	t.serverProtocols(mode)
 	cert, key := t.main["server_tls_cert_file"], t.main["server_tls_key_file"]
 	if mode != "disable" && (cert.value == "") != (key.value == "") {
 		for _, given := range []iniSetting{cert, key} {
@@ -84,4 +86,57 @@ func (t *translation) serverTLS(s iniSetting) {
 			t.overTCP.Set(one[1], file.value)
 		}
 	}
+}
+
+// serverProtocols takes the versions of TLS towards servers, of which 1.2 and 1.3 are spoken here.
+func (t *translation) serverProtocols(mode string) {
+	s := t.main["server_tls_protocols"]
+	versions, err := tlsProtocols(s.value)
+	switch {
+	case err != "":
+		t.wrong(s.iniEntry, "%s: %s", s.key, err)
+	case mode == "disable":
+	case !versions["tlsv1.2"] && !versions["tlsv1.3"]:
+		t.wrong(s.iniEntry, "%s = %s is not supported: TLS is 1.2 or 1.3", s.key, s.value)
+	case !versions["tlsv1.2"]:
+		t.overTCP.Set("ssl_min_protocol_version", "TLSv1.3")
+	case !versions["tlsv1.3"]:
+		t.overTCP.Set("ssl_max_protocol_version", "TLSv1.2")
+	}
+	if versions["tlsv1.0"] || versions["tlsv1.1"] {
+		t.note(s.iniEntry, s.key, "TLS is 1.2 or 1.3")
+	}
+}
+
+// tlsProtocols reads a list of versions of TLS (tls_config_parse_protocols in lib/usual/tls/tls_config.c of PgBouncer's): one
+// behind an exclamation mark is taken away, from all of them if it stands first.
+func tlsProtocols(list string) (versions map[string]bool, wrong string) {
+	versions = map[string]bool{}
+	set := func(names []string, value bool) {
+		for _, name := range names {
+			versions[name] = value
+		}
+	}
+	secure := []string{"tlsv1.2", "tlsv1.3"}
+	all := append([]string{"tlsv1.0", "tlsv1.1"}, secure...)
+	if list == "" { // PgBouncer takes those of its library then.
+		list = "secure"
+	}
+	for i, word := range strings.FieldsFunc(list, func(c rune) bool { return c == ',' || c == ':' }) {
+		name, without := strings.CutPrefix(strings.ToLower(strings.TrimSpace(word)), "!")
+		if without && i == 0 {
+			set(all, true)
+		}
+		switch {
+		case name == "all" || name == "legacy" || name == "tlsv1":
+			set(all, !without)
+		case name == "secure" || name == "default":
+			set(secure, !without)
+		case slices.Contains(all, name):
+			versions[name] = !without
+		default:
+			return nil, fmt.Sprintf("%q is no version of TLS", word)
+		}
+	}
+	return versions, ""
 }

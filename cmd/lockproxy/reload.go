@@ -51,20 +51,23 @@ func (s *steward) Reload() (unchangeable []string, err error) {
 func (s *steward) Set(name, value string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e, err := readSetting(name, value)
+	changes, err := readChange(name, value)
 	if err != nil {
 		return err
 	}
 	from := s.source
-	from.set = append(slices.Clone(from.set), e)
-	switch unchangeable, err := s.take(from); {
-	case err != nil:
+	from.set = append(slices.Clone(from.set), changes...)
+	unchangeable, err := s.take(from)
+	if err != nil {
 		return err
-	case slices.Contains(unchangeable, e.path.String()):
-		s.source.set = s.source.set[:len(s.source.set)-1]
-		return fmt.Errorf("%s cannot change without a restart", e.path)
 	}
-	s.log.Info("an operator has changed a setting", "setting", e.path.String())
+	for _, e := range changes {
+		if slices.Contains(unchangeable, e.path.String()) {
+			s.source.set = s.source.set[:len(s.source.set)-len(changes)]
+			return fmt.Errorf("%s cannot change without a restart", e.path)
+		}
+		s.log.Info("an operator has changed a setting", "setting", e.path.String())
+	}
 	return nil
 }
 
@@ -95,17 +98,30 @@ func (s *steward) take(from source) (unchangeable []string, err error) {
 	return unchangeable, nil
 }
 
-// readSetting reads a setting and its value as the file would have them; the quotes of a text may be missing. A name without
-// its table will do where it is the only one.
-func readSetting(name, value string) (entry, error) {
+// readChange reads a setting and its value as the file would have them, or as PgBouncer has them and SHOW CONFIG shows them: its
+// names, durations in seconds, lists with commas. The quotes of a text may be missing. A name without its table will do
+// where it is the only one.
+func readChange(name, value string) ([]entry, error) {
 	if strings.ContainsAny(name+value, "\r\n") {
-		return entry{}, errors.New("a setting is one line")
+		return nil, errors.New("a setting is one line")
 	}
-	name, err := fullName(strings.TrimSpace(name))
+	names, err := fullNames(strings.TrimSpace(name))
 	if err != nil {
-		return entry{}, err
+		return nil, err
 	}
-	for _, text := range []string{value, strconv.Quote(value)} {
+	var all []entry
+	for _, one := range names {
+		e, err := readSetting(one, value)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, e)
+	}
+	return all, nil
+}
+
+func readSetting(name, value string) (entry, error) {
+	for _, text := range []string{asTheirs(name, value), value, strconv.Quote(value)} {
 		entries, err := readDocument(name + " = " + text)
 		entries = slices.DeleteFunc(entries, entry.isTable)
 		if err == nil && len(entries) == 1 {
@@ -116,10 +132,32 @@ func readSetting(name, value string) (entry, error) {
 	return entry{}, fmt.Errorf("%s: neither name nor value are as in a configuration file", name)
 }
 
-// fullName puts a setting's table before its name.
-func fullName(name string) (string, error) {
+// asTheirs gives a value that PgBouncer would take as the file has it; any other as it is.
+func asTheirs(name, value string) string {
+	for _, table := range defaults().sections() {
+		for _, s := range table.settings {
+			if table.name+"."+s.name != name {
+				continue
+			}
+			if _, err := strconv.ParseFloat(value, 64); err == nil && strings.HasPrefix(s.bind.takes, "a duration") {
+				return strconv.Quote(value + "s")
+			}
+			if _, is := s.fallback.([]any); is && !strings.HasPrefix(value, "[") {
+				var items []string
+				for one := range splitList(value) {
+					items = append(items, strconv.Quote(one))
+				}
+				return "[" + strings.Join(items, ", ") + "]"
+			}
+		}
+	}
+	return value
+}
+
+// fullNames puts a setting's table before its name. One of PgBouncer's may be two of ours.
+func fullNames(name string) ([]string, error) {
 	if strings.Contains(name, ".") {
-		return name, nil
+		return []string{name}, nil
 	}
 	var found, known []string
 	for _, table := range defaults().sections() {
@@ -132,15 +170,20 @@ func fullName(name string) (string, error) {
 	slices.Sort(found)
 	switch len(found) {
 	case 0:
-		if other := renamed[name]; other != "" {
-			return "", fmt.Errorf("unknown setting %s; did you mean %s?", name, other)
+		switch other := renamed[name]; {
+		case strings.Contains(other, "NAME"):
+			return nil, fmt.Errorf("unknown setting %s; did you mean %s?", name, other)
+		case alsoOfLocks[name] != "":
+			return []string{other, alsoOfLocks[name]}, nil
+		case other != "":
+			return []string{other}, nil
 		}
 		if like := spelling.Nearest(name, known); like != "" {
-			return "", fmt.Errorf("unknown setting %s; did you mean %s?", name, like)
+			return nil, fmt.Errorf("unknown setting %s; did you mean %s?", name, like)
 		}
-		return "", fmt.Errorf("unknown setting %s", name)
+		return nil, fmt.Errorf("unknown setting %s", name)
 	case 1:
-		return found[0], nil
+		return found, nil
 	}
-	return "", fmt.Errorf("which %s: %s?", name, strings.Join(found, " or "))
+	return nil, fmt.Errorf("which %s: %s?", name, strings.Join(found, " or "))
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/lockproxy/lockproxy/proxy"
 	"github.com/lockproxy/lockproxy/test/postgres"
 )
 
@@ -201,7 +202,9 @@ func TestSetChangesOneSettingUntilTheNextReload(t *testing.T) {
 	for _, c := range [][3]string{
 		{"max", "3", "which max: pools.admin.max or pools.lock.max?"},
 		{"max_cleints", "3", "did you mean max_clients?"},
-		{"default_pool_size", "3", "unknown setting default_pool_size; did you mean pools.admin.max?"},
+		{"pool_mode", "session", "unknown setting pool_mode; did you mean databases.NAME.pool_mode?"},
+		{"listen_addr", "127.0.0.1:1", "server.listen cannot change without a restart"},
+		{"query_wait_timeout", "-1", "SET pools.admin.checkout_timeout: must be at least"},
 		{"nonsense_of_mine", "3", "unknown setting nonsense_of_mine"},
 		{"max_clients", "0", "SET server.max_clients: must be at least 1"},
 		{"server.beer", "1", "SET server.beer: unknown setting"},
@@ -229,6 +232,32 @@ func TestSetChangesOneSettingUntilTheNextReload(t *testing.T) {
 	t.Error("the file's max_clients is back")
 }
 
+// What SHOW CONFIG shows by PgBouncer's names is set by them, in PgBouncer's words.
+func TestSetTakesPgBouncersNamesAndValues(t *testing.T) {
+	o := openFile(t, anyPort+"[auth]\ntype = 'trust'\n[databases.app]\nurl = 'postgres://127.0.0.1:1/postgres'\n")
+	for _, c := range [][3]string{
+		{"query_wait_timeout", "5", "pools.admin.checkout_timeout=5s;pools.lock.checkout_timeout=5s"},
+		{"server_idle_timeout", "'60'", "pools.admin.idle_timeout=1m0s;pools.lock.idle_timeout=1m0s"},
+		{"client_idle_timeout", "0", "server.client_idle_timeout=0s"}, {"server.query_timeout", "0.5", "server.query_timeout=500ms"},
+		{"default_pool_size", "7", "pools.admin.max=7"}, {"admin_users", "a, b c", "console.admin_users=a, b c"},
+		{"stats_users", "", "console.stats_users="}, {"idle_transaction_timeout", "3s", "server.idle_in_transaction_timeout=3s"},
+	} {
+		if err := o.Set(c[0], strings.Trim(c[1], "'")); err != nil {
+			t.Errorf("SET %s = %s: %v", c[0], c[1], err)
+		}
+		config, err := load(o.source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for want := range strings.SplitSeq(c[2], ";") {
+			name, value, _ := strings.Cut(want, "=")
+			if !slices.ContainsFunc(config.proxy.Settings, func(s proxy.Setting) bool { return s.Name == name && s.Value == value }) {
+				t.Errorf("SET %s = %s: %s is not so", c[0], c[1], want)
+			}
+		}
+	}
+}
+
 func TestServeReloadsOnSIGHUP(t *testing.T) {
 	upstream := postgres.Start(t)
 	file := anyPort + "[auth]\ntype = 'trust'\n" + fmt.Sprintf("[databases.'*']\nurl = 'postgres://127.0.0.1:%d'\n", upstream.Port)
@@ -252,9 +281,11 @@ func FuzzSetting(f *testing.F) {
 		f.Add(seed[0], seed[1])
 	}
 	f.Fuzz(func(t *testing.T, name, value string) {
-		e, err := readSetting(name, value)
-		if err == nil && (e.line != byOperator || len(e.path) < 2 || e.isTable()) {
-			t.Errorf("%q = %q was read as %+v", name, value, e)
+		changes, _ := readChange(name, value)
+		for _, e := range changes {
+			if e.line != byOperator || len(e.path) < 2 || e.isTable() {
+				t.Errorf("%q = %q was read as %+v", name, value, e)
+			}
 		}
 	})
 }

@@ -13,6 +13,11 @@ var renamed = map[string]string{
 	"client_tls_key_file": "tls.key", "client_tls_ca_file": "tls.ca",
 }
 
+// alsoOfLocks are those of them that count for the lock pools as well, which PgBouncer does not have.
+var alsoOfLocks = map[string]string{
+	"server_lifetime": "pools.lock.max_lifetime", "server_idle_timeout": "pools.lock.idle_timeout", "query_wait_timeout": "pools.lock.checkout_timeout",
+}
+
 // ofDatabases says what stands in the place of PgBouncer's settings of a database, whose names are like none of ours.
 var ofDatabases = map[string]string{
 	"host": inURL, "port": inURL, "dbname": inURL, "user": inURL, "password": inURL, "auth_user": "auth.query_url names it",

@@ -118,7 +118,7 @@ func (v *values) serverSettings() []setting {
 func (v *values) authSettings() []setting {
 	return []setting{
 		key("type", "how clients prove who they are", "scram-sha-256",
-			choice(&v.authType, []string{"trust", "md5", "scram-sha-256", "cert", "hba"})),
+			choice(&v.authType, []string{"trust", "md5", "scram-sha-256", "password", "cert", "hba"})),
 		key("file", "a list of users in the format of PgBouncer's userlist.txt; without it, each database's clients log in "+
 			"with the user and password of its url", "", text(&v.auth.File)),
 		key("query", "asks a server for the secrets of users that no file has, as PgBouncer's auth_query: it gives name and "+

@@ -32,6 +32,11 @@ var theirs = []struct{ name, ours string }{
 	{"query_wait_timeout", "pools.admin.checkout_timeout"},
 	{"server_idle_timeout", "pools.admin.idle_timeout"},
 	{"server_lifetime", "pools.admin.max_lifetime"},
+	{"client_idle_timeout", "server.client_idle_timeout"},
+	{"query_timeout", "server.query_timeout"},
+	{"transaction_timeout", "server.transaction_timeout"},
+	{"idle_transaction_timeout", "server.idle_in_transaction_timeout"},
+	{"max_prepared_statements", "server.max_prepared"},
 }
 
 // config gives the settings, first by PgBouncer's names, those of limits that there are not included: 0 means so there too.

@@ -170,14 +170,14 @@ func masked(address netip.Addr, text string) (netip.Prefix, error) {
 }
 
 // allMethods are those that a rule may have, for errors.
-const allMethods = `"trust", "reject", "md5", "scram-sha-256", "cert" or "peer"`
+const allMethods = `"trust", "reject", "md5", "scram-sha-256", "password", "cert" or "peer"`
 
 // setMethod checks that the method is one that there is, and goes with the kind of connection.
 func (r *Rule) setMethod(text string) error {
 	r.Method = Method(text)
 	local := r.kind == localConnection
 	switch r.Method {
-	case Trust, Reject, MD5, SCRAM:
+	case Trust, Reject, MD5, SCRAM, Password:
 	case "ident":
 		if !local {
 			return errors.New(`"ident" authentication is not supported`)
@@ -192,7 +192,7 @@ func (r *Rule) setMethod(text string) error {
 			return errors.New("cert authentication is only supported on hostssl connections")
 		}
 		r.clientCert = fullCertificate
-	case "password", "gss", "sspi", "ldap", "radius", "pam", "bsd", "oauth":
+	case "gss", "sspi", "ldap", "radius", "pam", "bsd", "oauth":
 		return fmt.Errorf("%q authentication is not supported: use %s", text, allMethods)
 	default:
 		return fmt.Errorf("invalid authentication method %q: must be %s", text, allMethods)

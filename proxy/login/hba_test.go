@@ -150,7 +150,7 @@ func TestBrokenRulesNameFileAndLine(t *testing.T) {
 		{`host "/(" all all md5`, `invalid regular expression "/("`},
 		{`host all a,"/(b, c" all md5`, `invalid regular expression "/(b, c"`},
 		{"host all all all ldap ldapserver=x", `"ldap" authentication is not supported`},
-		{"host all all all password", `"password" authentication is not supported: use "trust", "reject", "md5"`},
+		{"host all all all pam", `"pam" authentication is not supported: use "trust", "reject", "md5"`},
 		{"host all all all ident", `"ident" authentication is not supported`},
 		{"host all all all magic", `invalid authentication method "magic": must be "trust", "reject", "md5"`},
 		{"host all all all peer", "peer authentication is only supported on local sockets"},

@@ -19,7 +19,7 @@ var (
 // name always the same way: so nothing follows from how a name is asked. It is for many goroutines.
 type Looks struct {
 	mu        sync.Mutex
-	md5, sasl tally // under the two methods
+	md5, sasl tally // under the two methods; what MD5 asks by is what a password is compared by, which takes its time
 }
 
 // NewLooks knows of nobody.
@@ -51,10 +51,10 @@ func (l *Looks) draw(rule Method, lot uint64) look {
 }
 
 func (l *Looks) under(rule Method) *tally {
-	if rule == MD5 {
-		return &l.md5
+	if rule == SCRAM {
+		return &l.sasl
 	}
-	return &l.sasl
+	return &l.md5
 }
 
 // tally is how many users are asked in which way.

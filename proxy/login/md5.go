@@ -35,7 +35,7 @@ func (v *visit) md5(secret Secret, known bool) error {
 	if err := v.write(request); err != nil {
 		return err
 	}
-	proof, err := v.readPassword()
+	proof, err := v.readPassword(maxAnswer)
 	if err != nil {
 		return err
 	}
@@ -53,8 +53,8 @@ func md5Of(password, salt string) string {
 }
 
 // readPassword reads a PasswordMessage: recv_password_packet of src/backend/libpq/auth.c.
-func (v *visit) readPassword() (string, error) {
-	body, err := v.readAnswer("password")
+func (v *visit) readPassword(limit int) (string, error) {
+	body, err := v.readAnswer("password", limit)
 	if err != nil {
 		return "", err
 	}

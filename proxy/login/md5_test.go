@@ -51,7 +51,7 @@ func TestMD5IsAskedOfWhoeverHasNoSCRAMSecret(t *testing.T) {
 func TestMD5AnswersUnknownUsersLikeWrongPasswords(t *testing.T) {
 	for _, c := range []struct{ user, password, why string }{
 		{"alice", "Secret", "the password does not match"}, {"old", "x", "the password does not match"},
-		{"nobody", "secret", "the user is unknown"}, {"empty", "x", "the user has an empty password, which nobody can log in with"},
+		{"nobody", "secret", "the user is unknown"}, {"empty", "x", "the user has no password, or an empty one, which nobody can log in with"},
 	} {
 		err := connect(t, md5Door(t), c.user, c.password)
 		var e *pgconn.PgError

@@ -32,7 +32,7 @@ func (v *visit) readStartupPacket() ([]byte, error) {
 
 // readAnswer reads one message in which the peer proves who it is, of the kind named, and returns its body. Its length is
 // judged before anything is kept (CVE-2026-6664).
-func (v *visit) readAnswer(what string) ([]byte, error) {
+func (v *visit) readAnswer(what string, limit int) ([]byte, error) {
 	var head [protocol.HeadSize]byte
 	if err := v.read(head[:1]); err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func (v *visit) readAnswer(what string) ([]byte, error) {
 		return nil, err
 	}
 	_, size := protocol.Head(head[:])
-	if size == 0 || size > maxAnswer+1 {
+	if size == 0 || size > limit+1 {
 		return nil, protocol.Fatal(protocol.ProtocolViolation, "invalid message length")
 	}
 	body := make([]byte, size-protocol.HeadSize)

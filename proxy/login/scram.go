@@ -116,7 +116,7 @@ func (v *visit) saslFirst(x *exchange) (err error) {
 	if err := v.write(offer); err != nil {
 		return err
 	}
-	body, err := v.readAnswer("SASL")
+	body, err := v.readAnswer("SASL", maxAnswer)
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func (v *visit) writeChallenge(data string) error {
 }
 
 func (v *visit) readResponse() (string, error) {
-	body, err := v.readAnswer("SASL")
+	body, err := v.readAnswer("SASL", maxAnswer)
 	if err == nil && !isPlain(body) {
 		err = malformed()
 	}

@@ -89,7 +89,7 @@ func TestTheLogLearnsWhyALoginFailed(t *testing.T) {
 	for user, why := range map[string]string{
 		"nobody": "the user is unknown",
 		"old":    "the user has an MD5 secret, which cannot serve SCRAM-SHA-256",
-		"empty":  "the user has an empty password, which nobody can log in with",
+		"empty":  "the user has no password, or an empty one, which nobody can log in with",
 		"alice":  "the password does not match",
 	} {
 		p := visitor(t, door(t))

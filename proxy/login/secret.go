@@ -34,7 +34,7 @@ type proof struct {
 func (s *Salts) ReadSecret(user, text string) (Secret, error) {
 	switch {
 	case text == "":
-		return Secret{&proof{why: "the user has an empty password, which nobody can log in with"}}, nil
+		return Secret{&proof{why: "the user has no password, or an empty one, which nobody can log in with"}}, nil
 	case isMD5(text):
 		return Secret{&proof{md5: strings.ToLower(text), why: "the user has an MD5 secret, which cannot serve SCRAM-SHA-256"}}, nil
 	case strings.HasPrefix(text, verifierMark):
@@ -45,13 +45,13 @@ func (s *Salts) ReadSecret(user, text string) (Secret, error) {
 	return Secret{&proof{password: text, md5: md5Of(text, user), verifier: verifier}}, err
 }
 
-// look is how a user with this secret is asked under a method, MD5 or SCRAM. Under MD5 the kind of the secret decides, as in
-// CheckPWChallengeAuth. False: nobody can log in by it.
+// look is how a user with this secret is asked under a method, MD5, SCRAM or Password. Unless it is SCRAM the kind of the secret
+// decides, as in CheckPWChallengeAuth. False: nobody can log in by it.
 func (s Secret) look(rule Method) (l look, can bool) {
 	switch {
 	case s.proof == nil:
 		return look{}, false
-	case rule == MD5 && s.proof.md5 != "":
+	case rule != SCRAM && s.proof.md5 != "":
 		return byMD5, true
 	case s.proof.verifier == nil:
 		return look{}, false
@@ -152,6 +152,10 @@ const maxSalt = 1024
 // derive makes the verifier of a plain password. PostgreSQL prepares passwords with SASLprep and takes those that it
 // forbids, and those that are no UTF-8, as they are (pg_be_scram_build_secret in src/backend/libpq/auth-scram.c).
 func (s *Salts) derive(user, password string) (*scram.StoredCredentials, error) {
+	return deriveWith(password, scram.KeyFactors{Salt: s.of(user, saltSize), Iters: iterations})
+}
+
+func deriveWith(password string, factors scram.KeyFactors) (*scram.StoredCredentials, error) {
 	client, err := scram.SHA256.NewClient("", password, "")
 	if err != nil || !utf8.ValidString(password) {
 		client, err = scram.SHA256.NewClientUnprepped("", password, "")
@@ -159,7 +163,7 @@ func (s *Salts) derive(user, password string) (*scram.StoredCredentials, error) 
 	if err != nil {
 		return nil, errVerifier
 	}
-	verifier, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: s.of(user, saltSize), Iters: iterations})
+	verifier, err := client.GetStoredCredentialsWithError(factors)
 	if err != nil {
 		return nil, errVerifier
 	}
