@@ -227,3 +227,30 @@ func TestALockThatNoTextTellsOfHasItsSlotAsLongAsItIsHeld(t *testing.T) {
 		}
 	}
 }
+
+// A function of the user's may have the name of one of PostgreSQL's own. The search path and the types of the arguments tell which is
+// called (manual, "Function Type Resolution"), so that such a call's result counts for nothing.
+func TestAFunctionNamedLikePostgreSQLsOwnReleasesNothing(t *testing.T) {
+	r := startProxy(t, watched)
+	w, err := openWire(t.Context(), r.url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeConn(w.Close) })
+	w.must(t, `CREATE FUNCTION pg_advisory_unlock(text) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+		CREATE FUNCTION pg_advisory_lock(text) RETURNS boolean LANGUAGE sql AS 'SELECT true'`)
+	c := r.console(t, postgres.Superuser)
+	for _, step := range [][2]string{
+		{"SELECT pg_advisory_lock(1)", ""}, {"SELECT pg_advisory_unlock('1')", "t"}, {"SELECT pg_advisory_unlock(text '1')", "t"},
+		{"SELECT pg_advisory_unlock(1)", "t"}, {"SELECT pg_advisory_lock('1')", "t"}, {"SELECT pg_advisory_unlock(1)", "f"},
+	} {
+		if got := w.must(t, step[0])[0][0]; got != step[1] {
+			t.Errorf("%s gives %q, not %q", step[0], got, step[1])
+		}
+		await(t, step[0]+": its server is kept as long as there is a lock", func() bool {
+			held := r.locks(t) != "0"
+			p := find(t, rows(t, c, "SHOW POOLS", pgx.QueryExecModeExec), "database", r.database)
+			return held == (p.text("lock_active") == "1")
+		})
+	}
+}

@@ -52,6 +52,10 @@ func (s *scan) candidate() {
 	if len(schema) == 0 || string(schema) == "pg_catalog" {
 		switch {
 		case own != 0:
+			if len(schema) == 0 && len(s.reader.users[string(name)]) > 0 {
+				s.usersDo(nil, name)
+				own |= Unknown // which of them it is, the search path and the types of the arguments tell
+			}
 			s.call(own, lockNames[string(name)])
 			return
 		case config:
@@ -69,9 +73,16 @@ func leaves(name []byte) bool {
 	return string(name) == "set_config" || string(name) == "setseed" || lockFunctions[string(name)]&(SessionAcquire|SessionTry) != 0
 }
 
-// callUser notes a call of what may be a function of the user's. One without a schema may be in any, by the search path.
+// callUser notes a call of what may be a function of the user's.
 func (s *scan) callUser(schema, name []byte) {
-	locks := false
+	if s.usersDo(schema, name) {
+		s.call(Unknown, s.reader.users[string(name)][0].Name)
+	}
+}
+
+// usersDo notes what functions of the user's of that name do besides locks, and tells whether one takes any. One without a schema may
+// be in any, by the search path.
+func (s *scan) usersDo(schema, name []byte) (locks bool) {
 	list := s.reader.users[string(name)]
 	for i := range list {
 		if f := &list[i]; f.Schema == "" || len(schema) == 0 || f.Schema == string(schema) {
@@ -82,9 +93,7 @@ func (s *scan) callUser(schema, name []byte) {
 			}
 		}
 	}
-	if locks {
-		s.call(Unknown, list[0].Name)
-	}
+	return locks
 }
 
 // does notes what a function does besides locks.

@@ -192,6 +192,23 @@ func TestUsersFunctionsCountByName(t *testing.T) {
 	}
 }
 
+// Which of several functions of a name is called, the search path and the types of the arguments tell.
+func TestFunctionsNamedLikePostgreSQLsOwnAreNotCounted(t *testing.T) {
+	r, err := NewReader(nil, Function{Schema: "app", Name: "pg_advisory_unlock"}, Function{Schema: "app", Name: "pg_advisory_lock", Locks: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]Effect{
+		"SELECT pg_advisory_unlock(1)": SessionRelease | Unknown, "SELECT pg_advisory_lock('a')": SessionAcquire | Unknown,
+		"SELECT app.pg_advisory_lock(1)": Unknown, "SELECT app.pg_advisory_unlock(1)": 0,
+		"SELECT pg_catalog.pg_advisory_unlock(1)": SessionRelease, "SELECT pg_advisory_unlock_shared(1)": SessionRelease,
+	} {
+		if u := r.Read([]byte(text), Dialect{}); u.Lock != want || u.Simple != (want == SessionRelease) {
+			t.Errorf("%s: %b, simple %v; want %b", text, u.Lock, u.Simple, want)
+		}
+	}
+}
+
 func TestNameThatIsCutWithinACharacterIsFoundInBothSpellings(t *testing.T) {
 	long := strings.Repeat("f", 62)
 	r := mustReader(t, long+"\u00e4")

@@ -56,7 +56,7 @@ func NewReader(locks []string, found ...Function) (*Reader, error) {
 		r.add(Function{Schema: schema, Name: name, Locks: true})
 	}
 	for _, f := range found {
-		if !f.Matters() {
+		if !f.Matters() && lockFunctions[f.Name] == 0 { // one that has the name of PostgreSQL's own may be called in its place
 			continue
 		}
 		if f.Name != "" {

@@ -40,7 +40,20 @@ func (s *Session) sendBind() {
 	if namesLocks(r.lock) {
 		s.nameLocks(r.lock, []byte(st.text()), st.dialect, valuesOf(values))
 	}
+	if len(portal) > 0 {
+		s.opensCursor(r)
+	}
 	s.pushed(r)
+}
+
+// opensCursor notes what the portal does that a Bind message makes. One with a name is a cursor as well, which FETCH and MOVE run
+// (manual, "DECLARE", Notes; portalcmds.c, PerformPortalFetch), whose texts and answers do not show what that does.
+func (s *Session) opensCursor(r request) {
+	s.held.ran(r.lock, false)
+	if u := &r.stmt.unit; u.Touches != 0 {
+		s.touch(&request{touches: u.Touches, unit: u})
+		s.schemaTouched(u.Touches)
+	}
 }
 
 // lacks tells whether the server lacks a statement whose parameters are known, or has it with other columns.
