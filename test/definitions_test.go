@@ -76,6 +76,38 @@ func TestADefinersBackendIsFreeOnceItIsKnownWhatItDefined(t *testing.T) {
 	}
 }
 
+// Whoever has defined something takes a lock as anybody does, from the lock pool's queue: migrations create an extension or a function,
+// and lock in the next statement (TypeORM). A promotion would fail where others wait for the admin pool.
+func TestADefinerWaitsForALockAsAnybodyDoes(t *testing.T) {
+	for name, units := range map[string][]string{
+		"session":     {"SELECT pg_advisory_lock(2)", "SELECT pg_advisory_unlock(2)"},
+		"transaction": {"BEGIN", "SELECT pg_advisory_xact_lock(2)", "COMMIT"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := startProxy(t, sized(1, 1))
+			holder, definer, waiter, direct := logIn(t, r.url), logIn(t, r.url), logIn(t, r.url), logIn(t, r.direct)
+			holder.asks("Z", text("SELECT pg_advisory_lock(1)"))
+			direct.asks("ZZ", text("BEGIN"), text("LOCK TABLE pg_catalog.pg_attrdef IN ACCESS EXCLUSIVE MODE"))
+			definer.asks("Z", text("CREATE SCHEMA other"))
+			r.awaitRow(t, "the reading waits", "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'pg_attrdef'::regclass)")
+			waiter.send(packed(t, text("SELECT 1")))
+			for _, unit := range units {
+				definer.send(packed(t, text(unit)))
+			}
+			direct.asks("Z", text("ROLLBACK"))
+			if got := waiter.until("Z"); !strings.Contains(got, "D(1)") {
+				t.Errorf("who waits for the admin pool: %s", got)
+			}
+			holder.asks("Z", text("SELECT pg_advisory_unlock(1)"))
+			for _, unit := range units {
+				if got := definer.until("Z"); strings.Contains(got, "E(") {
+					t.Errorf("%s: %s", unit, got)
+				}
+			}
+		})
+	}
+}
+
 // Every user's pool of a database knows what any of them defines.
 func TestAFunctionIsKnownToOtherUsersPools(t *testing.T) {
 	r := startProxy(t, sized(2, 1), withDatabase(func(d *proxy.Database) {

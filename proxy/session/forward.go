@@ -195,6 +195,9 @@ func (s *Session) mayBegin() bool {
 	if s.phase != attached {
 		return false
 	}
+	if s.kind == pools.Admin && (locks || s.ahead.front().has(flagBegin)) && s.staysForReading() {
+		return false // until the server has gone back: it takes its locks from the lock pool's queue, as anybody does
+	}
 	if locks && s.kind == pools.Admin {
 		if s.srv.flight.len() == 0 {
 			s.promote()
@@ -211,6 +214,12 @@ func (s *Session) mayBegin() bool {
 		s.putTimeouts(waits)
 	}
 	return true
+}
+
+// staysForReading tells whether the session is between transactions, and has its server for nothing else than that the functions
+// are being read again.
+func (s *Session) staysForReading() bool {
+	return s.tx == 'I' && s.state.pins == 0 && !s.held.any() && s.functionsUnread()
 }
 
 // lookThroughUnit looks at the rest of the unit at hand, as far as it is here, and tells whether it takes locks.

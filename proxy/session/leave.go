@@ -43,7 +43,7 @@ func (s *Session) settled() bool {
 		return false
 	}
 	s.state.otherwise, s.state.otherPath = false, false
-	if s.o.Redefined != NotRedefined || s.cfg.Catalog().doubt == unread {
+	if s.functionsUnread() {
 		return s.restore() // what was called will be known; until then the server stays
 	}
 	s.recall()
@@ -73,6 +73,11 @@ func (s *Session) settled() bool {
 		return true // what it looked at for that was no message, and ended the session
 	}
 	return s.giveBack()
+}
+
+// functionsUnread tells whether the functions may have changed and have not been read again.
+func (s *Session) functionsUnread() bool {
+	return s.o.Redefined != NotRedefined || s.cfg.Catalog().doubt == unread
 }
 
 // giveBack releases the server, unless that is to lose the client's own bound for idle sessions first: it would end itself in the pool, maybe
