@@ -12,6 +12,7 @@ import (
 type conversation struct {
 	clients [][]string // startup parameters, names and values in turn; without the database
 	steps   []step
+	guests  int // how many of the clients, the last ones, do nothing but look at what the others have left
 }
 
 // step is what a client sends at once, in one write or cut into several. The next step, which may be another client's,

@@ -32,15 +32,13 @@ func generate(seed int64, length int) conversation {
 // comeAfter has new clients look at what the others have left: all at once, so that they are on different servers, and each
 // begins its transaction with a statement of its own.
 func (c *conversation) comeAfter(begin ...string) {
-	first := len(c.clients)
+	c.guests = len(begin)
 	for _, text := range begin {
 		c.clients = append(c.clients, []string{"user", "postgres"})
 		c.steps = append(c.steps, step{client: len(c.clients) - 1, messages: []message{query("BEGIN; " + text)}})
 	}
-	for _, text := range leftBehind {
-		for client := first; client < len(c.clients); client++ {
-			c.steps = append(c.steps, step{client: client, messages: []message{query(text)}})
-		}
+	for client := len(c.clients) - c.guests; client < len(c.clients); client++ {
+		c.steps = append(c.steps, step{client: client, messages: queries(leftBehind...)})
 	}
 }
 
@@ -120,12 +118,17 @@ func (w *writer) interleave(scripts [][]step) (all []step) {
 }
 
 // epilogue brings a client out of whatever it is in, and has it tell what it is left with.
-func epilogue(client int) (steps []step) {
-	for _, messages := range [][]message{{copyFail("the end"), sync}, {query("ROLLBACK")}, {query("SELECT name, setting FROM pg_settings WHERE name IN ('application_name', 'DateStyle', 'TimeZone', 'work_mem', " +
-		"'search_path', 'client_encoding', 'IntervalStyle', 'extra_float_digits', 'role', 'session_authorization', 'statement_timeout', 'bytea_output', 'default_transaction_isolation') ORDER BY 1")},
-		{query("SELECT nullif(current_setting('app.user_id', true), ''), current_setting('app.tenant', true), current_user, '2024-02-03'::date")},
-		{query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")}} {
-		steps = append(steps, step{client: client, messages: messages})
+func epilogue(client int) []step {
+	return []step{
+		{client: client, messages: []message{copyFail("the end"), sync}},
+		{client: client, messages: queries("ROLLBACK")},
+		{client: client, messages: queries(leftWith...)},
 	}
-	return steps
+}
+
+var leftWith = []string{
+	"SELECT name, setting FROM pg_settings WHERE name IN ('application_name', 'DateStyle', 'TimeZone', 'work_mem', 'search_path', 'client_encoding', 'IntervalStyle', " +
+		"'extra_float_digits', 'role', 'session_authorization', 'statement_timeout', 'bytea_output', 'default_transaction_isolation') ORDER BY 1",
+	"SELECT nullif(current_setting('app.user_id', true), ''), current_setting('app.tenant', true), current_user, '2024-02-03'::date",
+	"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
 }

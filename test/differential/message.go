@@ -33,6 +33,13 @@ func int32s(n ...int) string {
 
 func query(text string) message { return frame('Q', text, "\x00") }
 
+func queries(texts ...string) (all []message) {
+	for _, text := range texts {
+		all = append(all, query(text))
+	}
+	return all
+}
+
 func parse(name, text string, types ...int) message {
 	return frame('P', name, "\x00", text, "\x00", int16s(len(types)), int32s(types...))
 }

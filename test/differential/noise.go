@@ -49,7 +49,7 @@ func noise(address string, i int, end chan bool) error {
 		select {
 		case <-end:
 			return nil
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }

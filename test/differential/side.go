@@ -2,6 +2,7 @@ package differential
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,7 +15,14 @@ type side struct {
 	watch   *peer  // a connection of our own to its server
 	inside  *peer  // and one to address: what it creates lockproxy knows at once, and what watch creates within a second
 	peers   []*peer
+	guests  []guest  // of a conversation before: directly, to connect costs more than all that they say
 	lines   []string // the transcript
+}
+
+// guest is a client that has done nothing but look: its session is as good as new.
+type guest struct {
+	peer    *peer
+	welcome [][]byte // what it was told at login
 }
 
 // newSide gives the side of a server that is new, or was used by a side before.
@@ -98,11 +106,27 @@ func (s *side) reset() error {
 
 // connect has a client log in, and gives what it was told.
 func (s *side) connect(client int, parameters []string) (answers [][]byte, err error) {
+	p, answers, err := dial(s.address, append([]string{"database", database}, parameters...)...)
+	s.join(client, p)
+	return answers, err
+}
+
+func (s *side) join(client int, p *peer) {
 	for len(s.peers) <= client {
 		s.peers = append(s.peers, nil)
 	}
-	p, answers, err := dial(s.address, append([]string{"database", database}, parameters...)...)
 	s.peers[client] = p
+}
+
+// invite has a guest come, as connect does. Directly it may be one of another conversation.
+func (s *side) invite(client, n int, parameters []string) (answers [][]byte, err error) {
+	if n < len(s.guests) {
+		s.join(client, s.guests[n].peer)
+		return s.guests[n].welcome, nil
+	}
+	if answers, err = s.connect(client, parameters); err == nil && s.direct {
+		s.guests = append(s.guests, guest{s.peers[client], answers})
+	}
 	return answers, err
 }
 
@@ -154,8 +178,22 @@ func (s *side) raceForRow() bool {
 	return err == nil && waiting[0] == "t"
 }
 
-// leave ends the conversation: some clients say goodbye, some do not.
+// leave ends the conversation: some clients say goodbye, some do not. Guests stay, unless it broke off under one.
 func (s *side) leave() {
+	s.guests = slices.DeleteFunc(s.guests, func(g guest) bool {
+		i := slices.Index(s.peers, g.peer)
+		if i < 0 {
+			return false
+		}
+		if len(g.peer.due) > 0 || g.peer.closed {
+			return true
+		}
+		if _, err := runOn(g.peer, "ROLLBACK"); err != nil {
+			return true
+		}
+		s.peers[i] = nil
+		return false
+	})
 	for i, p := range s.peers {
 		if p == nil {
 			continue
@@ -164,6 +202,17 @@ func (s *side) leave() {
 			p.write(frame('X'))
 		}
 		p.close()
+	}
+}
+
+// close closes what outlives a conversation.
+func (s *side) close() {
+	s.watch.close()
+	if s.inside != s.watch {
+		s.inside.close()
+	}
+	for _, g := range s.guests {
+		g.peer.close()
 	}
 }
 

@@ -114,10 +114,7 @@ func (s *stage) twins(address string) (*twins, error) {
 
 func (t *twins) close() {
 	for _, s := range t.sides() {
-		s.watch.close()
-		if s.inside != s.watch {
-			s.inside.close()
-		}
+		s.close()
 	}
 }
 

@@ -64,7 +64,7 @@ func (t *twins) step(c conversation, one step) (difference string) {
 		return ""
 	}
 	if one.client >= len(t.direct.peers) || t.direct.peers[one.client] == nil {
-		if d := t.connect(one.client, c.clients[one.client]); d != "" {
+		if d := t.connect(c, one.client); d != "" {
 			return d
 		}
 	}
@@ -92,12 +92,17 @@ func (t *twins) step(c conversation, one step) (difference string) {
 	return t.hearNotifications()
 }
 
-func (t *twins) connect(client int, parameters []string) (difference string) {
+func (t *twins) connect(c conversation, client int) (difference string) {
 	var answers [2][][]byte
 	var errs [2]error
+	parameters, first := c.clients[client], len(c.clients)-c.guests
 	t.both(func(i int, s *side) {
 		s.lines = append(s.lines, spellStart(client, parameters))
-		answers[i], errs[i] = s.connect(client, parameters)
+		if client < first {
+			answers[i], errs[i] = s.connect(client, parameters)
+		} else {
+			answers[i], errs[i] = s.invite(client, client-first, parameters)
+		}
 		s.tell(client, welcome(answers[i]), false)
 	})
 	return compare(answers, errs)
@@ -111,9 +116,7 @@ func (t *twins) hear(client int) (difference string) {
 	var answers [2][][]byte
 	var errs [2]error
 	var waits [2]bool
-	for i, s := range t.sides() {
-		waits[i], errs[i] = s.hear(client)
-	}
+	t.both(func(i int, s *side) { waits[i], errs[i] = s.hear(client) })
 	for i, s := range t.sides() { // who let it go on may have done so on one side only, so far
 		for began := time.Now(); waits[i] && !waits[1-i] && time.Since(began) < settles; time.Sleep(settles / 100) {
 			waits[i], errs[i] = s.hear(client)
