@@ -233,13 +233,13 @@ func (s *Session) parsedAs(st *statement, own bool) *parsing {
 	return nil
 }
 
-// prepareFor has a statement prepared as the message needs it.
+// prepareFor has a statement prepared as the message needs it: behind what its text executes, which gives it its columns
+// (utility.c, UtilityTupleDescriptor).
 func (s *Session) prepareFor(r *request, st *statement) {
-	if r.kind == protocol.Query || r.kind == protocol.Execute {
-		s.tellNames(r.names, r.kind == protocol.Execute)
-		return
+	s.tellNames(r.names, r.kind != protocol.Query)
+	if r.kind == protocol.Bind || r.kind == protocol.Describe {
+		s.serverName(st)
 	}
-	s.serverName(st)
 }
 
 // awaitColumns has the message wait for what the server says of its statement. In the middle of a batch the server is to

@@ -370,3 +370,20 @@ func TestAStatementForOnceThatFailedIsInNobodysWay(t *testing.T) {
 	c.again(pools.Admin)
 	c.wantServer("what was left is closed first", closing('S', "p"), closing('S', "lockproxy_once"), once)
 }
+
+// psycopg 3 prepares a text that it sees often, an EXECUTE as well: that was made again on another server ahead of what it executes, had
+// no columns there, and "cached plan must not change result type" was the answer.
+func TestAnEXECUTEIsMadeAgainBehindWhatItExecutes(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("prepare p as select * from t"))
+	c.granted(pools.Admin)
+	c.answers(complete("PREPARE"), ready('I'), noParams, columns, ready('I'))
+	c.client, c.server, c.actions = nil, nil, nil
+	c.prepares("e", "execute p", "lockproxy_1", c.again)
+	c.client, c.server, c.actions = nil, nil, nil
+	c.sends(bind("", "e"), execute(""), syncMessage())
+	c.granted(pools.Admin)
+	c.wantServer("another server is told both, in their order", parse("lockproxy_once", "prepare p as select * from t"), bind("lockproxy_once", "lockproxy_once"),
+		execute("lockproxy_once"), message(protocol.Close, "Plockproxy_once\x00"), closing('S', "lockproxy_once"), describe('S', "p"),
+		parse("lockproxy_1", "execute p"), describe('S', "lockproxy_1"), message(protocol.Flush, ""))
+}

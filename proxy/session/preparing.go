@@ -18,6 +18,7 @@ func (s *Session) sendParse() {
 	st.making = making{batch: s.batch}
 	st.under = s.state.settings
 	s.setApart(st)
+	s.keepExecuted(st, s.ahead.front().names)
 	s.namesFor(s.ahead.front(), true)
 	r, p := s.take(false)
 	if r.stmt.name == "" {

@@ -42,6 +42,7 @@ type statement struct {
 	keyHides    bool
 	under       *Settings // those it was prepared under
 	alone       string    // tells it from others of the same text where settings that nobody knows gave it its meaning
+	executes    string    // the keys of what its text executed when it was parsed, which gave it its columns
 
 	unmade string // the key that it had when it could not be made in order to be shown
 
@@ -77,7 +78,7 @@ func (st *statement) onlyReads() bool {
 func (s *Session) sharedKey(st *statement) string {
 	settings, hides := s.state.settings, s.state.pins.Has(sql.TouchTemp)
 	if st.key == "" || st.keySettings != settings || st.keyHides != hides {
-		st.key, st.keySettings, st.keyHides = st.source+st.body+settings.planned()+st.alone, settings, hides
+		st.key, st.keySettings, st.keyHides = st.source+st.body+settings.planned()+st.alone+st.executes, settings, hides
 		if hides {
 			st.key += s.hidesBy()
 		}
@@ -102,6 +103,17 @@ func (s *Session) setApart(st *statement) {
 	if st.alone == "" && s.readsOtherwise() {
 		st.alone = "\x00" + strconv.FormatUint(uint64(s.client.Pid), 10) + " " + strconv.Itoa(s.batch)
 		st.key = ""
+	}
+}
+
+// keepExecuted notes what the names that a text executes mean as it is about to be parsed: to another session the same words may be of
+// other statements, with other columns.
+func (s *Session) keepExecuted(st *statement, uses []nameUse) {
+	for _, use := range uses {
+		if use.op == sql.OpExecute && use.before != nil {
+			st.executes += "\x00" + s.sharedKey(use.before)
+			st.key = ""
+		}
 	}
 }
 
