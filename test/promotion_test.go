@@ -206,3 +206,23 @@ func TestALockSlotIsGivenBackOnceTheAdminPoolHasRoom(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// An application bounds its wait for the lock in the transaction that takes it: with nothing else done it does not fail because the lock pool
+// is full, and keeps its bound.
+func TestATransactionThatHasOnlyBoundItselfWaitsForTheLockPool(t *testing.T) {
+	r := startProxy(t, sized(1, 1))
+	holder, s, other := logIn(t, r.url), logIn(t, r.url), logIn(t, r.url)
+	holder.asks("Z", text("SELECT pg_advisory_lock(1)"))
+	s.asks("ZZ", text("BEGIN"), text("SET LOCAL lock_timeout = '11s'"))
+	other.send(packed(t, text("SELECT 1")))
+	await(t, "the admin pool is full", func() bool { return r.info(t, other).WaitsFor == "admin" })
+	s.send(packed(t, text("SELECT pg_advisory_xact_lock(2)")))
+	other.until("Z")
+	holder.asks("Z", text("SELECT pg_advisory_unlock(1)"))
+	if got, want := s.until("Z"), "T D() C(SELECT 1) Z(T)"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	s.wants("its bound is in place", "T D(11s) C(SHOW) Z(T)", "Z", text("SHOW lock_timeout"))
+	s.wants("for the transaction", "C(COMMIT) Z(I)", "Z", text("COMMIT"))
+	s.wants("alone", "T D(0) C(SHOW) Z(I)", "Z", text("SHOW lock_timeout"))
+}

@@ -47,6 +47,8 @@ func (s *Session) sendBegin() {
 	if !s.failed && s.readsCommitted(s.begin) {
 		s.fresh = len(s.begin)
 	}
+	s.state.ownLock = s.state.ownLock || containsFold(s.begin, lockTimeout) // set behind the BEGIN, before the transaction was begun anew
+	s.state.ownIdle = s.state.ownIdle || containsFold(s.begin, idleTimeout)
 	s.settleBegin()
 }
 

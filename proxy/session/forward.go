@@ -260,8 +260,8 @@ func (s *Session) send() {
 	}
 	s.begun = true
 	r := s.ahead.front()
-	if s.fresh > 0 && !s.doesNothing(r) {
-		s.fresh = 0
+	if s.fresh > 0 {
+		s.stayFresh(r)
 	}
 	switch {
 	case r.has(flagTooLong):

@@ -4,12 +4,13 @@ import (
 	"bytes"
 
 	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/protocol/sql"
 )
 
 // A transaction that asks for its first lock when the lock pool is full cannot wait for room there: it has a server of the admin pool, and
 // others may wait for that. But one that has done nothing yet can begin anew, and wait with nothing in its hands. Pools of
 // applications make such transactions: many ask whether the connection is alive first, with a SELECT 1 (SQLAlchemy's
-// pool_pre_ping).
+// pool_pre_ping). And applications bound the wait for the lock first, or say for whom they act: that is done again with the BEGIN.
 
 // canStartOver tells whether the transaction under way has done nothing, and nothing of it is on its way.
 func (s *Session) canStartOver() bool {
@@ -17,10 +18,39 @@ func (s *Session) canStartOver() bool {
 		s.state.pins == 0 && !s.held.any()
 }
 
+// stayFresh notes what a message does to a transaction that can begin anew so far.
+func (s *Session) stayFresh(r *request) {
+	unit, text := r.unit, s.view[min(protocol.HeadSize, len(s.view)):min(r.size, len(s.view))]
+	if r.stmt != nil {
+		unit, text = &r.stmt.unit, []byte(r.stmt.text())
+	}
+	switch {
+	case unit == nil || !setsForItself(unit):
+		if !s.doesNothing(r) {
+			s.fresh = 0
+		}
+	case r.kind == protocol.Query || r.kind == protocol.Execute:
+		all := append(append(s.begin[:s.fresh], "\n;"...), bytes.TrimRight(text, "\x00")...)
+		s.begin, s.fresh = all[:0], len(all)
+	}
+}
+
+// setsForItself tells whether a text is a SET LOCAL of what bounds the transaction or is the application's own: no server reports it, and no
+// text is read otherwise by it.
+func setsForItself(u *sql.Unit) bool {
+	const bounds = sql.TouchLocalSettings | sql.TouchLockTimeout | sql.TouchIdleTimeout
+	if u.Statements != 1 || u.Verb != sql.Set || u.Touches&^bounds != 0 || len(u.Settings) != 1 {
+		return false
+	}
+	one := u.Settings[0]
+	return one.Local && one.Op == sql.OpSet && (one.Name == lockTimeout || one.Name == idleTimeout || one.Name == "statement_timeout" || custom(one.Name))
+}
+
 // startOver ends the transaction here. Its BEGIN is sent with the unit at hand, as if it had come just now.
 func (s *Session) startOver() {
 	s.begin, s.beginAs = s.begin[:s.fresh], nil
 	s.fresh, s.startsOver, s.begun = 0, true, true
+	s.state.ownLock, s.state.ownIdle = false, false // what the next server has is somebody else's
 	s.sendQuery(forEnd, "ROLLBACK")
 }
 

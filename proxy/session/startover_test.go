@@ -1,7 +1,9 @@
 package session
 
 import (
+	"bytes"
 	"testing"
+	"time"
 
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/protocol"
@@ -22,6 +24,10 @@ func TestATransactionThatHasDoneNothingWaitsForTheLockPool(t *testing.T) {
 		{"BEGIN ISOLATION LEVEL READ COMMITTED", [][]byte{parse("", "select 1"), bind("", ""), execute(""), syncMessage()}, true},
 		{"begin", [][]byte{query("select 1"), query("select 2")}, true},
 		{"begin", [][]byte{query("select 1"), query("select now()")}, false},
+		{"begin", [][]byte{query("select 1"), query("SET work_mem = '1MB'")}, false},
+		{"begin", [][]byte{query("select 1"), query("SET LOCAL lock_timeout = 7; SELECT now()")}, false},
+		{"begin", [][]byte{query("select 1"), query("SET LOCAL DateStyle = German")}, false},
+		{"begin", [][]byte{query("select 1"), query("SET LOCAL ROLE app")}, false},
 		{"begin", [][]byte{query("select 1 from t")}, false},
 		{"begin", [][]byte{parse("", "select 1"), bind("c", ""), execute("c"), syncMessage()}, false},
 		{"start transaction isolation level Repeatable Read", [][]byte{query("select 1")}, false},
@@ -54,5 +60,46 @@ func TestATransactionThatHasDoneNothingWaitsForTheLockPool(t *testing.T) {
 		c.wantServer("and begins anew", query(one.begin), lock)
 		c.answers(complete("BEGIN"), ready('T'), columns, row(""), selected, ready('T'))
 		c.wantClient("of which the client sees nothing", columns, row(""), selected, ready('T'))
+	}
+}
+
+// An application bounds its wait for the lock, or says for whom it acts, in the transaction that takes it.
+func TestATransactionThatHasOnlyBoundItselfWaitsForTheLockPool(t *testing.T) {
+	set := complete("SET")
+	for _, sets := range [][]string{{"SET LOCAL lock_timeout = '7s'"}, {"set local statement_timeout to 5;", "SET LOCAL app.tenant = 'a' -- whose"}} {
+		for _, extended := range []bool{false, true} {
+			c := newConversation(t, func(cfg *Config) { cfg.LockTimeout = 30 * time.Second })
+			c.sends(query("BEGIN"))
+			again := "BEGIN"
+			for i, text := range sets {
+				again += "\n;" + text
+				answers := [][]byte{set, ready('T')}
+				if extended {
+					c.sends(parse("", text), bind("", ""), execute(""), syncMessage())
+					answers = [][]byte{parsed, bound, set, ready('T')}
+				} else {
+					c.sends(query(text))
+				}
+				if i == 0 {
+					c.granted(pools.Admin)
+					c.answers(complete("BEGIN"), ready('T'))
+				}
+				c.answers(answers...)
+			}
+			c.client, c.server, c.actions = nil, nil, nil
+			lock := query("select pg_advisory_xact_lock(7)")
+			c.sends(lock)
+			c.wantAction("it asks for room", Action{Op: Promote})
+			c.s.PromotionRefused(&c.o, c.now, &protocol.Error{Severity: "ERROR", Code: protocol.TooManyConnections, Message: "full"})
+			c.took()
+			c.wantServer("it gives up what it has", query("ROLLBACK"))
+			c.answers(complete("ROLLBACK"), ready('I'))
+			c.wantAction("with the server", Action{Op: Release})
+			c.server = nil
+			c.again(pools.Lock)
+			if !bytes.HasSuffix(c.server, join([][]byte{query(again), lock})) {
+				t.Errorf("it does not begin anew: %q", c.server)
+			}
+		}
 	}
 }
