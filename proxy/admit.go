@@ -385,7 +385,7 @@ func newAbout(who *login.Client, peer netip.AddrPort) *about {
 		}
 		startup = append(startup, session.Setting{Name: one.Name, Value: value})
 	}
-	a.Settings = session.NewSettings(startup)
+	a.Settings = session.StartupSettings(startup)
 	return a
 }
 

@@ -3,6 +3,7 @@ package test
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // bodies are functions that leave something in the server session: what a call leaves, as its caller sees it and as
@@ -125,5 +126,17 @@ func TestATableThatADefaultMakesTemporaryIsItsClientsAlone(t *testing.T) {
 		if got := other.asks("Z", text("BEGIN; TABLE scratch")); !strings.Contains(got, "42P01") {
 			t.Errorf("when it is dropped, another client is told %s", got)
 		}
+	}
+}
+
+// What a function ends keeps no connection any more, any more than what a statement ends.
+func TestWhatAFunctionEndsKeepsNoConnection(t *testing.T) {
+	r := startProxy(t, sized(1, 1), checkouts(time.Second))
+	r.query(t, "CREATE FUNCTION finish() RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE format('DROP TABLE %I', 'scratch'); END $$")
+	a, b := logIn(t, r.url), logIn(t, r.url)
+	a.asks("Z", text("CREATE TEMP TABLE scratch (a int)"))
+	a.asks("Z", text("SELECT finish()"))
+	if got := b.value("SELECT 'served'"); got != "served" {
+		t.Errorf("another client gets %q", got)
 	}
 }

@@ -79,6 +79,7 @@ func TestRefusalsOfTheServerArePassedOnWhole(t *testing.T) {
 		permanent             bool
 	}{
 		{"dbname=none", "3D000", `database "none" does not exist`, true},
+		{"dbname=template0", "55000", `database "template0" is not currently accepting connections`, true},
 		{"user=nobody_here", "28000", `role "nobody_here" does not exist`, true},
 		{"no_such_setting=1", "42704", `unrecognized configuration parameter "no_such_setting"`, true},
 		{"work_mem=much", "22023", `invalid value for parameter "work_mem": "much"`, true},

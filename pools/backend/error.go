@@ -49,6 +49,7 @@ func (e *Error) Permanent() bool {
 	switch e.Server.Code {
 	case "3D000", // invalid_catalog_name: no such database
 		"42501", // insufficient_privilege: no CONNECT on it
+		"55000", // object_not_in_prerequisite_state: it does not allow connections
 		"42704", // undefined_object: no such role or setting
 		"22023": // invalid_parameter_value: of a setting in the URL
 		return true

@@ -144,7 +144,8 @@ func foreign(body string) Touch {
 
 // lasting is what a routine may touch that its caller must know of.
 const lasting = TouchTemp | TouchListen | TouchHold | TouchLoad | TouchSeed | TouchLinks | TouchFunction | TouchDynamic |
-	TouchDefinition | TouchCreates | TouchSequence | TouchAdvance | TouchNotify | TouchHolds | TouchElevates
+	TouchDefinition | TouchCreates | TouchSequence | TouchAdvance | TouchNotify | TouchHolds | TouchElevates |
+	TouchDrop | TouchUnlisten | TouchClose | TouchDiscardOther // what may end such a thing
 
 // lastingSettings gives the names of the settings that are changed for longer than the transaction, in order.
 func (u *Unit) lastingSettings() (names []string) {
@@ -222,11 +223,16 @@ func (s *scan) changes() {
 	case Create:
 		s.creates()
 	case Alter, Drop:
+		if verb == Drop {
+			s.touches |= TouchDrop
+		}
 		s.next()
 		s.define(verb == Drop)
+	case Discard:
+		s.touches |= TouchDiscardOther // a function cannot DISCARD ALL
 	case Prepare, Deallocate:
 		s.touches |= TouchDynamic
-	case Listen, Notify, Load:
+	case Listen, Unlisten, Notify, Load, Close:
 		s.touches |= simpleTouches[verb]
 	case Insert, Update, Delete, Merge, With, Copy:
 		s.does(&s.reader.unseen[UnseenWrites])

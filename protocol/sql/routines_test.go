@@ -64,6 +64,8 @@ func TestABodyTellsWhatACallLeaves(t *testing.T) {
 		{"begin x := query_to_xml(format('select count(*) from %I.%I', s, t), true, false, ''); end", 0, nil},
 		{"begin select 1 into temp x; end", TouchTemp, nil},
 		{"begin execute 'listen a'; end", TouchListen, nil},
+		{"begin drop table x; unlisten a; close b; end", TouchDrop | TouchUnlisten | TouchClose, nil},
+		{"begin execute 'drop table if exists ' || x; execute 'discard temp'; end", TouchDrop | TouchDiscardOther, nil},
 		{"begin execute 'load ''a'''; end", TouchLoad, nil},
 		{"begin execute 'declare a cursor with hold for select 1'; end", TouchHold, nil},
 		{"begin execute 'prepare a as select 1'; end", TouchDynamic, nil},

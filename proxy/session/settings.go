@@ -27,6 +27,13 @@ func NewSettings(list []Setting) *Settings {
 	return s
 }
 
+// StartupSettings gives the set of a startup message. Who the session belongs to stands above what is said there of
+// session_authorization (miscinit.c, InitializeSessionUserId: PGC_S_OVERRIDE), and a seed counts where somebody sets it in the session
+// alone (variable.c, check_random_seed).
+func StartupSettings(list []Setting) *Settings {
+	return NewSettings(list).Without(authorization).Without("seed")
+}
+
 // Get gives the value of a setting, and whether it is in the set.
 func (s *Settings) Get(name string) (string, bool) {
 	if s == nil {
