@@ -133,6 +133,37 @@ func (s *socket) welcome() (told string) {
 	}
 }
 
+// Since PostgreSQL 16 a server reports its settings in the order of a hash table, before by name without regard to case (guc.c,
+// BeginReportingGUCOptions).
+func TestStartupSettingsAreReportedInTheServersOrder(t *testing.T) {
+	r := startProxyBefore(t, publisher(t), sized(1, 1))
+	for _, c := range [][]string{
+		nil, nil, {"application_name", "one"}, {"DateStyle", "German", "TimeZone", "Asia/Tokyo"}, {"options", "-c app.x=1 -c search_path=a"},
+		{"options", "-c app.x=1 -c search_path=a", "application_name", "two"}, {"replication", "database"}, {"replication", "true", "DateStyle", "SQL"},
+	} {
+		var told [2]string
+		for i, address := range []string{r.direct, r.url} {
+			s := openSocket(t, address)
+			s.send(startup(address, c...))
+			for kind := byte(0); kind != protocol.ReadyForQuery; {
+				var body []byte
+				var failed string
+				if kind, body, failed = s.message(); failed != "" {
+					t.Fatalf("%q: %s", c, failed)
+				}
+				if kind == protocol.BackendKeyData {
+					body = body[:0]
+				}
+				told[i] += fmt.Sprintf(" %c%q", kind, body)
+			}
+			s.asks("", leaving)
+		}
+		if told[0] != told[1] {
+			t.Errorf("%q\nlockproxy  %s\nPostgreSQL %s", c, told[1], told[0])
+		}
+	}
+}
+
 // D#1341, D#1055, B#396, G#1284: what one client set was another's. Both share the one backend.
 func TestSettingsAndRolesAreNobodyElses(t *testing.T) {
 	for _, c := range []struct{ set, show, own, others string }{

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -9,6 +10,7 @@ import (
 // empty set. Names are in lower case, as PostgreSQL compares them (guc.c, guc_name_compare).
 type Settings struct {
 	list  []Setting // sorted by name
+	order []string  // in which a server reports them; nil: by name
 	print string    // tells equal sets: the list, written out
 	plans string    // the same of those settings that a prepared statement may depend on
 	acts  bool      // some say who the session acts as
@@ -23,6 +25,17 @@ func NewSettings(list []Setting) *Settings {
 	var s *Settings
 	for _, one := range list {
 		s = s.With(one.Name, one.Value)
+	}
+	return s
+}
+
+// NewReported gives the set of what a server reports, which remembers the order.
+func NewReported(list []Setting) *Settings {
+	s := NewSettings(list)
+	if s != nil {
+		for _, one := range list {
+			s.order = append(s.order, strings.ToLower(one.Name))
+		}
 	}
 	return s
 }
@@ -43,8 +56,9 @@ func (s *Settings) Get(name string) (string, bool) {
 func (s *Settings) With(name, value string) *Settings {
 	name = strings.ToLower(name)
 	var list []Setting
+	var order []string
 	if s != nil {
-		list = s.list
+		list, order = s.list, s.order
 	}
 	i, found := slices.BinarySearchFunc(list, name, compareName)
 	if found && list[i].Value == value {
@@ -56,7 +70,7 @@ func (s *Settings) With(name, value string) *Settings {
 	} else {
 		list = slices.Insert(list, i, Setting{name, value})
 	}
-	return build(list)
+	return build(list, order)
 }
 
 // Without gives the set without one setting.
@@ -71,7 +85,7 @@ func (s *Settings) Without(name string) *Settings {
 	if len(s.list) == 1 {
 		return nil
 	}
-	return build(slices.Delete(slices.Clone(s.list), i, i+1))
+	return build(slices.Delete(slices.Clone(s.list), i, i+1), s.order)
 }
 
 // only gives the set without all but some.
@@ -93,6 +107,21 @@ func (s *Settings) All() []Setting {
 	return s.list
 }
 
+// reported gives the settings as a server reports them when a session begins: in its order, and what it did not report then
+// behind that.
+func (s *Settings) reported() []Setting {
+	list := slices.Clone(s.All())
+	slices.SortStableFunc(list, func(a, b Setting) int { return cmp.Compare(s.rank(a.Name), s.rank(b.Name)) })
+	return list
+}
+
+func (s *Settings) rank(name string) int {
+	if i := slices.Index(s.order, name); i >= 0 {
+		return i
+	}
+	return len(s.order)
+}
+
 // Equal tells whether both sets hold the same settings.
 func (s *Settings) Equal(t *Settings) bool {
 	return s == t || s.Fingerprint() == t.Fingerprint()
@@ -106,7 +135,7 @@ func (s *Settings) Fingerprint() string {
 	return s.print
 }
 
-func build(list []Setting) *Settings {
+func build(list []Setting, order []string) *Settings {
 	var print, plans strings.Builder
 	for _, one := range list {
 		for _, b := range []*strings.Builder{&print, &plans} {
@@ -123,7 +152,7 @@ func build(list []Setting) *Settings {
 	idles := slices.ContainsFunc(list, func(one Setting) bool {
 		return one.Name == idleTimeout || one.Name == idleSession || one.Name == wholeTransaction
 	})
-	return &Settings{list: list, print: print.String(), plans: plans.String(), acts: acts, idles: idles}
+	return &Settings{list: list, order: order, print: print.String(), plans: plans.String(), acts: acts, idles: idles}
 }
 
 // neverPlanned are the settings that clients often set and that change no statement's meaning.
