@@ -103,6 +103,7 @@ func TestStartupSettingsAreInPlaceAsDirectly(t *testing.T) {
 				}
 				told[i] += s.asks("Z", text("SELECT coalesce(current_setting('app.x', true), '')"))
 				told[i] += s.asks("Z", text("SET work_mem = '9MB'")) + s.asks("Z", text("RESET work_mem")) + s.value("SHOW work_mem")
+				told[i] += s.asks("Z", text("SET work_mem = '9MB'")) + s.asks("Z", text("SELECT FROM set_config('work_mem', NULL, false)")) + s.value("SHOW work_mem")
 				for _, sql := range []string{"BEGIN", "RESET work_mem", "SHOW work_mem", "SAVEPOINT s", "RESET ALL", "SHOW application_name", "ROLLBACK TO s",
 					"SHOW work_mem", "COMMIT", "SHOW work_mem"} {
 					told[i] += s.asks("Z", text(sql))
