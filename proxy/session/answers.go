@@ -415,7 +415,7 @@ func (s *Session) ready(frame []byte) (visible bool) {
 		s.tellReported()
 	case forQuestion:
 		switch s.asking = false; {
-		case s.heard.canceled:
+		case s.heard.unheard:
 			s.unheard++ // what is to be asked still is
 		case !s.broken:
 			s.answered()
