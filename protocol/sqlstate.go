@@ -9,6 +9,7 @@ const (
 	ProtocolViolation                 = "08P01" // protocol_violation
 	FeatureNotSupported               = "0A000" // feature_not_supported
 	InvalidParameterValue             = "22023" // invalid_parameter_value
+	UntranslatableCharacter           = "22P05" // untranslatable_character
 	ActiveSQLTransaction              = "25001" // active_sql_transaction
 	NoActiveSQLTransaction            = "25P01" // no_active_sql_transaction
 	InFailedSQLTransaction            = "25P02" // in_failed_sql_transaction

@@ -32,7 +32,7 @@ type serverConn struct {
 }
 
 func newServerConn(p *pool, conn *backend.Conn) *serverConn {
-	facts := session.NewServer(conn.Pid, session.NewSettings(settingsOf(conn.Parameters)), time.Now())
+	facts := session.NewServer(conn.Pid, session.NewReported(settingsOf(conn.Parameters)), time.Now())
 	facts.OwnLockTimeout, facts.OwnIdleTimeout = conn.OwnLockTimeout, conn.OwnIdleTimeout
 	facts.SearchPath = conn.SearchPath
 	sc := &serverConn{pool: p, conn: conn, facts: facts}

@@ -65,6 +65,7 @@ var afterLogin = []struct {
 	{"a server's message", framed('Z', 5, "I")},
 	{"a startup packet", long(17, version+"user\x00abc\x00")},
 	{"an endless Describe", framed('D', 1<<30, strings.Repeat("S", 200<<10))},
+	{"an endless Sync behind a query", append(framed('Q', 13, "select 1\x00"), framed('S', 1<<31-1, "")...)},
 	{"an endless name in a Bind", framed('B', 1<<30, strings.Repeat("n", 200<<10))},
 	{"an unknown kind behind a query", append(framed('Q', 13, "select 1\x00"), framed('?', 4, "")...)},
 }

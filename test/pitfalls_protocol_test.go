@@ -236,3 +236,24 @@ func TestBigStatementsLeaveNoBuffers(t *testing.T) {
 		t.Errorf("%d kB are kept for %d idle clients", (after.heap-before.heap)>>10, clients)
 	}
 }
+
+// B#1555: PostgreSQL 18 says behind a batch with a query in its midst that no transaction is open, and fails the next statement because there
+// is one: nobody else's.
+func TestBatchesWithAQueryInThemLeaveNothingToOthers(t *testing.T) {
+	r := startProxy(t, sized(1, 1))
+	call := &pgproto3.FunctionCall{Function: 177, Arguments: [][]byte{[]byte("1"), []byte("2")}} // int4pl
+	for i, amidst := range []pgproto3.FrontendMessage{text("SELECT 2"), call, text("SELECT 2")} {
+		s := logIn(t, r.url)
+		s.asks("1", prepare("", "SELECT 1"), &pgproto3.Flush{})
+		s.asks("2C", bindTo("", ""), executing(""), &pgproto3.Flush{})
+		s.asks("Z", amidst)
+		if i < 2 {
+			s.wants("B#1555", "Z(I)", "Z", syncNow)
+		} else {
+			s.conn.Close()
+		}
+		other := logIn(t, r.url)
+		other.wants("B#1555", "T D(3) C(SELECT 1) Z(I)", "Z", text("SELECT 3"))
+		other.asks("", leaving)
+	}
+}

@@ -106,6 +106,7 @@ func TestStartupSettingsAreInPlaceAsDirectly(t *testing.T) {
 				}
 				told[i] += s.asks("Z", text("SELECT coalesce(current_setting('app.x', true), '')"))
 				told[i] += s.asks("Z", text("SET work_mem = '9MB'")) + s.asks("Z", text("RESET work_mem")) + s.value("SHOW work_mem")
+				told[i] += s.asks("Z", text("SET work_mem = '9MB'")) + s.asks("Z", text("SELECT FROM set_config('work_mem', NULL, false)")) + s.value("SHOW work_mem")
 				for _, sql := range []string{"BEGIN", "RESET work_mem", "SHOW work_mem", "SAVEPOINT s", "RESET ALL", "SHOW application_name", "ROLLBACK TO s",
 					"SHOW work_mem", "COMMIT", "SHOW work_mem"} {
 					told[i] += s.asks("Z", text(sql))
@@ -132,6 +133,37 @@ func (s *socket) welcome() (told string) {
 		}
 		if told += show(kind, body) + failed; failed != "" || kind == protocol.ErrorResponse || kind == protocol.ReadyForQuery {
 			return told
+		}
+	}
+}
+
+// Since PostgreSQL 16 a server reports its settings in the order of a hash table, before by name without regard to case (guc.c,
+// BeginReportingGUCOptions).
+func TestStartupSettingsAreReportedInTheServersOrder(t *testing.T) {
+	r := startProxyBefore(t, publisher(t), sized(1, 1))
+	for _, c := range [][]string{
+		nil, nil, {"application_name", "one"}, {"DateStyle", "German", "TimeZone", "Asia/Tokyo"}, {"options", "-c app.x=1 -c search_path=a"},
+		{"options", "-c app.x=1 -c search_path=a", "application_name", "two"}, {"replication", "database"}, {"replication", "true", "DateStyle", "SQL"},
+	} {
+		var told [2]string
+		for i, address := range []string{r.direct, r.url} {
+			s := openSocket(t, address)
+			s.send(startup(address, c...))
+			for kind := byte(0); kind != protocol.ReadyForQuery; {
+				var body []byte
+				var failed string
+				if kind, body, failed = s.message(); failed != "" {
+					t.Fatalf("%q: %s", c, failed)
+				}
+				if kind == protocol.BackendKeyData {
+					body = body[:0]
+				}
+				told[i] += fmt.Sprintf(" %c%q", kind, body)
+			}
+			s.asks("", leaving)
+		}
+		if told[0] != told[1] {
+			t.Errorf("%q\nlockproxy  %s\nPostgreSQL %s", c, told[1], told[0])
 		}
 	}
 }

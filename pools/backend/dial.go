@@ -2,12 +2,12 @@ package backend
 
 import (
 	"context"
-	"maps"
+	"io"
 	"net"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // Conn is a logged-in, idle server connection. Its fields do not change. Whoever has it owns the socket in Net: nothing
@@ -17,7 +17,7 @@ type Conn struct {
 
 	Pid        uint32      // the server process
 	Key        []byte      // its cancel key: 4 bytes, up to 256 since protocol 3.2
-	Parameters []Parameter // what the server reported of itself (ParameterStatus), by name
+	Parameters []Parameter // what the server reported of itself (ParameterStatus), in its order
 	Version    int         // server_version_num, such as 150004
 
 	// The application's own setting of a timeout, by ALTER ROLE, ALTER DATABASE or the URL, wins over the pool's.
@@ -65,6 +65,11 @@ func Dial(ctx context.Context, t *Target, probes ...*Probe) (*Conn, error) {
 // pgconn's hands.
 func (t *Target) connect(ctx context.Context, config *pgconn.Config, ask asking) (*Conn, error) {
 	t.proving(config)
+	var heard *announced // of the connection that was tried last, which is the one that there is
+	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		heard = &announced{Reader: r}
+		return pgproto3.NewFrontend(heard, w)
+	}
 	if t.brief {
 		config.ConnectTimeout = shortTimeout
 	}
@@ -75,7 +80,7 @@ func (t *Target) connect(ctx context.Context, config *pgconn.Config, ask asking)
 	// ConnectConfig's own bound ends with ReadyForQuery.
 	ctx, cancel := context.WithTimeout(ctx, t.config.ConnectTimeout)
 	defer cancel()
-	c, err := handOver(ctx, pg, ask)
+	c, err := handOver(ctx, pg, heard, ask)
 	if err != nil {
 		abandon(pg)
 		return nil, newError(err)
@@ -97,7 +102,7 @@ func (c *Conn) Close() { _ = c.Net.Close() }
 // asking asks a new connection what must be known about it, while the simple way is still open.
 type asking func(ctx context.Context, c *Conn, pg *pgconn.PgConn) error
 
-func handOver(ctx context.Context, pg *pgconn.PgConn, ask asking) (*Conn, error) {
+func handOver(ctx context.Context, pg *pgconn.PgConn, heard *announced, ask asking) (*Conn, error) {
 	c := &Conn{}
 	if err := ask(ctx, c, pg); err != nil {
 		return nil, err
@@ -117,9 +122,7 @@ func handOver(ctx context.Context, pg *pgconn.PgConn, ask asking) (*Conn, error)
 	if bare, ok := c.Net.(*dialled); ok {
 		c.Net = bare.Conn
 	}
-	for _, name := range slices.Sorted(maps.Keys(link.ParameterStatuses)) {
-		c.Parameters = append(c.Parameters, Parameter{name, link.ParameterStatuses[name]})
-	}
+	c.Parameters = heard.inOrder(link.ParameterStatuses)
 	link.Frontend, link.ParameterStatuses, link.CustomData = nil, nil, nil // the buffers, which idle backends do without
 	c.link = link
 	return c, nil

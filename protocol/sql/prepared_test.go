@@ -22,7 +22,7 @@ func TestPreparedStatementsAreFollowedInOrder(t *testing.T) {
 		{`PREPARE U&"\0061!0062" UESCAPE '!' AS SELECT 1`, []PreparedOp{{Name: `\0061b`}}},
 		{`PREPARE U&"\0061\\\D83D\DE00" AS SELECT 1`, []PreparedOp{{Name: "a\\\U0001F600"}}},
 		{"PREPARE transaction AS SELECT 1", []PreparedOp{{Name: "transaction"}}},
-		{"PREPARE a AS SELECT set_config('b', $1, false)", []PreparedOp{{Name: "a", Touches: TouchSettings, Settings: []Setting{{Name: "b"}}}}},
+		{"PREPARE a AS SELECT set_config('b', $1, false)", []PreparedOp{{Name: "a", Touches: TouchSettings, Settings: []Setting{{Name: "b", Null: true}}}}},
 		{"PREPARE TRANSACTION 'a'", nil},
 		{"PREPARE " + long + "bcd AS SELECT 1", []PreparedOp{{Name: long + "b"}}},
 		{"PREPARE " + long + "\u00e4 AS SELECT 1", []PreparedOp{{Name: long}}},

@@ -151,7 +151,8 @@ func (s *scan) openSetting() {
 // closeSetting notes the setting at the end of set_config's arguments.
 func (s *scan) closeSetting(name token) {
 	local := s.at(s.back(2), ',') && s.isTrue(s.back(1))
-	s.setting(Setting{Name: s.literalName(name), Local: local})
+	literalValue := s.at(s.back(4), ',') && s.back(3).kind == literal
+	s.setting(Setting{Name: s.literalName(name), Local: local, Null: !literalValue})
 }
 
 func (s *scan) literalName(t token) string {

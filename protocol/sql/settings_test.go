@@ -10,6 +10,7 @@ func read(t testing.TB, text string) Unit { return mustReader(t).Read([]byte(tex
 
 func TestSettingsAreNamedAsTheServerNamesThem(t *testing.T) {
 	set := func(name string) []Setting { return []Setting{{Name: name}} }
+	null := func(name string) []Setting { return []Setting{{Name: name, Null: true}} }
 	local := func(name string) []Setting { return []Setting{{Name: name, Local: true}} }
 	reset := func(name string) []Setting { return []Setting{{Name: name, Op: OpReset}} }
 	for _, c := range []struct {
@@ -56,17 +57,18 @@ func TestSettingsAreNamedAsTheServerNamesThem(t *testing.T) {
 		{"SELECT pg_catalog.set_config('search_path', '', true)", local("search_path")},
 		{"SELECT set_config('a', 'b', 't')", local("a")},
 		{"SELECT set_config('a', 'b', $1)", set("a")},
-		{"SELECT set_config('a', f(g('b', true)), false OR true)", set("a")},
-		{"SELECT set_config('a'::text, 'b'::text, false)", set("a")},
+		{"SELECT set_config('a', f(g('b', true)), false OR true)", null("a")},
+		{"SELECT set_config('a'::text, 'b'::text, false)", null("a")},
+		{"SELECT set_config('a', NULL, false)", null("a")},
 		{"SELECT set_config('a'::name || 'b', 'c', false)", set("")},
-		{"SELECT set_config($1, $2, false)", set("")},
-		{"SELECT set_config($1, $2, true)", local("")},
+		{"SELECT set_config($1, $2, false)", null("")},
+		{"SELECT set_config($1, $2, true)", []Setting{{Local: true, Null: true}}},
 		{"SELECT set_config(E'\\x61b', 'c', false)", set("ab")},
 		{"SELECT set_config('a'\n'b', 'c', false)", set("ab")},
 		{"SELECT set_config('a''b', $$c$$, false)", set("a'b")},
 		{"SELECT set_config($x$a$x$, 'c', false)", set("a")},
 		{"SELECT set_config('a', 'b', true), set_config('c', 'd', false)", []Setting{{Name: "a", Local: true}, {Name: "c"}}},
-		{"SELECT set_config('a', set_config('b', 'c', true), false)", []Setting{{Name: "b", Local: true}, {Name: "a"}}},
+		{"SELECT set_config('a', set_config('b', 'c', true), false)", []Setting{{Name: "b", Local: true}, {Name: "a", Null: true}}},
 		{"SELECT set_config", nil},
 		{"SELECT app.set_config('a', 'b', false)", nil},
 		{"EXPLAIN SELECT set_config('a', 'b', false)", nil},

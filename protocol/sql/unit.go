@@ -76,6 +76,7 @@ type Setting struct {
 	Name  string // in lower case; "" if the text does not tell it, and of OpResetAll
 	Local bool   // for the transaction alone
 	Op    SettingOp
+	Null  bool // of set_config: its value may be NULL, which gives the default
 
 	// Where it is given its default: which statement of the text that is, from 0 and without the empty ones, and where it
 	// ends, before a semicolon and what is no code.

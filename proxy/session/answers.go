@@ -51,6 +51,7 @@ type serverSide struct {
 	broken     bool // a question or cleaning of ours failed: what the server holds is not known
 	unheard    byte // how often in a row a question was cancelled
 	srvStatus  byte // by its last ReadyForQuery; 0: as when it was granted, 'I'
+	halfway    bool // a query in the midst of a batch left it in the transaction that a batch is
 	toMove     bool // the slot is being moved outside a unit
 	moveFailed bool // and could not be; not again on this server
 }
@@ -392,6 +393,9 @@ func (s *Session) ready(frame []byte) (visible bool) {
 	s.unitsAhead--
 	s.lockOver()
 	status := frame[protocol.HeadSize]
+	if head.kind != protocol.Sync { // a query, or a FunctionCall
+		s.halfway = status == 'T' && (s.halfway || s.srvStatus != 'T' && head.purpose == theirs && !head.has(flagOpens))
+	}
 	s.srvStatus = status
 	s.resets = s.resets && flight.len() > 0
 	s.opens = s.opens && flight.len() > 0
@@ -402,7 +406,9 @@ func (s *Session) ready(frame []byte) (visible bool) {
 	}
 	switch head.purpose {
 	case theirs:
-		return s.readyForClient(&head, status)
+		visible = s.readyForClient(&head, status)
+		s.endHalfway(&head)
+		return visible
 	case forSettings:
 		switch {
 		case flight.len() > 0 && flight.front().purpose == forSettings:
@@ -415,13 +421,27 @@ func (s *Session) ready(frame []byte) (visible bool) {
 		s.tellReported()
 	case forQuestion:
 		switch s.asking = false; {
-		case s.heard.canceled:
+		case s.heard.unheard:
 			s.unheard++ // what is to be asked still is
 		case !s.broken:
 			s.answered()
 		}
 	}
 	return false
+}
+
+// endHalfway ends a transaction that a server keeps although it says that there is none: behind a batch with a query in it, whose
+// Sync does not end it where that has not begun anything since (PostgreSQL 18, postgres.c: exec_simple_query leaves the implicit block of
+// exec_execute_message, and finish_xact_command takes it for finished). Whatever comes next fails for that, and it must be nothing of
+// somebody else's.
+func (s *Session) endHalfway(head *request) {
+	if !s.halfway || head.kind != protocol.Sync {
+		return
+	}
+	if s.halfway = false; s.srvStatus == 'I' && s.srv.flight.len() == 0 {
+		s.sendQuery(forSettings, "")
+		s.mayFail()
+	}
 }
 
 func (s *Session) readyForClient(head *request, status byte) (visible bool) {

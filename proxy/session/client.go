@@ -27,7 +27,20 @@ type clientSide struct {
 	unnamed    *statement
 }
 
-// maxNames bounds messages that hold little but names, in bytes.
+// maxSmall is the greatest length that servers take of a message that isSmall (libpq.h, PQ_SMALL_MESSAGE_LIMIT): they close the connection
+// for a longer one, since PostgreSQL 14.
+const maxSmall = 10000
+
+// isSmall tells whether a message's kind is one of those that are never long (postgres.c, SocketBackend; copyfromparse.c, CopyGetData).
+func isSmall(kind byte) bool {
+	switch kind {
+	case protocol.Sync, protocol.Flush, protocol.Describe, protocol.Execute, protocol.Close, protocol.CopyDone, protocol.CopyFail, protocol.Terminate:
+		return true
+	}
+	return false
+}
+
+// maxNames bounds the names in a Bind message, in bytes.
 const maxNames = 64 << 10
 
 // streamClient hands on the rest of a frame whose beginning is on its way, and gives what follows it.
@@ -73,7 +86,7 @@ func (s *Session) look() bool {
 		return false
 	}
 	kind, size := protocol.Head(p)
-	if size == 0 {
+	if size == 0 || size > 1+maxSmall && isSmall(kind) {
 		return s.breaks("invalid message length")
 	}
 	if s.ahead.len() == 0 {
@@ -92,10 +105,9 @@ func (s *Session) look() bool {
 
 // read finds out what a message is. It gives false where it must see more of it, or where it ended the client.
 func (s *Session) read(r *request, body []byte, whole bool) bool {
-	bound := maxNames
 	switch r.kind {
 	case protocol.Query, protocol.Parse:
-		if bound = s.cfg.MaxStatement; r.size > bound {
+		if r.size > s.cfg.MaxStatement {
 			r.flags |= flagTooLong
 			return true
 		}
@@ -118,9 +130,6 @@ func (s *Session) read(r *request, body []byte, whole bool) bool {
 		return s.breaks("invalid frontend message type " + strconv.Itoa(int(r.kind)))
 	}
 	if !whole {
-		if r.size > bound {
-			return s.breaks("message of " + strconv.Itoa(r.size) + " bytes is too long for its type")
-		}
 		s.needsMore = true
 		return false
 	}

@@ -81,6 +81,12 @@ func (s *Session) ownDefaults(one sql.Setting) (list []Setting) {
 	return list
 }
 
+// ownDefault tells whether the session has a default of its own for a setting.
+func (s *Session) ownDefault(name string) bool {
+	_, own := s.defaults.Get(name)
+	return own
+}
+
 // resetsOwn tells whether a message gives startup parameters their defaults.
 func (s *Session) resetsOwn(r *request) bool {
 	return s.defaults != nil && r.has(flagResets) && r.unit != nil

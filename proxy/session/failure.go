@@ -42,7 +42,10 @@ func (s *Session) failure(frame []byte) (visible bool) {
 	case head.purpose == forTimeouts && !s.inTheirBatch():
 		s.unswitched = &e
 	case head.purpose == forQuestion && e.Code == protocol.QueryCanceled && s.unheard < askAgain:
-		s.heard.canceled = true
+		s.heard.unheard = true
+	case head.purpose == forQuestion && e.Code == protocol.UntranslatableCharacter && s.heard.named:
+		s.heard.unheard = true
+		s.pin(pinLetters)
 	case head.purpose == forQuestion || head.purpose == forCleaning:
 		s.broken = true
 	}

@@ -9,11 +9,13 @@ import (
 // Pins: what lives in a server session and cannot be moved keeps that server for the client.
 
 // pinSession is the pin of pool mode "session", pinSetting that of a setting whose name the text does not tell, pinAlone that of one which
-// could not be put in place on another server, nor be laid down on this one; the others are what was touched.
+// could not be put in place on another server, nor be laid down on this one, pinLetters that of prepared statements that cannot be told of
+// in the client's encoding; the others are what was touched.
 const (
 	pinSession sql.Touch = 1 << 63
 	pinSetting sql.Touch = 1 << 62
 	pinAlone   sql.Touch = 1 << 61
+	pinLetters sql.Touch = 1 << 60
 )
 
 // pinning is what lives in the server session and cannot be moved.
@@ -38,6 +40,7 @@ var pinWords = []struct {
 	name string
 }{
 	{pinSession, "session mode"}, {pinSetting, "setting named by a value"}, {pinAlone, "setting of one connection"},
+	{pinLetters, "statement in another encoding"},
 	{sql.TouchTemp, "temporary table"}, {sql.TouchListen, "listen"}, {sql.TouchHold, "cursor with hold"},
 	{sql.TouchLoad, "loaded library"}, {sql.TouchSequence, "sequence value"}, {sql.TouchSeed, "random seed"},
 	{sql.TouchLinks, "connections of the server's"}, {sql.TouchFunction, "function that leaves state"}, {sql.TouchPid, "process id stored"},

@@ -79,7 +79,7 @@ func (s *Session) ask() bool {
 	if s.state.elevated || s.state.opaque {
 		text = append(text, askElevated...)
 	}
-	if s.heard.named = s.state.opaque; s.heard.named {
+	if s.heard.named = s.state.opaque && !s.state.pins.Has(pinLetters); s.heard.named {
 		text = append(text, askNames...)
 	}
 	text = s.askSettings(text)
@@ -186,7 +186,7 @@ func (s *Session) settingsReset() {
 
 // heard is what the server answered so far.
 type heard struct {
-	canceled bool // by somebody who meant a statement of the client's
+	unheard  bool // somebody who meant a statement of the client's has cancelled the question, or it cannot be answered with names
 	asked    bool // for locks
 	audit    bool // and that because it was due, not because of anything that this session did
 	every    bool // all settings are told that the server session has

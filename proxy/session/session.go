@@ -145,7 +145,7 @@ func (s *Session) Start(o *Output, now time.Time, known *Settings) {
 func (s *Session) welcome(reported *Settings) {
 	s.tellCut(reported)
 	at := len(s.o.scratch)
-	for _, p := range reported.All() {
+	for _, p := range reported.reported() {
 		s.o.scratch = protocol.AppendParameterStatus(s.o.scratch, reportedName(p.Name), p.Value)
 	}
 	s.o.scratch = protocol.AppendKeyData(s.o.scratch, s.client.Pid, s.client.Key)

@@ -9,6 +9,7 @@ import (
 // empty set. Names are in lower case, as PostgreSQL compares them (guc.c, guc_name_compare).
 type Settings struct {
 	list  []Setting // sorted by name
+	order *[]string // in which a server reports them; nil: by name; a pointer, since few sets have one
 	print string    // tells equal sets: the list, written out
 	plans string    // the same of those settings that a prepared statement may depend on
 	acts  bool      // some say who the session acts as
@@ -34,6 +35,19 @@ func StartupSettings(list []Setting) *Settings {
 	return NewSettings(list).Without(authorization).Without("seed")
 }
 
+// NewReported gives the set of what a server reports, which remembers the order.
+func NewReported(list []Setting) *Settings {
+	s := NewSettings(list)
+	if s != nil {
+		order := make([]string, len(list))
+		for i, one := range list {
+			order[i] = strings.ToLower(one.Name)
+		}
+		s.order = &order
+	}
+	return s
+}
+
 // Get gives the value of a setting, and whether it is in the set.
 func (s *Settings) Get(name string) (string, bool) {
 	if s == nil {
@@ -50,8 +64,9 @@ func (s *Settings) Get(name string) (string, bool) {
 func (s *Settings) With(name, value string) *Settings {
 	name = strings.ToLower(name)
 	var list []Setting
+	var order *[]string
 	if s != nil {
-		list = s.list
+		list, order = s.list, s.order
 	}
 	i, found := slices.BinarySearchFunc(list, name, compareName)
 	if found && list[i].Value == value {
@@ -63,7 +78,7 @@ func (s *Settings) With(name, value string) *Settings {
 	} else {
 		list = slices.Insert(list, i, Setting{name, value})
 	}
-	return build(list)
+	return build(list, order)
 }
 
 // Without gives the set without one setting.
@@ -78,7 +93,7 @@ func (s *Settings) Without(name string) *Settings {
 	if len(s.list) == 1 {
 		return nil
 	}
-	return build(slices.Delete(slices.Clone(s.list), i, i+1))
+	return build(slices.Delete(slices.Clone(s.list), i, i+1), s.order)
 }
 
 // only gives the set without all but some.
@@ -100,6 +115,25 @@ func (s *Settings) All() []Setting {
 	return s.list
 }
 
+// reported gives the settings as a server reports them when a session begins: in its order, and what it did not report then
+// behind that.
+func (s *Settings) reported() (list []Setting) {
+	if s == nil || s.order == nil {
+		return s.All()
+	}
+	for _, name := range *s.order {
+		if value, is := s.Get(name); is {
+			list = append(list, Setting{name, value})
+		}
+	}
+	for _, one := range s.list {
+		if !slices.Contains(*s.order, one.Name) {
+			list = append(list, one)
+		}
+	}
+	return list
+}
+
 // Equal tells whether both sets hold the same settings.
 func (s *Settings) Equal(t *Settings) bool {
 	return s == t || s.Fingerprint() == t.Fingerprint()
@@ -113,7 +147,7 @@ func (s *Settings) Fingerprint() string {
 	return s.print
 }
 
-func build(list []Setting) *Settings {
+func build(list []Setting, order *[]string) *Settings {
 	var print, plans strings.Builder
 	for _, one := range list {
 		for _, b := range []*strings.Builder{&print, &plans} {
@@ -130,7 +164,7 @@ func build(list []Setting) *Settings {
 	idles := slices.ContainsFunc(list, func(one Setting) bool {
 		return one.Name == idleTimeout || one.Name == idleSession || one.Name == wholeTransaction
 	})
-	return &Settings{list: list, print: print.String(), plans: plans.String(), acts: acts, idles: idles}
+	return &Settings{list: list, order: order, print: print.String(), plans: plans.String(), acts: acts, idles: idles}
 }
 
 // neverPlanned are the settings that clients often set and that change no statement's meaning.

@@ -96,7 +96,7 @@ func (s *Session) touch(r *request) {
 		return
 	}
 	for _, one := range r.unit.Settings {
-		s.state.maybeReset = s.state.maybeReset || isReset(one)
+		s.state.maybeReset = s.state.maybeReset || isReset(one) || one.Null && s.ownDefault(one.Name)
 		s.state.otherwise = s.state.otherwise || one.Local && (one.Name == "" || reading[one.Name])
 		s.state.otherPath = s.state.otherPath || one.Local && changesPath(one)
 		switch {
