@@ -55,6 +55,8 @@ func (p *Pair) DialFailed(now time.Time, d *Dial, err error, permanent bool) {
 		p.vacant = p.vacant || permanent // only somebody who asks can find out when that is over
 		p.failure = err
 		p.backOff(now, d)
+		for p.decide(now) { // whom a backend of the other pool can serve is not hopeless
+		}
 		p.refuseHopeless(now, err, permanent)
 	}
 	p.settle(now)
@@ -80,6 +82,24 @@ func retryDelay(failures int) time.Duration {
 		delay *= 2
 	}
 	return min(delay, lastRetry)
+}
+
+// lend moves an idle backend of one pool that nobody there waits for to the other, for somebody who waits there, while dialling fails:
+// the server may be full, or let the user have no more, and what it refuses is here.
+func (p *Pair) lend(now time.Time) {
+	if p.failures == 0 {
+		return
+	}
+	for i := range p.pools {
+		pl, other := &p.pools[i], &p.pools[1-i]
+		if pl.waiting.n <= pl.idle.n || other.idle.n <= other.waiting.n || pl.free() <= 0 {
+			continue
+		}
+		if b, w := other.idle.back(), pl.waiting.at(pl.idle.n); !pl.tooOld(now, b) && p.budget.allows(pl, w.seq) {
+			p.giveIdle(now, b, pl.kind)
+			return
+		}
+	}
 }
 
 // refuseHopeless refuses the checkouts of pools that have no backend to hope for. Both pools are looked at,

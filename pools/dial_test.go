@@ -56,6 +56,22 @@ func TestAReleasedBackendServesAWaiterWhoseDialIsUnderWay(t *testing.T) {
 	r.wantCounts("idle", "admin max 2, idle 1, active 1")
 }
 
+// A server that is full, or lets the user have no more, is no reason to fail beside a connection to it that nobody uses.
+func TestAnIdleBackendOfTheOtherPoolServesWhileDiallingFails(t *testing.T) {
+	r := newRig(t)
+	r.active(Admin, "w1")
+	r.run("release w1")
+	r.want("a dial may do better", "checkout l1 lock", "dial d2 lock")
+	r.want("it does not", "fail d2", "granted l1 b1")
+	r.wantCounts("it counts where it is used", "admin max 2", "lock max 1, active 1")
+	r.want("its slots are those of the other pool", "release l1")
+	r.want("which has it back in the same way", "checkout w2 admin", "granted w2 b1")
+	r.want("nobody takes it away from who has it", "checkout l2 lock")
+	r.want("who comes first is first", "checkout w3 admin")
+	r.want("it is given to who waits in its own pool", "release w2", "granted w3 b1")
+	r.want("and then to the other", "release w3", "granted l2 b1")
+}
+
 func TestAFailureRefusesWaitersOfAPoolWithoutBackends(t *testing.T) {
 	// PgBouncer #998: fail fast when no server works.
 	r := newRig(t)

@@ -135,7 +135,20 @@ func (m *model) judge(e Event) error {
 	return fmt.Errorf("no such event: %v", e.Op)
 }
 
+// lends moves an idle backend to the other pool if that explains why somebody there was given it.
+func (m *model) lends(w *Waiter, b *Backend) {
+	from := m.poolOf(b)
+	to := 1 - from
+	if !m.failing || len(m.waiting[to]) == 0 || m.waiting[to][0] != w || len(m.idle[from]) <= len(m.waiting[from]) || len(m.waiting[to]) <= len(m.idle[to]) || m.idle[from][0] != b || m.free(to) <= 0 {
+		return
+	}
+	m.idle[from] = without(m.idle[from], b)
+	m.idle[to] = append(m.idle[to], b)
+	m.rested[b] = m.now
+}
+
 func (m *model) granted(w *Waiter, b *Backend) error {
+	m.lends(w, b)
 	k := m.poolOf(b)
 	switch {
 	case m.withheld, m.paused:

@@ -44,6 +44,9 @@ func (p *Pair) settle(now time.Time) {
 func (p *Pair) decide(now time.Time) bool {
 	admin, lock := &p.pools[Admin], &p.pools[Lock]
 	serves := !p.withheld && !p.paused
+	if serves {
+		p.lend(now)
+	}
 	switch {
 	case admin.idle.n > 0 && admin.waiting.n > 0 && serves:
 		p.grant(now, admin)

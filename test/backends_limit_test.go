@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lockproxy/lockproxy/proxy"
+	"github.com/lockproxy/lockproxy/test/postgres"
 )
 
 // atMost bounds the backends of all pools together.
@@ -162,4 +163,21 @@ func TestPromotionsDoNotWaitWhileAnotherPoolWaitsForTheAdminShare(t *testing.T) 
 		t.Errorf("the work ends with %s", got)
 	}
 	holder.asks("Z", text("COMMIT"))
+}
+
+// Whoever may have one connection has it for locks as for everything else, as directly.
+func TestAUserWithOneConnectionLocksWithIt(t *testing.T) {
+	r := startProxy(t, sized(2, 2), withDatabase(func(d *proxy.Database) { d.URL = strings.Replace(d.URL, postgres.Superuser+"@", "", 1) }))
+	role := r.database + "_one"
+	r.query(t, "CREATE ROLE "+role+" LOGIN CONNECTION LIMIT 1")
+	t.Cleanup(func() {
+		r.stop()
+		r.query(t, "DROP ROLE "+role)
+	})
+	s := logIn(t, strings.Replace(r.url, "postgres@", role+"@", 1))
+	for range 2 {
+		s.wants("an ordinary statement", "T D(1) C(SELECT 1) Z(I)", "Z", text("SELECT 1"))
+		s.wants("a lock", "T D(t) C(SELECT 1) Z(I)", "Z", text("SELECT pg_try_advisory_lock(1)"))
+		s.wants("and its end", "T D(t) C(SELECT 1) Z(I)", "Z", text("SELECT pg_advisory_unlock(1)"))
+	}
 }
