@@ -133,16 +133,32 @@ func (s *Session) sendDefaults(r *request) {
 		return
 	}
 	list := s.defaults.All()
-	if !r.touches.Has(sql.TouchDiscardAll) {
+	switch {
+	case !r.touches.Has(sql.TouchDiscardAll):
 		list = nil
 		for _, one := range r.unit.Settings {
 			list = append(list, s.ownDefaults(one)...)
 		}
+	case s.discardsNext():
+		return // which is refused behind anything else in its batch (xact.c, PreventInTransactionBlock)
 	}
 	local := len(r.unit.Settings) > 0 && r.unit.Settings[0].Local
 	for _, own := range list {
 		s.runInBatch(appendOwn(nil, own, local), forStatement)
 	}
+}
+
+// discardsNext tells whether the next that is executed in the batch, as far as it is here, is a DISCARD ALL.
+func (s *Session) discardsNext() bool {
+	for i := 1; i < s.ahead.len(); i++ {
+		switch r := s.ahead.at(i); r.kind {
+		case protocol.Execute:
+			return r.touches.Has(sql.TouchDiscardAll)
+		case protocol.Query, protocol.FunctionCall, protocol.Sync:
+			return false
+		}
+	}
+	return false
 }
 
 // touchDefaults notes that the startup parameters are put in place behind a DISCARD ALL, which stands whatever becomes of them.
