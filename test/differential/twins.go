@@ -108,8 +108,9 @@ func (t *twins) connect(c conversation, client int) (difference string) {
 	return compare(answers, errs)
 }
 
-// settles is how long one side may take longer than the other to let a client go on that waits for a lock.
-const settles = 2 * time.Second
+// settles is how long one side may take longer than the other to let a client go on that waits for a lock: lockproxy has clients wait for up to
+// two seconds for a reading of functions that have changed, which may itself wait for somebody's lock.
+const settles = 5 * time.Second
 
 // hear has both sides hear a client's answers and compares them.
 func (t *twins) hear(client int) (difference string) {
