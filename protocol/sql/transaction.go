@@ -72,6 +72,9 @@ func (s *scan) finishTransaction(verb Verb) {
 	s.control = true
 	if s.on("prepared") {
 		s.touches |= TouchSchema // as the transaction may have
+		if s.unit.Statements == 1 {
+			s.unit.Verb = Other
+		}
 	}
 	for _, keyword := range []string{"and", "no", "chain"} {
 		if s.ended() && keyword == "and" {

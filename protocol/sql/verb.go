@@ -4,7 +4,7 @@ package sql
 type Verb uint8
 
 // Select stands for VALUES, TABLE and a query in parentheses as well; With may be a query or change data.
-// Begin stands for START TRANSACTION, Commit for END, Rollback for ABORT; PREPARE TRANSACTION is Other.
+// Begin stands for START TRANSACTION, Commit for END, Rollback for ABORT; those of two-phase commit are Other.
 const (
 	NoVerb Verb = iota
 	Select

@@ -11,7 +11,7 @@ import (
 
 // serverSide is what is under way on the server, beyond the messages in flight.
 type serverSide struct {
-	batch      int // the number of the batch at hand
+	batch      int // the number of the batch at hand, from firstBatch
 	unitsAhead int // ReadyForQuery messages to come
 	comparing  int // descriptions to come of statements that have run ahead
 

@@ -109,6 +109,7 @@ type transaction struct {
 // New gives the session of a client that has logged in. Start is its first step.
 func New(cfg *Config, client *Client) *Session {
 	s := &Session{cfg: cfg, client: client, defaults: client.Settings}
+	s.batch = firstBatch
 	s.tx = 'I'
 	s.state.settings = client.Settings
 	s.state.dialect = dialectOf(client.Settings)
@@ -435,7 +436,7 @@ func (s *Session) letGo() {
 	s.inTime()
 	s.forgetLocks()
 	s.srv = nil
-	s.serverSide = serverSide{}
+	s.serverSide = serverSide{batch: firstBatch}
 	if s.ahead.len() == 0 {
 		s.portals, s.portal = nil, nil
 	}

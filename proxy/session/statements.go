@@ -18,6 +18,9 @@ type making struct {
 	gone  bool // its Parse message failed, or was skipped
 }
 
+// firstBatch is the number of a server's first batch for a session. None has that of a statement whose Parse message has not been sent.
+const firstBatch = 1
+
 // usable tells whether a batch may use the statement.
 func (m *making) usable(batch int) bool { return m.there || m.batch == batch }
 
