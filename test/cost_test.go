@@ -98,16 +98,20 @@ func TestTransactionsAllocateNothing(t *testing.T) {
 			for range 300 {
 				transaction()
 			}
-			before := measure(t)
-			var first, last runtime.MemStats
-			runtime.ReadMemStats(&first)
-			for range *costTransactions {
-				transaction()
+			var each float64
+			var grown int64
+			for tries := 0; tries == 0 || each > allowed && tries < 3; tries++ { // a connection that is made meanwhile costs more than all of them
+				before := measure(t)
+				var first, last runtime.MemStats
+				runtime.ReadMemStats(&first)
+				for range *costTransactions {
+					transaction()
+				}
+				runtime.ReadMemStats(&last)
+				each = float64(last.Mallocs-first.Mallocs) / float64(*costTransactions)
+				grown = int64(measure(t).heap - before.heap)
+				t.Logf("%s: %.4f allocations each, the heap has grown by %d bytes", name, each, grown)
 			}
-			runtime.ReadMemStats(&last)
-			each := float64(last.Mallocs-first.Mallocs) / float64(*costTransactions)
-			grown := measure(t).heap - before.heap
-			t.Logf("%s: %.4f allocations each, the heap has grown by %d bytes", name, each, grown)
 			if each > allowed {
 				t.Errorf("%s: %.2f allocations for each transaction", name, each)
 			}

@@ -20,19 +20,26 @@ func (s *Session) canStartOver() bool {
 
 // stayFresh notes what a message does to a transaction that can begin anew so far.
 func (s *Session) stayFresh(r *request) {
-	unit, text := r.unit, s.view[min(protocol.HeadSize, len(s.view)):min(r.size, len(s.view))]
+	unit := r.unit
 	if r.stmt != nil {
-		unit, text = &r.stmt.unit, []byte(r.stmt.text())
+		unit = &r.stmt.unit
 	}
 	switch {
 	case unit == nil || !setsForItself(unit):
 		if !s.doesNothing(r) {
 			s.fresh = 0
 		}
-	case r.kind == protocol.Query || r.kind == protocol.Execute:
-		all := append(append(s.begin[:s.fresh], "\n;"...), bytes.TrimRight(text, "\x00")...)
-		s.begin, s.fresh = all[:0], len(all)
+	case r.kind == protocol.Query:
+		s.doAgain(bytes.TrimRight(s.view[protocol.HeadSize:r.size], "\x00"))
+	case r.kind == protocol.Execute:
+		s.doAgain([]byte(r.stmt.text()))
 	}
+}
+
+// doAgain has a text done again with the BEGIN, should the transaction begin anew.
+func (s *Session) doAgain(text []byte) {
+	all := append(append(s.begin[:s.fresh], "\n;"...), text...)
+	s.begin, s.fresh = all[:0], len(all)
 }
 
 // setsForItself tells whether a text is a SET LOCAL of what bounds the transaction or is the application's own: no server reports it, and no
