@@ -64,7 +64,7 @@ func setRules(auth *Auth, door *login.Door) (err error) {
 	case MD5:
 		door.Rules = login.Everybody(login.MD5, "")
 	case Password:
-		door.Rules = login.Everybody(login.Password, "")
+		door.Rules = login.Everybody(login.Cleartext, "")
 	case Trust:
 		door.Rules = login.Everybody(login.Trust, "")
 	default:

@@ -177,7 +177,7 @@ func (r *Rule) setMethod(text string) error {
 	r.Method = Method(text)
 	local := r.kind == localConnection
 	switch r.Method {
-	case Trust, Reject, MD5, SCRAM, Password:
+	case Trust, Reject, MD5, SCRAM, Cleartext:
 	case "ident":
 		if !local {
 			return errors.New(`"ident" authentication is not supported`)

@@ -12,13 +12,13 @@ type Method string
 
 // The methods that there are: manual, "Authentication Methods".
 const (
-	Trust    Method = "trust"         // everybody is believed
-	Reject   Method = "reject"        // nobody is
-	MD5      Method = "md5"           // by MD5, or by SCRAM whoever has a SCRAM secret
-	SCRAM    Method = "scram-sha-256" // RFC 7677; with channel binding over TLS
-	Password Method = "password"      // by the password itself
-	Cert     Method = "cert"          // by the certificate of the TLS connection
-	OSUser   Method = "peer"          // by the user of the operating system, at a unix socket
+	Trust     Method = "trust"         // everybody is believed
+	Reject    Method = "reject"        // nobody is
+	MD5       Method = "md5"           // by MD5, or by SCRAM whoever has a SCRAM secret
+	SCRAM     Method = "scram-sha-256" // RFC 7677; with channel binding over TLS
+	Cleartext Method = "password"      // by the password itself
+	Cert      Method = "cert"          // by the certificate of the TLS connection
+	OSUser    Method = "peer"          // by the user of the operating system, at a unix socket
 )
 
 // authenticate ends with AuthenticationOk written, or with an error: ClientAuthentication of src/backend/libpq/auth.c.
@@ -64,7 +64,7 @@ func (v *visit) prove(rule *Rule) (secret Secret, final []byte, err error) {
 		seen = own
 	}
 	switch {
-	case rule.Method == Password:
+	case rule.Method == Cleartext:
 		secret, err = v.password(rule, secret, known, seen)
 		return secret, nil, err
 	case seen == byMD5:
@@ -103,7 +103,7 @@ func (v *visit) ask() (Secret, bool, error) {
 func (v *visit) failed(method Method, why string) error {
 	code, what := protocol.InvalidAuthorizationSpecification, "certificate"
 	switch method {
-	case MD5, SCRAM, Password:
+	case MD5, SCRAM, Cleartext:
 		code, what = protocol.InvalidPassword, "password"
 	case OSUser:
 		what = "Peer"

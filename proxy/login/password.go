@@ -28,7 +28,7 @@ func (v *visit) password(rule *Rule, secret Secret, known bool, seen look) (Secr
 		return Secret{}, err
 	}
 	proof, why := secret.proof, "the password does not match"
-	if _, can := secret.look(Password); !known || !can {
+	if _, can := secret.look(Cleartext); !known || !can {
 		if why = "the user is unknown"; known {
 			_, why = secret.verifier()
 		}
@@ -47,7 +47,7 @@ func (v *visit) password(rule *Rule, secret Secret, known bool, seen look) (Secr
 	case err != nil:
 		return Secret{}, err
 	case !fits:
-		return Secret{}, v.failed(Password, why)
+		return Secret{}, v.failed(Cleartext, why)
 	}
 	return proof.saidAloud(v.startup.User, given), nil
 }

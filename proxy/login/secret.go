@@ -45,7 +45,7 @@ func (s *Salts) ReadSecret(user, text string) (Secret, error) {
 	return Secret{&proof{password: text, md5: md5Of(text, user), verifier: verifier}}, err
 }
 
-// look is how a user with this secret is asked under a method, MD5, SCRAM or Password. Unless it is SCRAM the kind of the secret
+// look is how a user with this secret is asked under a method, MD5, SCRAM or Cleartext. Unless it is SCRAM the kind of the secret
 // decides, as in CheckPWChallengeAuth. False: nobody can log in by it.
 func (s Secret) look(rule Method) (l look, can bool) {
 	switch {
