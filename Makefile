@@ -3,6 +3,7 @@
 
 SEEDS     ?= 10000
 FUZZTIME  ?= 10s
+LENGTH    ?= 5m
 VERSION   ?= $(shell git describe --tags --always --dirty)
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 DIST      ?= dist

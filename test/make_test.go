@@ -35,6 +35,20 @@ func TestMakeAloneListsEveryTarget(t *testing.T) {
 	}
 }
 
+// What nobody has to say has a default: a target without it would run something else.
+func TestTargetsNeedNoVariables(t *testing.T) {
+	makefile, err := os.ReadFile("../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	optional := []string{"MAKE", "ONLY", "QUICK"} // empty, they mean all
+	for _, use := range regexp.MustCompile(`\$\(([A-Z]+)\)`).FindAllStringSubmatch(string(makefile), -1) {
+		if name := use[1]; !slices.Contains(optional, name) && !regexp.MustCompile(`(?m)^`+name+` *\??=`).Match(makefile) {
+			t.Errorf("%s has no default", name)
+		}
+	}
+}
+
 func TestScriptsAreValidAndExecutable(t *testing.T) {
 	for _, script := range []string{"../.ci/run", "bench/pgbouncer.sh", "install.sh", "versions.sh"} {
 		if out, err := exec.Command("bash", "-n", script).CombinedOutput(); err != nil {
