@@ -100,7 +100,6 @@ func TestImportOfAVerificationWithoutAuthorities(t *testing.T) {
 	}
 }
 
-// importText is what a file of the text becomes, which errors call a.ini.
 // TLS 1.2 and 1.3 are what is spoken; a file that allows one of them alone goes on to.
 func TestImportOfTheVersionsOfTLS(t *testing.T) {
 	const text = "[databases]\na = host=db\n[pgbouncer]\nauth_type = trust\nserver_tls_protocols = "
@@ -116,6 +115,7 @@ func TestImportOfTheVersionsOfTLS(t *testing.T) {
 	}
 }
 
+// importText is what a file of the text becomes, which errors call a.ini.
 func importText(t *testing.T, text string) string {
 	t.Helper()
 	got, err := translate("a.ini", reading(text))

@@ -134,22 +134,21 @@ func readSetting(name, value string) (entry, error) {
 
 // asTheirs gives a value that PgBouncer would take as the file has it; any other as it is.
 func asTheirs(name, value string) string {
-	for _, table := range defaults().sections() {
-		for _, s := range table.settings {
-			if table.name+"."+s.name != name {
-				continue
-			}
-			if _, err := strconv.ParseFloat(value, 64); err == nil && strings.HasPrefix(s.bind.takes, "a duration") {
-				return strconv.Quote(value + "s")
-			}
-			if _, is := s.fallback.([]any); is && !strings.HasPrefix(value, "[") {
-				var items []string
-				for one := range splitList(value) {
-					items = append(items, strconv.Quote(one))
-				}
-				return "[" + strings.Join(items, ", ") + "]"
-			}
+	dot := max(0, strings.LastIndexByte(name, '.'))
+	table, _ := defaults().sections().find(name[:dot])
+	i := slices.IndexFunc(table, func(s setting) bool { return s.name == name[dot+1:] })
+	if i < 0 {
+		return value
+	}
+	if _, err := strconv.ParseFloat(value, 64); err == nil && strings.HasPrefix(table[i].bind.takes, "a duration") {
+		return strconv.Quote(value + "s")
+	}
+	if _, is := table[i].fallback.([]any); is && !strings.HasPrefix(value, "[") {
+		var items []string
+		for one := range splitList(value) {
+			items = append(items, strconv.Quote(one))
 		}
+		return "[" + strings.Join(items, ", ") + "]"
 	}
 	return value
 }

@@ -20,6 +20,16 @@ func (c *conversation) prepares(name, text, ours string, grant func(pools.Kind))
 	c.wantRelease("free")
 }
 
+// afterPREPARE gives the conversation of a client that has run SQL's PREPARE.
+func afterPREPARE(t *testing.T, text string) *conversation {
+	c := newConversation(t)
+	c.sends(query(text))
+	c.granted(pools.Admin)
+	c.answers(complete("PREPARE"), ready('I'), noParams, columns, ready('I'))
+	c.client, c.server, c.actions = nil, nil, nil
+	return c
+}
+
 // uses runs a prepared statement.
 func (c *conversation) uses(name string, grant func(pools.Kind), server ...[]byte) {
 	c.t.Helper()
@@ -310,11 +320,7 @@ func takenFor(text string) []byte {
 
 // A name that SQL's PREPARE took is taken for Parse as well: the server says so.
 func TestANameThatPREPARETookIsTaken(t *testing.T) {
-	c := newConversation(t)
-	c.sends(query("prepare a as select 1"))
-	c.granted(pools.Admin)
-	c.answers(complete("PREPARE"), ready('I'), noParams, columns, ready('I'))
-	c.client, c.server, c.actions = nil, nil, nil
+	c := afterPREPARE(t, "prepare a as select 1")
 	c.sends(parse("a", "select 2"), syncMessage())
 	c.again(pools.Admin)
 	c.wantServer("under a name that is taken, too", takenFor("select 2"), syncMessage())
@@ -349,11 +355,7 @@ func TestAStatementWhoseResultChangedIsPreparedAnew(t *testing.T) {
 // The regression suite's plancache.sql: a statement of ours that failed between its Parse and its Close was in the way of all
 // that came after it, for every client.
 func TestAStatementForOnceThatFailedIsInNobodysWay(t *testing.T) {
-	c := newConversation(t)
-	c.sends(query("prepare p as select * from t"))
-	c.granted(pools.Admin)
-	c.answers(complete("PREPARE"), ready('I'), noParams, columns, ready('I'))
-	c.client, c.server, c.actions = nil, nil, nil
+	c := afterPREPARE(t, "prepare p as select * from t")
 	c.sends(query("execute p"))
 	c.granted(pools.Admin)
 	once := join([][]byte{parse("lockproxy_once", "prepare p as select * from t"), bind("lockproxy_once", "lockproxy_once"), execute("lockproxy_once"),
@@ -374,11 +376,7 @@ func TestAStatementForOnceThatFailedIsInNobodysWay(t *testing.T) {
 // psycopg 3 prepares a text that it sees often, an EXECUTE as well: that was made again on another server ahead of what it executes, had
 // no columns there, and "cached plan must not change result type" was the answer.
 func TestAnEXECUTEIsMadeAgainBehindWhatItExecutes(t *testing.T) {
-	c := newConversation(t)
-	c.sends(query("prepare p as select * from t"))
-	c.granted(pools.Admin)
-	c.answers(complete("PREPARE"), ready('I'), noParams, columns, ready('I'))
-	c.client, c.server, c.actions = nil, nil, nil
+	c := afterPREPARE(t, "prepare p as select * from t")
 	c.prepares("e", "execute p", "lockproxy_1", c.again)
 	c.client, c.server, c.actions = nil, nil, nil
 	c.sends(bind("", "e"), execute(""), syncMessage())

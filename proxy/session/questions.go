@@ -126,7 +126,7 @@ func (s *Session) askSettings(text []byte) []byte {
 		}
 	}
 	login, _ := s.srv.born.Get(authorization)
-	_, ownRole := s.defaults.Get(roleSetting)
+	ownRole := s.ownDefault(roleSetting)
 	for _, name := range st.touched {
 		if !s.heard.every || hidden(name) {
 			text = appendAskSetting(text, name, st.maybeReset, login, ownRole)

@@ -95,7 +95,7 @@ func (s *Session) noteResets() {
 // resetsOne tells whether running a message gives a startup parameter its default. Before PostgreSQL 14 servers report what it
 // is meanwhile.
 func (s *Session) resetsOne(r *request, name string) (resets bool) {
-	if _, own := s.defaults.Get(name); !own || !r.has(flagResets) || s.erred {
+	if !s.ownDefault(name) || !r.has(flagResets) || s.erred {
 		return false // what is reported behind an error is what a rollback gave back
 	}
 	if r.unit == nil {
