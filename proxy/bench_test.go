@@ -31,16 +31,20 @@ func (*sink) CloseAfterFlush(time.Duration)        {}
 
 // warmPool is clients and servers of one pool, with nothing but links missing.
 func warmPool(t testing.TB, n int) (clients []*client, servers []*serverConn) {
-	s, err := New(Config{MaxBuffer: 256 << 10, MaxStatement: 1 << 20, MaxPrepared: 200, MaxClients: 100, Auth: Auth{Type: Trust}}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	target, err := backend.ParseTarget("postgres://u@127.0.0.1:1/d?sslmode=disable")
-	if err != nil {
-		t.Fatal(err)
-	}
 	limits := pools.Config{Max: n, CheckoutTimeout: time.Minute, IdleTimeout: time.Hour, MaxLifetime: time.Hour}
-	p, err := newPool(s, s.rules.Load(), poolName{"d", "u"}, Database{Admin: limits, Lock: limits, LockTimeout: time.Minute, IdleTransactionTimeout: time.Minute}, target)
+	db := Database{URL: "postgres://u@127.0.0.1:1/d?sslmode=disable", Admin: limits, Lock: limits, LockTimeout: time.Minute, IdleTransactionTimeout: time.Minute}
+	s, err := New(Config{
+		MaxBuffer: 256 << 10, MaxStatement: 1 << 20, MaxPrepared: 200, MaxClients: 100, LoginTimeout: time.Minute,
+		Auth: Auth{Type: Trust}, Databases: map[string]Database{"d": db},
+	}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := backend.ParseTarget(db.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := newPool(s, s.rules.Load(), poolName{"d", "u"}, db, target)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ type pool struct {
 	ledger   ledger
 	timer    *time.Timer
 	due      time.Time // what the timer is set to; zero: it is not
-	welcomes map[string]*session.Settings
+	welcomes welcomes
 	done     chan struct{} // closed with the pool, for dials under way
 	closed   bool
 	moved    bool // its clients are to have another pool
@@ -45,13 +45,10 @@ type pool struct {
 	looking  bool // a connection is about to be made for a look at what it begins with
 }
 
-// maxWelcomes bounds the sets of startup settings for which a pool remembers what a server reports.
-const maxWelcomes = 256
-
 func newPool(s *Server, r *rules, name poolName, db Database, target *backend.Target) (*pool, error) {
 	p := &pool{
 		server: s, name: name,
-		welcomes: make(map[string]*session.Settings), done: make(chan struct{}), ledger: newLedger(),
+		done: make(chan struct{}), ledger: newLedger(),
 	}
 	p.began.Store(&beginning{})
 	common := s.commonsOf(r, target)
@@ -213,7 +210,7 @@ func (p *pool) dialFailed(d *pools.Dial, err error) {
 	p.server.log.Warn("a connection to the server failed", "database", p.name.database, "user", p.name.user, "error", err)
 	p.server.deliver(nil, p.do(nil, func(pair *pools.Pair) {
 		if isPermanent(err) {
-			clear(p.welcomes) // the next client is to hear it at once, as from the server
+			p.welcomes.forget() // the next client is to hear it at once, as from the server
 		}
 		p.ledger.misses++
 		pair.DialFailed(time.Now(), d, err, isPermanent(err))
@@ -274,53 +271,13 @@ func (p *pool) close() {
 
 // welcome gives what servers of this pool report for the startup settings, or nil if that is not known yet.
 func (p *pool) welcome(startup *session.Settings) *session.Settings {
-	others, name, ok := apart(startup)
-	if !ok {
-		return nil
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if known := p.welcomes[others.Fingerprint()]; known != nil {
-		return known.With(applicationName, name)
-	}
-	return nil
+	return p.welcomes.find(startup)
 }
 
 func (p *pool) learnWelcome(startup, reported *session.Settings) {
-	others, _, ok := apart(startup)
-	if !ok {
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.welcomes) >= maxWelcomes {
-		clear(p.welcomes)
-	}
-	p.welcomes[others.Fingerprint()] = reported
-}
-
-const applicationName = "application_name"
-
-// apart takes the application's name out of the settings, if servers report it as it is: short, and plain ASCII
-// (guc_funcs.c, check_application_name; names are cut at 63 bytes).
-func apart(startup *session.Settings) (others *session.Settings, name string, ok bool) {
-	name, _ = startup.Get(applicationName)
-	for _, c := range []byte(name) {
-		if c < ' ' || c > '~' {
-			return nil, "", false
-		}
-	}
-	return startup.Without(applicationName), name, len(name) < 64
-}
-
-// printable puts a question mark for each byte that is no printable ASCII, as PostgreSQL does to the name in a startup packet
-// (pg_clean_ascii in src/common/string.c): from us it comes in a SET, where bytes that are no text are an error.
-func printable(name string) string {
-	p := []byte(name)
-	for i, c := range p {
-		if c < ' ' || c > '~' {
-			p[i] = '?'
-		}
-	}
-	return string(p)
+	p.welcomes.learn(startup, reported)
 }

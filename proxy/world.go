@@ -41,7 +41,7 @@ func (c *client) hearOf(a *session.Action) {
 func (p *pool) replace(why string, how func(*pools.Pair, time.Time)) []pools.Event {
 	p.server.log.Info("the pool's backends are replaced", "database", p.name.database, "user", p.name.user, "reason", why)
 	return p.do(nil, func(pair *pools.Pair) {
-		clear(p.welcomes)
+		p.welcomes.forget()
 		how(pair, time.Now())
 	})
 }
@@ -64,7 +64,7 @@ func (p *pool) heed(conn *backend.Conn) {
 		p.began.Store(p.began.Load().end(session.NewSettings(settingsOf(last.defaults.Kept(conn.Defaults)))))
 	}
 	if changed || !slices.Equal(last.parameters, conn.Parameters) {
-		clear(p.welcomes)
+		p.welcomes.forget()
 	}
 	p.mu.Unlock()
 	if changed {

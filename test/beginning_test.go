@@ -2,9 +2,11 @@ package test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/lockproxy/lockproxy/protocol"
 	"github.com/lockproxy/lockproxy/proxy"
 	"github.com/lockproxy/lockproxy/test/postgres"
 )
@@ -128,4 +130,47 @@ func TestAConfigurationThatIsReadAgainReachesSessionsOfEarlierBeginnings(t *test
 	r.query(t, "ALTER SYSTEM SET statement_timeout = '77s'")
 	r.query(t, "SELECT pg_reload_conf()")
 	await(t, "it is known", func() bool { return s.value("SHOW statement_timeout") == "77s" })
+}
+
+// Who begins with the same is told the same, from the first to those who are told without a server: also by a role that has a
+// name for its applications.
+func TestWelcomesAreAsDirectlyWhateverTheApplicationIsCalled(t *testing.T) {
+	r, role := asRole(t, postgres.Start(t))
+	url, direct := strings.Replace(r.url, "postgres@", role+"@", 1), r.upstream.UserURL(role, "", r.database)
+	r.query(t, "ALTER ROLE "+role+" SET application_name = 'of the role'")
+	const name = "application_name"
+	for _, startup := range [][]string{
+		{name, "a"}, {}, {name, "a"}, {name, ""}, {name, "b"}, {}, {name, strings.Repeat("long", 20)}, {name, strings.Repeat("long", 20)},
+		{name, "b", "timezone", "Asia/Tokyo"}, {"timezone", "Asia/Tokyo"}, {name, "c", "timezone", "Asia/Tokyo"},
+	} {
+		got, want := welcomeOf(t, url, startup...), welcomeOf(t, direct, startup...)
+		if got != want {
+			t.Errorf("a client that begins with %q is told\n%q\nin place of\n%q", startup, got, want)
+		}
+	}
+}
+
+// welcomeOf gives what a client is told that logs in, apart from its process id and key.
+func welcomeOf(t *testing.T, url string, startup ...string) string {
+	t.Helper()
+	s := openSocket(t, url)
+	s.send(startupOf(0, url, startup...))
+	var all strings.Builder
+	for {
+		kind, body, failed := s.message()
+		if failed != "" {
+			t.Fatalf("a client that begins with %q: %s", startup, failed)
+		}
+		switch kind {
+		case protocol.BackendKeyData:
+		case protocol.NoticeResponse: // where in the server's source it comes from is not told
+			all.WriteString(show(kind, body))
+		default:
+			fmt.Fprintf(&all, "%c(%s) ", kind, body)
+		}
+		if kind == protocol.ReadyForQuery {
+			s.conn.Close()
+			return all.String()
+		}
+	}
 }

@@ -21,11 +21,19 @@ type Setting struct{ Name, Value string }
 
 // NewSettings gives the set of the list; of a name that occurs twice the last counts.
 func NewSettings(list []Setting) *Settings {
-	var s *Settings
-	for _, one := range list {
-		s = s.With(one.Name, one.Value)
+	if len(list) == 0 {
+		return nil
 	}
-	return s
+	sorted := make([]Setting, 0, len(list))
+	for _, one := range list {
+		one.Name = strings.ToLower(one.Name)
+		if i, found := slices.BinarySearchFunc(sorted, one.Name, compareName); found {
+			sorted[i] = one
+		} else {
+			sorted = slices.Insert(sorted, i, one)
+		}
+	}
+	return build(sorted, nil)
 }
 
 // StartupSettings gives the set of a startup message. Who the session belongs to stands above what is said there of
