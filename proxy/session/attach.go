@@ -44,7 +44,7 @@ func (s *Session) sendBegin() {
 		s.mayFail()
 	}
 	s.fresh = 0
-	if !s.failed && s.readsCommitted(s.begin) {
+	if !s.failed && len(s.begin) <= maxBegin && s.readsCommitted(s.begin) {
 		s.fresh = len(s.begin)
 	}
 	s.state.ownLock = s.state.ownLock || containsFold(s.begin, lockTimeout) // set behind the BEGIN, before the transaction was begun anew

@@ -36,8 +36,15 @@ func (s *Session) stayFresh(r *request) {
 	}
 }
 
+// maxBegin bounds, in bytes, what is remembered to begin a transaction anew.
+const maxBegin = 4 << 10
+
 // doAgain has a text done again with the BEGIN, should the transaction begin anew.
 func (s *Session) doAgain(text []byte) {
+	if s.fresh == 0 || s.fresh+len(text) > maxBegin {
+		s.fresh = 0
+		return
+	}
 	all := append(append(s.begin[:s.fresh], "\n;"...), text...)
 	s.begin, s.fresh = all[:0], len(all)
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,6 +101,28 @@ func TestATransactionThatHasOnlyBoundItselfWaitsForTheLockPool(t *testing.T) {
 			if !bytes.HasSuffix(c.server, join([][]byte{query(again), lock})) {
 				t.Errorf("it does not begin anew: %q", c.server)
 			}
+		}
+	}
+}
+
+// What a transaction would do again is not remembered without bound, nor is a BEGIN of any length.
+func TestLittleIsRememberedToBeginATransactionAnew(t *testing.T) {
+	long := strings.Repeat(" ", maxBegin/3)
+	for _, begin := range []string{"BEGIN", "BEGIN" + strings.Repeat(long, 9)} {
+		c := newConversation(t)
+		c.sends(query(begin))
+		for i := range 6 {
+			if c.sends(query("SET LOCAL app.tenant = 'a'" + long)); i == 0 {
+				c.granted(pools.Admin)
+				c.answers(complete("BEGIN"), ready('T'))
+			}
+			c.answers(complete("SET"), ready('T'))
+		}
+		if c.s.fresh != 0 {
+			t.Errorf("a transaction could begin anew that has %d bytes to do again", c.s.fresh)
+		}
+		if got := cap(c.s.begin); got > 2*maxBegin {
+			t.Errorf("%d bytes are kept", got)
 		}
 	}
 }

@@ -325,7 +325,12 @@ func (s *Session) answerRun(r *request, text []byte) {
 var unnamedPortal = ""
 
 // settleBegin forgets the BEGIN that was answered: it is on its way, or its transaction is over.
-func (s *Session) settleBegin() { s.begin, s.beginAs, s.failed = s.begin[:0], nil, false }
+func (s *Session) settleBegin() {
+	s.begin, s.beginAs, s.failed = s.begin[:0], nil, false
+	if s.fresh == 0 && cap(s.begin) > maxBegin {
+		s.begin = nil
+	}
+}
 
 // beginTag is the command tag of a BEGIN or a START TRANSACTION: by the first letter that is no comment's.
 func beginTag(text []byte) string {
