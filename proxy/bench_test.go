@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"io"
 	"log/slog"
 	"net/netip"
 	"testing"
@@ -14,7 +15,10 @@ import (
 )
 
 // sink is a link that takes all it is given.
-type sink struct{ got int }
+type sink struct {
+	got   int
+	owner link.Owner
+}
 
 func (s *sink) Write(p ...[]byte) {
 	for _, one := range p {
@@ -24,7 +28,7 @@ func (s *sink) Write(p ...[]byte) {
 func (*sink) Buffered() int                        { return 0 }
 func (*sink) Pause()                               {}
 func (*sink) Local() (a netip.AddrPort, err error) { return }
-func (*sink) Handover(link.Owner)                  {}
+func (s *sink) Handover(to link.Owner)             { s.owner = to }
 func (*sink) Resume()                              {}
 func (*sink) Close()                               {}
 func (*sink) CloseAfterFlush(time.Duration)        {}
@@ -89,4 +93,28 @@ func BenchmarkRelay(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/16, "ns/transaction")
+}
+
+// BenchmarkLogin is a client's life from accept to goodbye, with no query in it.
+func BenchmarkLogin(b *testing.B) {
+	clients, _ := warmPool(b, 1)
+	p := clients[0].pool
+	s := p.server
+	s.pools[p.name] = p
+	hello := "\x00\x03\x00\x00user\x00u\x00database\x00d\x00application_name\x00a\x00client_encoding\x00UTF8\x00\x00"
+	hello = "\x00\x00\x00" + string(byte(len(hello)+4)) + hello
+	startup := session.StartupSettings([]session.Setting{{Name: applicationName, Value: "b"}, {Name: "client_encoding", Value: "UTF8"}})
+	p.learnWelcome(startup, clients[0].session.Told())
+	peer := link.Peer{Address: netip.MustParseAddrPort("127.0.0.1:1")}
+	b.ReportAllocs()
+	for b.Loop() {
+		l := new(sink)
+		l.owner = s.Accepted(l, peer)
+		l.owner.Received([]byte(hello))
+		if l.got < 50 {
+			b.Fatal("the client was not welcomed")
+		}
+		l.owner.Received([]byte{protocol.Terminate, 0, 0, 0, 4})
+		l.owner.Closed(io.EOF)
+	}
 }
