@@ -367,6 +367,7 @@ func newClient(p *pool, who *login.Client, peer netip.AddrPort) *client {
 	if who.User == p.name.user {
 		c.about.user = p.name.user
 	}
+	c.about.Settings = p.share(c.about.Settings)
 	c.waiter.Owner, c.waiter.Label = c, c.about
 	return c
 }

@@ -276,6 +276,13 @@ func (p *pool) welcome(startup *session.Settings) *session.Settings {
 	return p.welcomes.find(startup)
 }
 
+// share gives startup settings as another client has them, if there is one that began with the same.
+func (p *pool) share(startup *session.Settings) *session.Settings {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.welcomes.share(startup)
+}
+
 func (p *pool) learnWelcome(startup, reported *session.Settings) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -5,41 +5,52 @@ import (
 )
 
 // welcomes remember what servers of a pool report to a client that begins, by its startup settings: whoever begins with the same
-// is told the same without a server. Clients share what they are told, so that an idle one keeps none of its own.
+// is told the same without a server. Clients share both sets, so that an idle one keeps none of its own.
 type welcomes struct {
-	told   map[string]*session.Settings
-	others map[string]*session.Settings // whatever the application's name is, which they hold as empty
+	told   map[string]welcome
+	others map[string]welcome // whatever the application's name is, which they hold as empty
 }
+
+// welcome is what a server reports to whoever begins with a startup message's settings.
+type welcome struct{ startup, reported *session.Settings }
 
 // maxWelcomes bounds each of them. Programs may put a number into the application's name that is another for each client.
 const maxWelcomes = 256
 
 // find gives what is reported for startup settings; nil: that is not known yet.
 func (w *welcomes) find(startup *session.Settings) *session.Settings {
-	if known := w.told[startup.Fingerprint()]; known != nil {
-		return known
+	if known, is := w.told[startup.Fingerprint()]; is {
+		return known.reported
 	}
 	name, given := startup.Get(applicationName)
 	if !given || !reportedAsIs(name) {
 		return nil
 	}
-	known := w.others[nameless(startup)]
-	if known == nil {
+	known, is := w.others[nameless(startup).Fingerprint()]
+	if !is {
 		return nil
 	}
-	known = known.With(applicationName, name)
-	keep(&w.told, startup.Fingerprint(), known)
-	return known
+	reported := known.reported.With(applicationName, name)
+	keep(&w.told, welcome{startup, reported})
+	return reported
+}
+
+// share gives startup settings as somebody else has them who began with the same.
+func (w *welcomes) share(startup *session.Settings) *session.Settings {
+	if known, is := w.told[startup.Fingerprint()]; is {
+		return known.startup
+	}
+	return startup
 }
 
 // learn takes what a server has reported for startup settings.
 func (w *welcomes) learn(startup, reported *session.Settings) {
-	if w.told[startup.Fingerprint()] == reported {
+	if w.told[startup.Fingerprint()].reported == reported {
 		return // by which the client was welcomed
 	}
-	keep(&w.told, startup.Fingerprint(), reported)
+	keep(&w.told, welcome{startup, reported})
 	if _, given := startup.Get(applicationName); given {
-		keep(&w.others, nameless(startup), reported.With(applicationName, ""))
+		keep(&w.others, welcome{nameless(startup), reported.With(applicationName, "")})
 	}
 }
 
@@ -49,21 +60,19 @@ func (w *welcomes) forget() {
 	clear(w.others)
 }
 
-func keep(known *map[string]*session.Settings, startup string, reported *session.Settings) {
+func keep(known *map[string]welcome, one welcome) {
 	if len(*known) >= maxWelcomes {
 		clear(*known)
 	}
 	if *known == nil {
-		*known = make(map[string]*session.Settings)
+		*known = make(map[string]welcome)
 	}
-	(*known)[startup] = reported
+	(*known)[one.startup.Fingerprint()] = one
 }
 
 const applicationName = "application_name"
 
-func nameless(startup *session.Settings) string {
-	return startup.With(applicationName, "").Fingerprint()
-}
+func nameless(startup *session.Settings) *session.Settings { return startup.With(applicationName, "") }
 
 // reportedAsIs tells whether servers report an application's name as it is: short, and plain ASCII (guc_funcs.c,
 // check_application_name; names are cut at 63 bytes).

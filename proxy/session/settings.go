@@ -129,6 +129,7 @@ func (s *Settings) reported() (list []Setting) {
 	if s == nil || s.order == nil {
 		return s.All()
 	}
+	list = make([]Setting, 0, len(s.list))
 	for _, name := range *s.order {
 		if value, is := s.Get(name); is {
 			list = append(list, Setting{name, value})
@@ -156,23 +157,36 @@ func (s *Settings) Fingerprint() string {
 }
 
 func build(list []Setting, order *[]string) *Settings {
-	var print, plans strings.Builder
+	built := &Settings{list: list, order: order, print: spelt(list, nil)}
+	built.plans = built.print
 	for _, one := range list {
-		for _, b := range []*strings.Builder{&print, &plans} {
-			if b == &plans && neverPlanned[one.Name] {
-				continue
-			}
-			b.WriteString(one.Name)
-			b.WriteByte(0)
-			b.WriteString(one.Value)
-			b.WriteByte(0)
+		if neverPlanned[one.Name] {
+			built.plans = spelt(list, neverPlanned)
+			break
 		}
 	}
-	acts := slices.ContainsFunc(list, func(one Setting) bool { return slices.Contains(identity, one.Name) })
-	idles := slices.ContainsFunc(list, func(one Setting) bool {
+	built.acts = slices.ContainsFunc(list, func(one Setting) bool { return slices.Contains(identity, one.Name) })
+	built.idles = slices.ContainsFunc(list, func(one Setting) bool {
 		return one.Name == idleTimeout || one.Name == idleSession || one.Name == wholeTransaction
 	})
-	return &Settings{list: list, order: order, print: print.String(), plans: plans.String(), acts: acts, idles: idles}
+	return built
+}
+
+// spelt writes settings out, apart from some.
+func spelt(list []Setting, without map[string]bool) string {
+	size := 0
+	for _, one := range list {
+		size += len(one.Name) + len(one.Value) + 2
+	}
+	text := make([]byte, 0, size)
+	for _, one := range list {
+		if without[one.Name] {
+			continue
+		}
+		text = append(append(text, one.Name...), 0)
+		text = append(append(text, one.Value...), 0)
+	}
+	return string(text)
 }
 
 // neverPlanned are the settings that clients often set and that change no statement's meaning.
