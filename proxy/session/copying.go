@@ -9,13 +9,12 @@ import (
 // but the server knows which Sync messages it had read until then, and so how many ReadyForQuery messages will come: then it is
 // asked, by a Sync and a Close of ours. All ReadyForQuery messages before CloseComplete but one are the client's.
 type copying struct {
-	in     bool // the server takes data
-	syncs  int  // sent to the COPY at hand
-	unsure int  // of those that were sent to COPYs that have failed: ReadyForQuery messages that may yet come
-
-	asking bool // it is being asked
-	late   int  // ReadyForQuery messages that have come since
-	knocks byte // the kind of the message that went before the question, to fail the COPY if it was still on; 0: none
+	in     bool  // the server takes data
+	asking bool  // it is being asked
+	knocks byte  // the kind of the message that went before the question, to fail the COPY if it was still on; 0: none
+	syncs  int32 // sent to the COPY at hand
+	unsure int32 // of those that were sent to COPYs that have failed: ReadyForQuery messages that may yet come
+	late   int32 // ReadyForQuery messages that have come since it was asked
 }
 
 func (c *copying) ends() { c.in, c.syncs = false, 0 }

@@ -17,9 +17,9 @@ import (
 // that do ask do so at once (PDO::lastInsertId), or when they have looked up a sequence's name (DBD::Pg). The first few
 // times that a session moves a sequence show what sort it is.
 type linger struct {
-	due   bool      // the transaction that ended moved sequences
+	due   bool // the transaction that ended moved sequences
+	times int8
 	until time.Time // zero: it does not wait
-	times int
 }
 
 // maxLingers is how often a session that does not ask makes its server wait.
