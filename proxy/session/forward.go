@@ -255,11 +255,14 @@ func (s *Session) promote() {
 
 // send sends the message at the head of ahead.
 func (s *Session) send() {
+	r := s.ahead.front()
 	if !s.open {
+		if r.kind != protocol.Query {
+			s.sequencesAhead()
+		}
 		s.unitBegins()
 	}
 	s.begun = true
-	r := s.ahead.front()
 	if s.fresh > 0 {
 		s.stayFresh(r)
 	}

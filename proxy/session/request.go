@@ -58,26 +58,27 @@ const (
 type flags uint32
 
 const (
-	flagCommit     flags = 1 << iota // COMMIT, or a string that has one inside
-	flagBegin                        // nothing but a BEGIN that can be answered without the server
-	flagEnd                          // nothing but COMMIT or ROLLBACK
-	flagTooLong                      // its text is beyond the bound
-	flagMalformed                    // its body is not what its kind has: the server is to say so
-	flagUnknown                      // it names a prepared statement that there is not
-	flagTwice                        // it prepares a name that is taken
-	flagDiscardAll                   // nothing but DISCARD ALL
-	flagResets                       // gives settings their defaults back
-	flagOnce                         // makes, runs or closes a statement of ours that is for once
-	flagPlain                        // a Bind message without values
-	flagAwaits                       // the server is to say which columns its statement has
-	flagChanged                      // its statement's columns are others by now
-	flagCompares                     // what it describes has run already, if its columns are what they were
-	flagCopies                       // it may begin a COPY, which takes what comes behind it
-	flagChecked                      // the values of a Bind message, as far as they are to be
-	flagOpens                        // it may begin a transaction
-	flagEnded                        // the failed transaction that its text ends first was ended ahead of it
-	flagFailed                       // it ends a batch that has failed for the client
-	flagMayFail                      // ours, and nothing is wrong when it fails
+	flagCommit       flags = 1 << iota // COMMIT, or a string that has one inside
+	flagBegin                          // nothing but a BEGIN that can be answered without the server
+	flagEnd                            // nothing but COMMIT or ROLLBACK
+	flagTooLong                        // its text is beyond the bound
+	flagMalformed                      // its body is not what its kind has: the server is to say so
+	flagUnknown                        // it names a prepared statement that there is not
+	flagTwice                          // it prepares a name that is taken
+	flagDiscardAll                     // nothing but DISCARD ALL
+	flagResets                         // gives settings their defaults back
+	flagOnce                           // makes, runs or closes a statement of ours that is for once
+	flagPlain                          // a Bind message without values
+	flagAwaits                         // the server is to say which columns its statement has
+	flagChanged                        // its statement's columns are others by now
+	flagCompares                       // what it describes has run already, if its columns are what they were
+	flagCopies                         // it may begin a COPY, which takes what comes behind it
+	flagChecked                        // the values of a Bind message, as far as they are to be
+	flagOpens                          // it may begin a transaction
+	flagEnded                          // the failed transaction that its text ends first was ended ahead of it
+	flagFailed                         // it ends a batch that has failed for the client
+	flagMayFail                        // ours, and nothing is wrong when it fails
+	flagOwnSequences                   // what nextval left for others was discarded ahead of it
 )
 
 func (r *request) has(f flags) bool { return r.flags&f != 0 }

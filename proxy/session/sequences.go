@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/lockproxy/lockproxy/pools"
+	"github.com/lockproxy/lockproxy/protocol"
 	"github.com/lockproxy/lockproxy/protocol/sql"
 )
 
@@ -87,7 +88,7 @@ func (s *Session) advances() {
 
 // sequencesFor makes ready for a text that asks for what nextval left. What it left in the same transaction is there.
 func (s *Session) sequencesFor(r *request, inBatch bool) {
-	if !r.touches.Has(sql.TouchSequence) || s.state.advanced || s.state.pins.Has(sql.TouchSequence) || s.tx == 'E' {
+	if !r.touches.Has(sql.TouchSequence) || r.has(flagOwnSequences) || s.state.advanced || s.state.pins.Has(sql.TouchSequence) || s.tx == 'E' {
 		return
 	}
 	s.do(Action{Op: ReadsSequences})
@@ -101,6 +102,21 @@ func (s *Session) sequencesFor(r *request, inBatch bool) {
 		s.runInBatch([]byte(discard), forStatement)
 	} else {
 		s.sendQuery(forBegin, discard)
+	}
+}
+
+// sequencesAhead makes ready for a batch, as far as it is here: within it, whatever ran before a statement makes a transaction block to some
+// (xact.c, CheckTransactionBlock).
+func (s *Session) sequencesAhead() {
+	for i := range s.ahead.len() {
+		switch r := s.ahead.at(i); {
+		case r.kind == protocol.Execute && r.touches.Has(sql.TouchSequence):
+			s.sequencesFor(r, false)
+			r.flags |= flagOwnSequences
+			return
+		case r.ends():
+			return
+		}
 	}
 }
 

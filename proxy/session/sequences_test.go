@@ -38,7 +38,8 @@ func TestWhatNextvalLeftForOthersIsNobodyElses(t *testing.T) {
 		other.sends(message)
 		c.srv.advanced = c.s.client
 		c.takenBy(other, pools.Admin)
-		if got := spell(other.server); !containsInOrder(got, "DISCARD SEQUENCES", "select lastval()") && !containsInOrder(got, "select lastval()", "DISCARD SEQUENCES", "S(") {
+		// Ahead of a batch, not within it: PostgreSQL 18 takes what follows another statement there to be in a transaction block.
+		if got := spell(other.server); !containsInOrder(got, "DISCARD SEQUENCES", "select lastval()") || strings.Count(got, "DISCARD") > 1 {
 			t.Errorf("the server got %s", got)
 		}
 	}
