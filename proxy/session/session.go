@@ -335,16 +335,19 @@ func (s *Session) Tick(o *Output, now time.Time) {
 		return
 	}
 	s.deadline = time.Time{}
-	if s.overtime != 0 && !s.goodbye {
+	switch {
+	case s.goodbye:
+		s.giveUpCleaning()
+	case s.last != nil:
+		s.lost(s.lastWords())
+	case s.overtime != 0:
 		s.giveUpStatement()
-		return
 	}
-	s.giveUpCleaning()
 }
 
-// run goes on until bytes, a grant or an answer is needed.
+// run goes on until bytes, a grant or an answer is needed, or the end of a server that has said its last words.
 func (s *Session) run() {
-	for {
+	for s.last == nil {
 		switch s.phase {
 		case starting:
 			if s.srv == nil || s.srv.flight.len() > 0 {
@@ -433,7 +436,7 @@ func (s *Session) letGo() {
 		s.strayCancels++
 	}
 	s.definesNoMore()
-	s.inTime()
+	s.overtime, s.deadline = 0, time.Time{}
 	s.forgetLocks()
 	s.srv = nil
 	s.serverSide = serverSide{batch: firstBatch}
