@@ -41,7 +41,7 @@ func (p *Probe) ask(ctx context.Context, pg *pgconn.PgConn) ([][][]byte, error) 
 		result := pg.ExecParams(ctx, p.SQL, values, nil, nil, nil).Read()
 		return result.Rows, result.Err
 	}
-	results, err := pg.Exec(ctx, p.SQL).ReadAll()
+	results, err := untimed(ctx, pg, p.SQL)
 	if err == nil && len(results) != 1 {
 		err = errors.New("no answer")
 	}
@@ -50,3 +50,15 @@ func (p *Probe) ask(ctx context.Context, pg *pgconn.PgConn) ([][][]byte, error) 
 	}
 	return results[0].Rows, nil
 }
+
+// untimed asks without the bound that statements have by ALTER ROLE, ALTER DATABASE or the configuration: it is for those of applications, and who
+// could not be asked could not be connected to. Each statement of a query has a time of its own (postgres.c, exec_simple_query).
+func untimed(ctx context.Context, pg *pgconn.PgConn, text string) ([]*pgconn.Result, error) {
+	results, err := pg.Exec(ctx, noTimeout+";"+text+";RESET statement_timeout").ReadAll()
+	if err != nil || len(results) < 2 {
+		return nil, err
+	}
+	return results[1 : len(results)-1], nil
+}
+
+const noTimeout = "SET statement_timeout = 0"
