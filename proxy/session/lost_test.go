@@ -2,6 +2,7 @@ package session
 
 import (
 	"testing"
+	"time"
 
 	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/protocol"
@@ -71,4 +72,50 @@ func TestAServerWhoseEndIsNeverHeardOfIsGivenUp(t *testing.T) {
 	c.took()
 	c.wantAction("or is closed", Action{Op: Remove})
 	c.wantClient("and the client is told", failed("57P01", "terminating connection due to administrator command"), ready('I'))
+}
+
+// A server that hangs must not keep its slot from everybody else.
+func TestAnAuditThatIsNotAnsweredIsGivenUp(t *testing.T) {
+	c := newConversation(t)
+	c.s = NewAudit(c.s.cfg)
+	c.srv = NewServer(99, nil, c.now.Add(-time.Hour))
+	c.srv.dirty = true
+	c.s.Granted(&c.o, c.now, c.srv, pools.Admin)
+	c.took()
+	if len(c.server) == 0 {
+		t.Fatal("it asks nothing")
+	}
+	c.server = nil
+	c.now = c.s.Deadline()
+	c.s.Tick(&c.o, c.now)
+	c.took()
+	c.wantAction("its server is closed", Action{Op: Remove})
+	if !c.s.Ended() {
+		t.Error("and it is over")
+	}
+}
+
+// A direct connection would have had a server process of its own.
+func TestALoginDoesNotWaitForAServerThatHangs(t *testing.T) {
+	c := newConversation(t)
+	c.s = New(c.s.cfg, &Client{Settings: NewSettings([]Setting{{"work_mem", "1MB"}})})
+	c.s.Start(&c.o, c.now, nil)
+	c.took()
+	c.wantAction("what to say to it is not known", Action{Op: Checkout})
+	c.srv = NewServer(99, NewSettings([]Setting{{"server_version", "15"}}), c.now.Add(-time.Hour))
+	c.s.Granted(&c.o, c.now, c.srv, pools.Admin)
+	c.took()
+	c.now = c.s.Deadline()
+	c.s.Tick(&c.o, c.now)
+	c.took()
+	c.wantAction("the server that was idle for long does not answer", Action{Op: Remove})
+	c.granted(pools.Admin)
+	if at := c.s.Deadline(); !at.IsZero() {
+		t.Errorf("a new one has answered just now, but Tick is due at %v", at)
+	}
+	c.client = nil
+	c.answers(complete("BEGIN"), ready('T'), row("1MB"), selected, complete("COMMIT"), ready('I'))
+	if len(c.client) == 0 {
+		t.Error("the client is not welcomed")
+	}
 }
