@@ -212,6 +212,9 @@ func TestQuestionsAreNotBoundedByARolesStatementTimeout(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if _, err := s.Query("postgres", "alter role hasty set transaction_timeout = '"+bound+"'"); err != nil && !strings.Contains(err.Error(), "unrecognized") {
+		t.Fatal(err) // servers before 17 do not have it
+	}
 	hasty, slow := target(t, s.UserURL("hasty", "", "postgres")), Probe{Name: "nothing", SQL: "select pg_sleep(0.4)"}
 	c, err := Dial(context.Background(), hasty, &slow)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -51,14 +52,29 @@ func (p *Probe) ask(ctx context.Context, pg *pgconn.PgConn) ([][][]byte, error) 
 	return results[0].Rows, nil
 }
 
-// untimed asks without the bound that statements have by ALTER ROLE, ALTER DATABASE or the configuration: it is for those of applications, and who
-// could not be asked could not be connected to. Each statement of a query has a time of its own (postgres.c, exec_simple_query).
+// untimed asks without the bounds that statements and transactions have by ALTER ROLE, ALTER DATABASE or the configuration: they are for those of
+// applications, and who could not be asked could not be connected to. Each statement of a query has a time of its own (postgres.c,
+// exec_simple_query), and SET counts for the transaction that it is in (guc_tables.c, assign_transaction_timeout).
 func untimed(ctx context.Context, pg *pgconn.PgConn, text string) ([]*pgconn.Result, error) {
-	results, err := pg.Exec(ctx, noTimeout+";"+text+";RESET statement_timeout").ReadAll()
-	if err != nil || len(results) < 2 {
+	bounds := boundsOf(pg)
+	results, err := pg.Exec(ctx, withoutBounds(bounds)+text+";RESET "+strings.Join(bounds, ";RESET ")).ReadAll()
+	if err != nil || len(results) < 2*len(bounds) {
 		return nil, err
 	}
-	return results[1 : len(results)-1], nil
+	return results[len(bounds) : len(results)-len(bounds)], nil
 }
 
-const noTimeout = "SET statement_timeout = 0"
+func withoutBounds(bounds []string) string {
+	return "SET " + strings.Join(bounds, " = 0;SET ") + " = 0;"
+}
+
+// boundsOf names the bounds that the server knows.
+func boundsOf(pg *pgconn.PgConn) []string {
+	const first = 17 // that has transaction_timeout
+	major := 0
+	_, _ = fmt.Sscanf(pg.ParameterStatus("server_version"), "%d", &major) // "17.2", "18beta1"; what has no number is no new one
+	if major < first {
+		return []string{"statement_timeout"}
+	}
+	return []string{"statement_timeout", "transaction_timeout"}
+}
