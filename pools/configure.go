@@ -30,6 +30,17 @@ func (p *Pair) Drain(now time.Time) { p.replaceAll(now, false) }
 // database that is about to be dropped, or copied, which waits until nobody is connected.
 func (p *Pair) Vacate(now time.Time) { p.replaceAll(now, true) }
 
+// HasCurrent tells whether there is a backend that Drain would replace.
+func (p *Pair) HasCurrent() bool { return p.pools[Admin].hasCurrent() || p.pools[Lock].hasCurrent() }
+
+// Retire is Drain for a server that lets nobody in any more and waits until all have gone: the delay after failed dials goes on.
+func (p *Pair) Retire(now time.Time) {
+	now = p.enter(now)
+	p.generation++
+	p.closeAllIdle(Drained)
+	p.settle(now)
+}
+
 func (p *Pair) replaceAll(now time.Time, vacant bool) {
 	now = p.enter(now)
 	p.generation++

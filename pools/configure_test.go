@@ -77,6 +77,23 @@ func TestDrainForgetsFailures(t *testing.T) {
 	r.want("new dials are free", "checkout l1 lock", "dial d4 lock")
 }
 
+// A server that shuts down when everybody has gone: pg_ctl stop -m smart.
+func TestRetireLetsGoOfAServerAndGoesOnAskingItNowAndThen(t *testing.T) {
+	r := newRig(t, "admin.max=1", "lock.max=2")
+	r.active(Admin, "w1")
+	r.active(Lock, "l1")
+	r.run("checkout l2 lock")
+	r.run("leave l2")
+	r.run("release l1")
+	r.run("fail d3")
+	r.want("idle ones now", "retire", "close b2 drained")
+	r.run("checkout l2 lock")
+	r.wantNext("the delay goes on", firstRetry)
+	r.want("active ones at their release", "release w1", "close b1 drained")
+	r.want("and nobody has hope but for the next attempt", "tick 50ms", "dial d4 lock")
+	r.want("so that all are told", "fail d4", "refused l2 dial failed after 50ms")
+}
+
 func TestAFailureOfADialBegunBeforeADrainRefusesNobody(t *testing.T) {
 	r := newRig(t)
 	r.run("checkout w1 admin")

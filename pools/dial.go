@@ -9,11 +9,10 @@ const (
 	// maxDials is how many dials of one pair may be under way: a server that comes back, or a pool that
 	// starts empty, must not be met by a stampede of logins.
 	maxDials = 4
-	// firstRetry and lastRetry bound the growing delay between attempts while dialling fails.
+	// firstRetry and lastRetry bound the growing delay between attempts while dialling fails. Who asks meanwhile waits for the next, and
+	// would be told at once on a direct connection, or served again.
 	firstRetry = 50 * time.Millisecond
-	lastRetry  = 5 * time.Second
-	// lastPatientRetry is lastRetry where somebody waits for the server that takes over.
-	lastPatientRetry = time.Second
+	lastRetry  = time.Second
 )
 
 // Dial is one attempt to open a server connection, from DialWanted until Dialed or DialFailed.
@@ -68,11 +67,7 @@ func (p *Pair) backOff(now time.Time, d *Dial) {
 	if d.round == p.failures {
 		p.failures++
 	}
-	delay := retryDelay(p.failures)
-	if p.Patient {
-		delay = min(delay, lastPatientRetry)
-	}
-	p.retryAt = now.Add(delay)
+	p.retryAt = now.Add(retryDelay(p.failures))
 }
 
 // retryDelay doubles from firstRetry to lastRetry.
@@ -111,10 +106,15 @@ func (p *Pair) refuseHopeless(now time.Time, err error, permanent bool) {
 	for i := range p.pools {
 		pl := &p.pools[i]
 		waits := p.Patient && pl.CheckoutTimeout > 0 && !permanent
-		if pl.live() == 0 && !waits {
+		if !pl.hasCurrent() && !waits {
 			p.refuseAll(now, &pl.waiting, DialFailed, err)
 		}
 	}
+}
+
+// onlyDials tells whether the waiters of a pool lack nothing but a dial that does not fail.
+func (p *Pair) onlyDials(pl *pool) bool {
+	return p.failures > 0 && !pl.hasCurrent() && !p.paused && !p.withheld && (pl.dials.n > 0 || p.budget.slots(pl) > 0)
 }
 
 // dialNext wants a dial for the pool whose need is the oldest, if one may begin now.

@@ -48,10 +48,10 @@ func queueDue(queue *list[Waiter], pl *pool) time.Time {
 	return time.Time{}
 }
 
-// expireQueue refuses those at the front of a queue to pl whose time is over.
+// expireQueue refuses those at the front of a queue to pl whose time is over. Of a pool without any backend the cause is what dialling fails with.
 func (p *Pair) expireQueue(now time.Time, queue *list[Waiter], pl *pool) {
 	for due := queueDue(queue, pl); !due.IsZero() && !now.Before(due); due = queueDue(queue, pl) {
-		if p.Patient && p.failures > 0 && pl.live() == 0 {
+		if p.onlyDials(pl) {
 			p.refuse(now, queue.front(), DialFailed, p.failure)
 		} else {
 			p.refuse(now, queue.front(), Timeout, nil)

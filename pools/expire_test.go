@@ -65,6 +65,16 @@ func TestATimeoutWhileADialIsUnderWayDoesNotStopTheDial(t *testing.T) {
 	r.want("for the next", "checkout w2 admin", "granted w2 b1")
 }
 
+// That none of no backends became free would be no help.
+func TestAWaitThatOnlyADialCouldEndIsRefusedWithWhatDialsFailWith(t *testing.T) {
+	r := newRig(t, "admin.max=1", "admin.checkout_timeout=60ms")
+	r.run("checkout w1 admin")
+	r.want("at once, as it is the last hope", "fail d1", "refused w1 dial failed")
+	r.run("checkout w2 admin")
+	r.want("the next attempt", "tick 50ms", "dial d2 admin")
+	r.want("is under way", "tick 10ms", "refused w2 dial failed after 60ms")
+}
+
 func TestIdleBackendsAreClosedAfterTheirTimeoutTheOldestFirst(t *testing.T) {
 	r := newRig(t, "admin.max=3")
 	r.idle(Admin, 2) // b2 is on top.

@@ -41,6 +41,16 @@ func newModel(admin, lock Config) *model {
 	}
 }
 
+// current is how many backends there are that are not to be replaced.
+func (m *model) current(k Kind) (n int) {
+	for _, b := range slices.Concat(m.idle[k], m.active[k]) {
+		if !m.old[b] {
+			n++
+		}
+	}
+	return n
+}
+
 func (m *model) live(k Kind) int { return len(m.idle[k]) + len(m.active[k]) }
 func (m *model) used(k Kind) int { return m.live(k) + len(m.dials[k]) }
 func (m *model) free(k Kind) int { return m.cfg[k].Max - m.used(k) }
@@ -243,10 +253,11 @@ func (m *model) refused(e Event) error {
 		return fmt.Errorf("a promotion's refusal and a checkout's are mixed up")
 	}
 	waited, cfg, last := m.now.Sub(m.came[w]), m.cfg[k], len(m.order) > 0 && m.order[len(m.order)-1] == w
+	late := cfg.CheckoutTimeout > 0 && waited >= cfg.CheckoutTimeout
 	right := map[Cause]bool{
-		Timeout:       cfg.CheckoutTimeout > 0 && waited >= cfg.CheckoutTimeout,
+		Timeout:       late,
 		QueueFull:     cfg.MaxWaiting > 0 && last && len(m.waiting[k])+len(m.promoting) > cfg.MaxWaiting,
-		DialFailed:    m.verb == "fail" && m.live(k) == 0 && e.Op == Refused && e.Refusal.Err != nil,
+		DialFailed:    (m.verb == "fail" || late && m.failing) && m.current(k) == 0 && e.Op == Refused && e.Refusal.Err != nil,
 		PromotionBusy: e.Op == PromotionRefused && m.adminStarves(),
 		Closed:        m.closed,
 	}

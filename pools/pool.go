@@ -89,6 +89,18 @@ type pool struct {
 // live is how many backends there are.
 func (pl *pool) live() int { return pl.idle.n + pl.active.n }
 
+// hasCurrent tells whether there is a backend that somebody else may have: one that is not to be replaced.
+func (pl *pool) hasCurrent() bool {
+	for _, backends := range []*list[Backend]{&pl.idle, &pl.active} {
+		for b := range backends.all() {
+			if b.generation == pl.pair.generation {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // free is how many slots are unused; below zero when the pool shrank below what is in use.
 func (pl *pool) free() int { return pl.Max - pl.live() - pl.dials.n }
 

@@ -308,6 +308,10 @@ func (w *walk) pause() {
 }
 
 func (w *walk) drain() {
+	if w.rng.Intn(3) == 0 {
+		w.retire()
+		return
+	}
 	w.m.vacant = w.rng.Intn(2) == 0
 	w.note("drain", w.m.vacant)
 	w.outdate()
@@ -316,6 +320,14 @@ func (w *walk) drain() {
 	} else {
 		w.p.Drain(w.m.now)
 	}
+}
+
+func (w *walk) retire() {
+	failing := w.m.failing
+	w.note("retire")
+	w.outdate()
+	w.m.failing = failing
+	w.p.Retire(w.m.now)
 }
 
 // outdate notes that none of the backends and dials that there are is to serve anybody else.

@@ -130,6 +130,8 @@ func (r *rig) apply(command, verb, x, y string, rest []string) {
 		r.p.Configure(r.now, r.configs[Admin], r.configs[Lock])
 	case "drain":
 		r.p.Drain(r.now)
+	case "retire":
+		r.p.Retire(r.now)
 	case "vacate":
 		r.p.Vacate(r.now)
 	case "close":

@@ -215,6 +215,7 @@ func (p *pool) dialFailed(d *pools.Dial, err error) {
 		p.ledger.misses++
 		pair.DialFailed(time.Now(), d, err, isPermanent(err))
 	}))
+	p.heedRefusal(err)
 	p.parted()
 }
 

@@ -128,3 +128,8 @@ func isPermanent(err error) bool {
 	var e *backend.Error
 	return errors.As(err, &e) && e.Permanent()
 }
+
+func isShuttingDown(err error) bool {
+	var e *backend.Error
+	return errors.As(err, &e) && e.Server != nil && e.Server.Code == protocol.CannotConnectNow
+}

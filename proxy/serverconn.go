@@ -34,7 +34,7 @@ type serverConn struct {
 func newServerConn(p *pool, conn *backend.Conn) *serverConn {
 	facts := session.NewServer(conn.Pid, session.NewReported(settingsOf(conn.Parameters)), time.Now())
 	facts.OwnLockTimeout, facts.OwnIdleTimeout = conn.OwnLockTimeout, conn.OwnIdleTimeout
-	facts.SearchPath = conn.SearchPath
+	facts.SearchPath, facts.BoundsStatements = conn.SearchPath, conn.BoundsStatements
 	sc := &serverConn{pool: p, conn: conn, facts: facts}
 	p.server.backends.Store(conn.Pid, sc)
 	p.mu.Lock()

@@ -115,10 +115,22 @@ func (p *pool) look() {
 	conn, err := p.connect(ctx)
 	if err != nil {
 		p.server.log.Warn("what sessions begin with could not be looked at", "database", p.name.database, "error", err)
+		p.heedRefusal(err)
 		return
 	}
 	conn.Close()
 	p.heed(conn)
+}
+
+// heedRefusal lets go of a server that lets nobody in: told to shut down once everybody has gone (pg_ctl stop -m smart), it would wait for
+// connections that nobody uses, and for those that somebody always does.
+func (p *pool) heedRefusal(err error) {
+	p.mu.Lock()
+	any := p.pair.HasCurrent()
+	p.mu.Unlock()
+	if any && isShuttingDown(err) {
+		p.server.deliver(nil, p.replace("the server is shutting down", (*pools.Pair).Retire))
+	}
 }
 
 // leaveSilent closes the idle connections to a server that does not answer any more, where there are others: whoever is

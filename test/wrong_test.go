@@ -220,6 +220,40 @@ func TestARestartOfTheServerUnderIdleClientsIsNotNoticed(t *testing.T) {
 	}
 }
 
+// pg_ctl stop -m smart waits until everybody has gone: idle connections must not keep the server, nor those that go from client to client.
+func TestAServerThatShutsDownOnceAllHaveGoneIsLetGoOf(t *testing.T) {
+	server := postgres.Start(t)
+	r := startProxyBefore(t, server, withDatabase(func(d *proxy.Database) { d.Admin.MinIdle = 2 }))
+	r.query(t, "CREATE TABLE t (a int)")
+	busy, s := logIn(t, r.url), logIn(t, r.url)
+	s.asks("Z", text("SELECT 1"))
+	busy.asks("ZZ", text("BEGIN"), text("INSERT INTO t VALUES (1)"))
+	stopped := make(chan error, 1)
+	go func() { stopped <- server.Stop(postgres.Smart) }()
+	await(t, "nobody is let in any more", func() bool {
+		conn, err := pgconn.Connect(context.Background(), r.direct)
+		if err == nil {
+			conn.Close(context.Background())
+		}
+		return err != nil && strings.Contains(err.Error(), "57P03")
+	})
+	s.asks("Z", text("SELECT pg_advisory_xact_lock(1)"))
+	s.wants("in the server's words", "E(57P03) Z(I)", "Z", text("SELECT 1"))
+	busy.wants("who is in a transaction ends it", "C(INSERT 0 1) Z(T) C(COMMIT) Z(I)", "ZZ", text("INSERT INTO t VALUES (2)"), text("COMMIT"))
+	select {
+	case err := <-stopped:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("it waits for somebody")
+	}
+	if err := server.StartAgain(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the session works again", func() bool { return s.asks("Z", text("SELECT count(*) FROM t")) == "T D(2) C(SELECT 1) Z(I)" })
+}
+
 // B#998, S#964, B#946: while no server answers clients are told so fast, and when one does nobody must restart anything.
 func TestAServerThatIsDownIsToldFastAndItsReturnIsNoticed(t *testing.T) {
 	server := postgres.Start(t)

@@ -70,15 +70,16 @@ func (d Defaults) read() (b beginning) {
 
 // defaultsQuery asks for them. What the catalog says may have changed since the session began, so it also asks what the session has had from
 // there (the sources of its settings). It leaves out what is no ASCII, which the connection's encoding may not have.
+// The settings that are others now are those that give it the time to answer.
 const defaultsQuery = `WITH said AS (SELECT * FROM pg_catalog.pg_db_role_setting s` +
 	` WHERE setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, (SELECT oid FROM pg_catalog.pg_database` +
 	` WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())])` +
 	` AND setrole OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, (SELECT oid FROM pg_catalog.pg_roles` +
 	` WHERE rolname OPERATOR(pg_catalog.=) session_user)])),` +
-	` own AS (SELECT name, context, source FROM pg_catalog.pg_settings),` +
+	` own AS (SELECT name, context, source, reset_val FROM pg_catalog.pg_settings),` +
 	` begun AS (SELECT name FROM own WHERE source OPERATOR(pg_catalog.=) ANY ('{database,user,database user}')),` +
 	` altered AS (SELECT pg_catalog.split_part(one, '=', 1) AS name FROM said, pg_catalog.unnest(setconfig) one UNION SELECT name FROM begun),` +
-	` settable AS (SELECT name, pg_catalog.current_setting(name, true) AS value FROM own WHERE context OPERATOR(pg_catalog.=) 'user'` +
+	` settable AS (SELECT name, CASE WHEN name OPERATOR(pg_catalog.=) ANY ('{statement_timeout,transaction_timeout}') THEN reset_val ELSE pg_catalog.current_setting(name, true) END AS value FROM own WHERE context OPERATOR(pg_catalog.=) 'user'` +
 	` UNION ALL SELECT name, pg_catalog.current_setting(name, true) FROM altered` +
 	` WHERE pg_catalog.strpos(name, '.') OPERATOR(pg_catalog.>) 0 AND NOT EXISTS (SELECT FROM own WHERE own.name OPERATOR(pg_catalog.=) altered.name))` +
 	` SELECT pg_catalog.concat((SELECT pg_catalog.hashtextextended(pg_catalog.string_agg(said::pg_catalog.text, '' ORDER BY setdatabase, setrole), 0) FROM said), ' ',` +

@@ -24,6 +24,8 @@ type Conn struct {
 	OwnLockTimeout bool // lock_timeout
 	OwnIdleTimeout bool // idle_in_transaction_session_timeout
 
+	BoundsStatements bool // its sessions begin with a statement_timeout
+
 	SearchPath string // search_path, as the session begins with it
 
 	Defaults Defaults // what the session began with

@@ -203,6 +203,40 @@ func TestOfSeveralHostsTheOneThatSuitsIsTaken(t *testing.T) {
 	}
 }
 
+// A role whose statements may take no time at all can connect directly.
+func TestQuestionsAreNotBoundedByARolesStatementTimeout(t *testing.T) {
+	s := server(t)
+	const bound = "100ms"
+	for _, statement := range []string{"create role hasty login", "alter role hasty set statement_timeout = '" + bound + "'"} {
+		if _, err := s.Query("postgres", statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Query("postgres", "alter role hasty set transaction_timeout = '"+bound+"'"); err != nil && !strings.Contains(err.Error(), "unrecognized") {
+		t.Fatal(err) // servers before 17 do not have it
+	}
+	hasty, slow := target(t, s.UserURL("hasty", "", "postgres")), Probe{Name: "nothing", SQL: "select pg_sleep(0.4)"}
+	c, err := Dial(context.Background(), hasty, &slow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if !c.BoundsStatements || !strings.Contains(c.Defaults.text.Value(), `"statement_timeout" : "100"`) {
+		t.Errorf("the bound is not known: %v, %s", c.BoundsStatements, c.Defaults.text.Value())
+	}
+	if rows, _ := query(t, c, "select setting || unit || source from pg_settings where name = 'statement_timeout'"); !slices.Equal(rows, []string{bound + "user"}) {
+		t.Errorf("the session begins with %v", rows)
+	}
+	line, err := Open(context.Background(), hasty)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer line.Close()
+	if err := line.Ask(context.Background(), &slow); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTimeoutsThatTheApplicationChoseAreKnown(t *testing.T) {
 	s := server(t)
 	database := s.NewDatabase(t)
@@ -219,7 +253,7 @@ func TestTimeoutsThatTheApplicationChoseAreKnown(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.Query(database, "create view public.pg_settings as select 'lock_timeout' as name, '1' as setting, 'user' as source"); err != nil {
+	if _, err := s.Query(database, "create view public.pg_settings as select 'lock_timeout' as name, '1' as reset_val, 'user' as source"); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {

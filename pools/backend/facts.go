@@ -12,15 +12,16 @@ import (
 
 // factsQuery asks where the two timeouts come from, and for what else is to be known. It is qualified down to the operators, since the search_path is the
 // user's.
-const factsQuery = `SELECT name, setting, source FROM pg_catalog.pg_settings` +
+const factsQuery = `SELECT name, reset_val, source FROM pg_catalog.pg_settings` +
 	` WHERE name OPERATOR(pg_catalog.=) 'lock_timeout'` +
 	` OR name OPERATOR(pg_catalog.=) 'idle_in_transaction_session_timeout'` +
+	` OR name OPERATOR(pg_catalog.=) 'statement_timeout'` +
 	` OR name OPERATOR(pg_catalog.=) 'search_path'` +
 	` OR name OPERATOR(pg_catalog.=) 'server_version_num'`
 
 // askFacts fills in Version, SearchPath, Defaults and the Own fields, in one round trip.
 func (c *Conn) askFacts(ctx context.Context, pg *pgconn.PgConn) error {
-	results, err := pg.Exec(ctx, factsQuery+";"+defaultsQuery).ReadAll()
+	results, err := untimed(ctx, pg, factsQuery+";"+defaultsQuery)
 	if err != nil {
 		return fmt.Errorf("ask for the server's settings: %w", err)
 	}
@@ -38,6 +39,8 @@ func (c *Conn) askFacts(ctx context.Context, pg *pgconn.PgConn) error {
 			c.OwnLockTimeout = isApplications(source)
 		case "idle_in_transaction_session_timeout":
 			c.OwnIdleTimeout = isApplications(source)
+		case "statement_timeout":
+			c.BoundsStatements = setting != "0"
 		case "search_path":
 			c.SearchPath = setting
 		case "server_version_num":

@@ -22,6 +22,10 @@ func Open(ctx context.Context, t *Target) (*Line, error) {
 	if err != nil {
 		return nil, newError(err)
 	}
+	if err := pg.Exec(ctx, withoutBounds(boundsOf(pg))).Close(); err != nil {
+		abandon(pg)
+		return nil, newError(err)
+	}
 	return &Line{pg}, nil
 }
 

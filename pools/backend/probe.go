@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -41,7 +42,7 @@ func (p *Probe) ask(ctx context.Context, pg *pgconn.PgConn) ([][][]byte, error) 
 		result := pg.ExecParams(ctx, p.SQL, values, nil, nil, nil).Read()
 		return result.Rows, result.Err
 	}
-	results, err := pg.Exec(ctx, p.SQL).ReadAll()
+	results, err := untimed(ctx, pg, p.SQL)
 	if err == nil && len(results) != 1 {
 		err = errors.New("no answer")
 	}
@@ -49,4 +50,31 @@ func (p *Probe) ask(ctx context.Context, pg *pgconn.PgConn) ([][][]byte, error) 
 		return nil, err
 	}
 	return results[0].Rows, nil
+}
+
+// untimed asks without the bounds that statements and transactions have by ALTER ROLE, ALTER DATABASE or the configuration: they are for those of
+// applications, and who could not be asked could not be connected to. Each statement of a query has a time of its own (postgres.c,
+// exec_simple_query), and SET counts for the transaction that it is in (guc_tables.c, assign_transaction_timeout).
+func untimed(ctx context.Context, pg *pgconn.PgConn, text string) ([]*pgconn.Result, error) {
+	bounds := boundsOf(pg)
+	results, err := pg.Exec(ctx, withoutBounds(bounds)+text+";RESET "+strings.Join(bounds, ";RESET ")).ReadAll()
+	if err != nil || len(results) < 2*len(bounds) {
+		return nil, err
+	}
+	return results[len(bounds) : len(results)-len(bounds)], nil
+}
+
+func withoutBounds(bounds []string) string {
+	return "SET " + strings.Join(bounds, " = 0;SET ") + " = 0;"
+}
+
+// boundsOf names the bounds that the server knows.
+func boundsOf(pg *pgconn.PgConn) []string {
+	const first = 17 // that has transaction_timeout
+	major := 0
+	_, _ = fmt.Sscanf(pg.ParameterStatus("server_version"), "%d", &major) // "17.2", "18beta1"; what has no number is no new one
+	if major < first {
+		return []string{"statement_timeout"}
+	}
+	return []string{"statement_timeout", "transaction_timeout"}
 }

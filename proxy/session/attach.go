@@ -13,6 +13,7 @@ func (s *Session) attach() {
 	s.state.otherwise, s.state.otherPath = false, false
 	s.tie()
 	if s.goodbye {
+		s.deadline = s.now.Add(cleanWithin) // for an audit, whose server may not answer
 		return
 	}
 	if s.with != s.known.reader {

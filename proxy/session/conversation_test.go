@@ -331,6 +331,16 @@ func TestOurQuestionsAreNotBoundedByTheClientsStatementTimeout(t *testing.T) {
 		query("SELECT pg_catalog.set_config( E'statement_timeout', E'1',false);"))
 }
 
+func TestOurQuestionsAreNotBoundedByARolesStatementTimeout(t *testing.T) {
+	c := newConversation(t, withoutTimeouts)
+	c.sends(query("select 1 where pg_try_advisory_lock(1)"))
+	c.granted(pools.Lock)
+	c.srv.BoundsStatements, c.server = true, nil
+	c.answers(row("1"), complete("SELECT 1"), ready('I'))
+	c.wantServer("the timeout is off for the question, and then the role's again", query("SET statement_timeout = 0"), query(askLocks),
+		query("RESET statement_timeout"))
+}
+
 func TestAFunctionThatLeavesStatePinsTheSession(t *testing.T) {
 	for _, call := range []string{"select tenant('a')", "call app.tenant('a')", "do $$ begin perform app.tenant('a'); end $$"} {
 		c := newConversation(t)

@@ -13,7 +13,7 @@ import (
 func (s *Session) failure(frame []byte) (visible bool) {
 	e := protocol.ReadError(frame[protocol.HeadSize:])
 	if e.Severity == "FATAL" || e.Severity == "PANIC" {
-		s.last = append([]byte(nil), frame...) // the connection's end will tell what to do with it
+		s.dies(frame)
 		return false
 	}
 	flight := &s.srv.flight

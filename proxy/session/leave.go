@@ -323,7 +323,7 @@ func (s *Session) giveUpCleaning() {
 	if s.phase == promoting {
 		s.do(Action{Op: Leave})
 	}
-	s.remove(ReasonNotCleaned, "what the client left could not be reset in time")
+	s.remove(ReasonNotCleaned, "it did not come to rest in time")
 	s.end()
 }
 

@@ -19,6 +19,19 @@ func (s *Session) ServerLost(o *Output, now time.Time) {
 	s.lost(s.lastWords())
 }
 
+// dies takes a server's FATAL. It is asked nothing more, and is nobody else's; its connection ends in a moment, or its time is over. Its locks
+// may be somebody else's before that (ipc.c, proc_exit): who holds one is told now.
+func (s *Session) dies(frame []byte) {
+	s.last = append([]byte(nil), frame...)
+	s.deadline = s.now.Add(cleanWithin)
+	if s.goodbye || s.phase == starting || !s.endsWithServer() && !s.held.xact {
+		return
+	}
+	s.toClient(s.last)
+	s.do(Action{Op: CloseClient, Reason: ReasonServerLost, Text: s.lastWords().Message})
+	s.leave()
+}
+
 // lost takes the loss of the server, or gives it up, and tells the client why.
 func (s *Session) lost(why *protocol.Error) {
 	if s.phase == promoting {

@@ -87,16 +87,24 @@ func (s *Session) ask() bool {
 		return false
 	}
 	s.asking = true
-	timeout, bounded := s.srv.settings.Get(statementTimeout)
-	bounded = bounded && timeout != "0" && !s.heard.every && !slices.Contains(s.state.touched, statementTimeout)
+	again, bounded := s.boundsStatements()
+	bounded = bounded && !s.heard.every && !slices.Contains(s.state.touched, statementTimeout)
 	if bounded {
-		s.sendQuery(forTimeouts, "SET statement_timeout = 0") // the client's is for its own statements
+		s.sendQuery(forTimeouts, "SET statement_timeout = 0") // what bounds the client's own statements
 	}
 	s.sendQuery(forQuestion, string(text))
 	if bounded {
-		s.sendQuery(forTimeouts, string(appendSet(nil, statementTimeout, timeout, false)))
+		s.sendQuery(forTimeouts, again)
 	}
 	return true
+}
+
+// boundsStatements tells whether statements have a bound on the server, and what puts it in place again.
+func (s *Session) boundsStatements() (again string, bounded bool) {
+	if timeout, set := s.srv.settings.Get(statementTimeout); set {
+		return string(appendSet(nil, statementTimeout, timeout, false)), timeout != "0"
+	}
+	return "RESET statement_timeout", s.srv.BoundsStatements
 }
 
 const statementTimeout = "statement_timeout"

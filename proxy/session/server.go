@@ -13,6 +13,8 @@ type Server struct {
 	// What ALTER ROLE or ALTER DATABASE give this user comes before the lock pool's own timeouts.
 	OwnLockTimeout, OwnIdleTimeout bool
 
+	BoundsStatements bool // its sessions begin with a statement_timeout
+
 	SearchPath string // as it is where no session has set it
 
 	born     *Settings // what it reported when it had logged in

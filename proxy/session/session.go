@@ -168,9 +168,7 @@ func (s *Session) welcomeFrom() {
 	switch e := s.syncError; {
 	case e == nil:
 	case e.Code == protocol.QueryCanceled: // by somebody who meant what ran there before
-		s.remove(ReasonSettings, e.Message)
-		s.phase = starting
-		s.do(Action{Op: Checkout, Kind: pools.Admin})
+		s.startElsewhere(e.Message)
 		return
 	default:
 		s.fatal(e, ReasonLogin)
@@ -180,6 +178,13 @@ func (s *Session) welcomeFrom() {
 	if !s.giveBack() {
 		s.phase, s.begun = attached, true // as behind a unit, until that is done
 	}
+}
+
+// startElsewhere has another server asked that says what to welcome the client with.
+func (s *Session) startElsewhere(why string) {
+	s.remove(ReasonSettings, why)
+	s.phase = starting
+	s.do(Action{Op: Checkout, Kind: pools.Admin})
 }
 
 // Told gives what the client was told of its settings by ParameterStatus.
@@ -248,6 +253,9 @@ func (s *Session) Granted(o *Output, now time.Time, srv *Server, kind pools.Kind
 		return
 	}
 	if s.phase == starting {
+		if srv.recent.next > 0 || now.Sub(srv.audited) > cleanWithin { // it is not new, and whether it still answers is not known
+			s.deadline = now.Add(cleanWithin)
+		}
 		s.takesOver()
 		s.renew()
 		s.putSettings(false)
@@ -335,16 +343,21 @@ func (s *Session) Tick(o *Output, now time.Time) {
 		return
 	}
 	s.deadline = time.Time{}
-	if s.overtime != 0 && !s.goodbye {
+	switch {
+	case s.goodbye:
+		s.giveUpCleaning()
+	case s.last != nil:
+		s.lost(s.lastWords())
+	case s.phase == starting:
+		s.startElsewhere("it does not answer")
+	case s.overtime != 0:
 		s.giveUpStatement()
-		return
 	}
-	s.giveUpCleaning()
 }
 
-// run goes on until bytes, a grant or an answer is needed.
+// run goes on until bytes, a grant or an answer is needed, or the end of a server that has said its last words.
 func (s *Session) run() {
-	for {
+	for s.last == nil {
 		switch s.phase {
 		case starting:
 			if s.srv == nil || s.srv.flight.len() > 0 {
@@ -433,7 +446,7 @@ func (s *Session) letGo() {
 		s.strayCancels++
 	}
 	s.definesNoMore()
-	s.inTime()
+	s.overtime, s.deadline = 0, time.Time{}
 	s.forgetLocks()
 	s.srv = nil
 	s.serverSide = serverSide{batch: firstBatch}

@@ -137,6 +137,9 @@ func (f *front) act(a *session.Action) {
 		if a.Reason == session.ReasonInternal || a.Reason == session.ReasonProtocol {
 			w.fail("%v was closed: %s", f, a.Text)
 		}
+		if sl := f.server; a.Reason == session.ReasonServerLost && sl != nil && sl.far.gone && !sl.dead && f.app != nil {
+			f.app.losses++ // it has said its last words, and its end is still to come
+		}
 		if f.wire && f.closing.IsZero() {
 			f.closing = w.now.Add(flushWithin)
 			f.out.ended = true
