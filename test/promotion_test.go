@@ -226,3 +226,27 @@ func TestATransactionThatHasOnlyBoundItselfWaitsForTheLockPool(t *testing.T) {
 	s.wants("for the transaction", "C(COMMIT) Z(I)", "Z", text("COMMIT"))
 	s.wants("alone", "T D(0) C(SHOW) Z(I)", "Z", text("SHOW lock_timeout"))
 }
+
+// An application says in which schema it acts, as django-tenants does before the first statement of a transaction. It acts there on whatever
+// server the transaction is begun anew, and what it has set stays its own.
+func TestATransactionThatHasOnlySaidWhereItActsWaitsForTheLockPool(t *testing.T) {
+	r := startProxy(t, sized(1, 1))
+	if r.value(t, "SHOW server_version_num") >= "180000" {
+		t.Skip("the server reports search_path")
+	}
+	holder, s, other := logIn(t, r.url), logIn(t, r.url), logIn(t, r.url)
+	holder.asks("Z", text("SELECT pg_advisory_lock(1)"))
+	s.asks("ZZ", text("BEGIN"), text("SET search_path = 'theirs', 'public'"))
+	other.send(packed(t, text("SELECT 1")))
+	await(t, "the admin pool is full", func() bool { return r.info(t, other).WaitsFor == "admin" })
+	s.send(packed(t, text("SELECT pg_advisory_xact_lock(2)")))
+	other.until("Z")
+	holder.asks("Z", text("SELECT pg_advisory_unlock(1)"))
+	if got, want := s.until("Z"), "T D() C(SELECT 1) Z(T)"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	s.wants("it acts there", "T D(theirs, public) C(SHOW) Z(T)", "Z", text("SHOW search_path"))
+	s.wants("until its end", "C(COMMIT) Z(I)", "Z", text("COMMIT"))
+	s.wants("and behind it", "T D(theirs, public) C(SHOW) Z(I)", "Z", text("SHOW search_path"))
+	other.wants("but nobody else does", "T D(\"$user\", public) C(SHOW) Z(I)", "Z", text("SHOW search_path"))
+}
