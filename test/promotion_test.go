@@ -250,3 +250,19 @@ func TestATransactionThatHasOnlySaidWhereItActsWaitsForTheLockPool(t *testing.T)
 	s.wants("and behind it", "T D(theirs, public) C(SHOW) Z(I)", "Z", text("SHOW search_path"))
 	other.wants("but nobody else does", "T D(\"$user\", public) C(SHOW) Z(I)", "Z", text("SHOW search_path"))
 }
+
+// What it has said is undone where it did not get there.
+func TestATransactionThatWaitedInVainForTheLockPoolHasSetNothing(t *testing.T) {
+	r := startProxy(t, sized(1, 1), checkouts(time.Second))
+	holder, s, other := logIn(t, r.url), logIn(t, r.url), logIn(t, r.url)
+	holder.asks("Z", text("SELECT pg_advisory_lock(1)"))
+	s.asks("ZZZ", text("SET work_mem = '7MB'"), text("BEGIN"), text("SET work_mem = '8MB'"))
+	other.send(packed(t, text("SELECT 1")))
+	await(t, "the admin pool is full", func() bool { return r.info(t, other).WaitsFor == "admin" })
+	s.wants("nobody makes room", "E(53300) Z(E)", "Z", text("SELECT pg_advisory_xact_lock(2)"))
+	other.until("Z")
+	s.asks("Z", text("ROLLBACK"))
+	for range 2 {
+		s.wants("what was set before is there", "T D(7MB) C(SHOW) Z(I)", "Z", text("SHOW work_mem"))
+	}
+}

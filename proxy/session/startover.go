@@ -62,7 +62,7 @@ func (s *Session) setsForItself(u *sql.Unit) bool {
 func (s *Session) startOver() {
 	s.begin, s.beginAs = s.begin[:s.fresh], nil
 	s.fresh, s.anew, s.startsOver, s.begun = 0, true, true, true
-	s.state.ownLock, s.state.ownIdle = false, false // what the next server has is somebody else's
+	s.settingsAgreed() // what was set is undone
 	s.sendQuery(forEnd, "ROLLBACK")
 }
 
