@@ -226,3 +226,43 @@ func TestATransactionThatHasOnlyBoundItselfWaitsForTheLockPool(t *testing.T) {
 	s.wants("for the transaction", "C(COMMIT) Z(I)", "Z", text("COMMIT"))
 	s.wants("alone", "T D(0) C(SHOW) Z(I)", "Z", text("SHOW lock_timeout"))
 }
+
+// An application says in which schema it acts, as django-tenants does before the first statement of a transaction. It acts there on whatever
+// server the transaction is begun anew, and what it has set stays its own.
+func TestATransactionThatHasOnlySaidWhereItActsWaitsForTheLockPool(t *testing.T) {
+	r := startProxy(t, sized(1, 1))
+	if r.value(t, "SHOW server_version_num") >= "180000" {
+		t.Skip("the server reports search_path")
+	}
+	holder, s, other := logIn(t, r.url), logIn(t, r.url), logIn(t, r.url)
+	holder.asks("Z", text("SELECT pg_advisory_lock(1)"))
+	s.asks("ZZ", text("BEGIN"), text("SET search_path = 'theirs', 'public'"))
+	other.send(packed(t, text("SELECT 1")))
+	await(t, "the admin pool is full", func() bool { return r.info(t, other).WaitsFor == "admin" })
+	s.send(packed(t, text("SELECT pg_advisory_xact_lock(2)")))
+	other.until("Z")
+	holder.asks("Z", text("SELECT pg_advisory_unlock(1)"))
+	if got, want := s.until("Z"), "T D() C(SELECT 1) Z(T)"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	s.wants("it acts there", "T D(theirs, public) C(SHOW) Z(T)", "Z", text("SHOW search_path"))
+	s.wants("until its end", "C(COMMIT) Z(I)", "Z", text("COMMIT"))
+	s.wants("and behind it", "T D(theirs, public) C(SHOW) Z(I)", "Z", text("SHOW search_path"))
+	other.wants("but nobody else does", "T D(\"$user\", public) C(SHOW) Z(I)", "Z", text("SHOW search_path"))
+}
+
+// What it has said is undone where it did not get there.
+func TestATransactionThatWaitedInVainForTheLockPoolHasSetNothing(t *testing.T) {
+	r := startProxy(t, sized(1, 1), checkouts(time.Second))
+	holder, s, other := logIn(t, r.url), logIn(t, r.url), logIn(t, r.url)
+	holder.asks("Z", text("SELECT pg_advisory_lock(1)"))
+	s.asks("ZZZ", text("SET work_mem = '7MB'"), text("BEGIN"), text("SET work_mem = '8MB'"))
+	other.send(packed(t, text("SELECT 1")))
+	await(t, "the admin pool is full", func() bool { return r.info(t, other).WaitsFor == "admin" })
+	s.wants("nobody makes room", "E(53300) Z(E)", "Z", text("SELECT pg_advisory_xact_lock(2)"))
+	other.until("Z")
+	s.asks("Z", text("ROLLBACK"))
+	for range 2 {
+		s.wants("what was set before is there", "T D(7MB) C(SHOW) Z(I)", "Z", text("SHOW work_mem"))
+	}
+}

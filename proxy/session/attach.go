@@ -48,8 +48,11 @@ func (s *Session) sendBegin() {
 	if !s.failed && len(s.begin) <= maxBegin && s.readsCommitted(s.begin) {
 		s.fresh = len(s.begin)
 	}
-	s.state.ownLock = s.state.ownLock || containsFold(s.begin, lockTimeout) // set behind the BEGIN, before the transaction was begun anew
-	s.state.ownIdle = s.state.ownIdle || containsFold(s.begin, idleTimeout)
+	if s.anew {
+		s.anew = false
+		unit := s.known.reader.Read(s.begin, s.state.dialect)
+		s.touch(&request{unit: &unit, touches: unit.Touches})
+	}
 	s.settleBegin()
 }
 

@@ -104,6 +104,7 @@ type transaction struct {
 	tx        byte // the status that the client was told last: 'I', 'T' or 'E'
 	failed    bool // after the BEGIN in begin the transaction is to fail: its server was lost
 	redefines bool // the schema may have changed in it
+	anew      bool // the BEGIN comes with what the transaction had set elsewhere
 }
 
 // New gives the session of a client that has logged in. Start is its first step.

@@ -2,6 +2,8 @@ package session
 
 import (
 	"bytes"
+	"slices"
+	"strings"
 
 	"github.com/lockproxy/lockproxy/protocol"
 	"github.com/lockproxy/lockproxy/protocol/sql"
@@ -10,7 +12,8 @@ import (
 // A transaction that asks for its first lock when the lock pool is full cannot wait for room there: it has a server of the admin pool, and
 // others may wait for that. But one that has done nothing yet can begin anew, and wait with nothing in its hands. Pools of
 // applications make such transactions: many ask whether the connection is alive first, with a SELECT 1 (SQLAlchemy's
-// pool_pre_ping). And applications bound the wait for the lock first, or say for whom they act: that is done again with the BEGIN.
+// pool_pre_ping). And applications bound the wait for the lock first, or say for whom they act, be it by a schema of his own
+// (django-tenants): that is done again with the BEGIN.
 
 // canStartOver tells whether the transaction under way has done nothing, and nothing of it is on its way.
 func (s *Session) canStartOver() bool {
@@ -25,7 +28,7 @@ func (s *Session) stayFresh(r *request) {
 		unit = &r.stmt.unit
 	}
 	switch {
-	case unit == nil || !setsForItself(unit):
+	case unit == nil || !s.setsForItself(unit):
 		if !s.doesNothing(r) {
 			s.fresh = 0
 		}
@@ -49,22 +52,24 @@ func (s *Session) doAgain(text []byte) {
 	s.begin, s.fresh = all[:0], len(all)
 }
 
-// setsForItself tells whether a text is a SET LOCAL of what bounds the transaction or is the application's own: no server reports it, and no
-// text is read otherwise by it.
-func setsForItself(u *sql.Unit) bool {
-	const bounds = sql.TouchLocalSettings | sql.TouchLockTimeout | sql.TouchIdleTimeout
-	if u.Statements != 1 || u.Verb != sql.Set || u.Touches&^bounds != 0 || len(u.Settings) != 1 {
+// setsForItself tells whether a text is a SET that can be done again elsewhere without anybody's notice: no server reports the setting, no text
+// is read otherwise by it, and it says neither who acts nor how the transaction runs.
+func (s *Session) setsForItself(u *sql.Unit) bool {
+	const settings = sql.TouchSettings | sql.TouchLocalSettings | sql.TouchLockTimeout | sql.TouchIdleTimeout
+	if u.Statements != 1 || u.Verb != sql.Set || u.Touches&^settings != 0 || len(u.Settings) != 1 {
 		return false
 	}
 	one := u.Settings[0]
-	return one.Local && one.Op == sql.OpSet && (one.Name == lockTimeout || one.Name == idleTimeout || one.Name == "statement_timeout" || custom(one.Name))
+	_, reported := s.state.told.Get(one.Name)
+	return one.Op == sql.OpSet && one.Name != "" && !reported && !reading[one.Name] && !slices.Contains(identity, one.Name) &&
+		!strings.HasPrefix(one.Name, "transaction_")
 }
 
 // startOver ends the transaction here. Its BEGIN is sent with the unit at hand, as if it had come just now.
 func (s *Session) startOver() {
 	s.begin, s.beginAs = s.begin[:s.fresh], nil
-	s.fresh, s.startsOver, s.begun = 0, true, true
-	s.state.ownLock, s.state.ownIdle = false, false // what the next server has is somebody else's
+	s.fresh, s.anew, s.startsOver, s.begun = 0, true, true, true
+	s.settingsAgreed() // what was set is undone
 	s.sendQuery(forEnd, "ROLLBACK")
 }
 

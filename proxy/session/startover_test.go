@@ -25,7 +25,9 @@ func TestATransactionThatHasDoneNothingWaitsForTheLockPool(t *testing.T) {
 		{"BEGIN ISOLATION LEVEL READ COMMITTED", [][]byte{parse("", "select 1"), bind("", ""), execute(""), syncMessage()}, true},
 		{"begin", [][]byte{query("select 1"), query("select 2")}, true},
 		{"begin", [][]byte{query("select 1"), query("select now()")}, false},
-		{"begin", [][]byte{query("select 1"), query("SET work_mem = '1MB'")}, false},
+		{"begin", [][]byte{query("select 1"), query("SET work_mem = DEFAULT")}, false},
+		{"begin", [][]byte{query("select 1"), query("SET transaction_isolation = serializable")}, false},
+		{"begin", [][]byte{query("select 1"), query("SET work_mem = '1MB'; SET jit = off")}, false},
 		{"begin", [][]byte{query("select 1"), query("SET LOCAL lock_timeout = 7; SELECT now()")}, false},
 		{"begin", [][]byte{query("select 1"), query("SET LOCAL DateStyle = German")}, false},
 		{"begin", [][]byte{query("select 1"), query("SET LOCAL ROLE app")}, false},
@@ -67,7 +69,8 @@ func TestATransactionThatHasDoneNothingWaitsForTheLockPool(t *testing.T) {
 // An application bounds its wait for the lock, or says for whom it acts, in the transaction that takes it.
 func TestATransactionThatHasOnlyBoundItselfWaitsForTheLockPool(t *testing.T) {
 	set := complete("SET")
-	for _, sets := range [][]string{{"SET LOCAL lock_timeout = '7s'"}, {"set local statement_timeout to 5;", "SET LOCAL app.tenant = 'a' -- whose"}} {
+	for _, sets := range [][]string{{"SET LOCAL lock_timeout = '7s'"}, {"set local statement_timeout to 5;", "SET LOCAL app.tenant = 'a' -- whose"},
+		{"SET search_path = 'a', 'public'", "SET LOCAL work_mem = '1MB'"}} {
 		for _, extended := range []bool{false, true} {
 			c := newConversation(t, func(cfg *Config) { cfg.LockTimeout = 30 * time.Second })
 			c.sends(query("BEGIN"))
@@ -123,6 +126,23 @@ func TestLittleIsRememberedToBeginATransactionAnew(t *testing.T) {
 		}
 		if got := cap(c.s.begin); got > 2*maxBegin {
 			t.Errorf("%d bytes are kept", got)
+		}
+	}
+}
+
+func TestWhatIsSetAgainWithTheBegin(t *testing.T) {
+	s := newConversation(t).s
+	s.state.told = NewReported([]Setting{{"application_name", "a"}})
+	for text, want := range map[string]bool{
+		"SET search_path = a": true, "SET SCHEMA 'a'": true, "SET LOCAL search_path TO a, b": true, "SET work_mem = '1MB'": true, "SET app.tenant = 'a'": true,
+		"SET statement_timeout = 5": true, "SET search_path TO DEFAULT": false, "RESET search_path": false, "SET application_name = 'b'": false,
+		"SET LOCAL application_name = 'b'": false, "SET TIME ZONE 'UTC'": false, "SET ROLE a": false, "SET SESSION AUTHORIZATION a": false, "SET seed = 0.5": false,
+		"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE": false, "SET transaction_read_only = on": false, "SET CONSTRAINTS ALL DEFERRED": false,
+		"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY, DEFERRABLE": false, "SET jit = off; SET jit = on": false, "SELECT set_config('jit', 'off', true)": false,
+	} {
+		unit := s.cfg.Catalog().reader.Read([]byte(text), s.state.dialect)
+		if got := s.setsForItself(&unit); got != want {
+			t.Errorf("%s: got %v, want %v", text, got, want)
 		}
 	}
 }
