@@ -126,9 +126,9 @@ func (p *pool) look() {
 // connections that nobody uses, and for those that somebody always does.
 func (p *pool) heedRefusal(err error) {
 	p.mu.Lock()
-	any := p.pair.HasCurrent()
+	some := p.pair.HasCurrent()
 	p.mu.Unlock()
-	if any && isShuttingDown(err) {
+	if some && isShuttingDown(err) {
 		p.server.deliver(nil, p.replace("the server is shutting down", (*pools.Pair).Retire))
 	}
 }
