@@ -288,7 +288,7 @@ func TestEitherEndOfAReplicationConnectionEndsTheOther(t *testing.T) {
 	busy.conn.Close()
 	cancelled := logIn(t, r.url, "replication", "database")
 	cancelled.send(packed(t, text("SELECT pg_sleep(61)")))
-	r.awaitRow(t, "it runs", "count(*) = 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(61)'")
+	r.awaitRow(t, "it runs", "count(*) = 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(61)' AND wait_event = 'PgSleep'")
 	if err := cancelled.cancel(); err != nil {
 		t.Fatal(err)
 	}
