@@ -7,8 +7,9 @@ import (
 // welcomes remember what servers of a pool report to a client that begins, by its startup settings: whoever begins with the same
 // is told the same without a server. Clients share both sets, so that an idle one keeps none of its own.
 type welcomes struct {
-	told   map[string]welcome
-	others map[string]welcome // whatever the application's name is, which they hold as empty
+	told    map[string]welcome
+	others  map[string]welcome // whatever the application's name is, which they hold as empty
+	unnamed string             // the application's name for whoever gives none
 }
 
 // welcome is what a server reports to whoever begins with a startup message's settings.
@@ -23,7 +24,9 @@ func (w *welcomes) find(startup *session.Settings) *session.Settings {
 		return known.reported
 	}
 	name, given := startup.Get(applicationName)
-	if !given || !reportedAsIs(name) {
+	if !given {
+		name = w.unnamed
+	} else if !reportedAsIs(name) {
 		return nil
 	}
 	known, is := w.others[nameless(startup).Fingerprint()]
@@ -49,9 +52,7 @@ func (w *welcomes) learn(startup, reported *session.Settings) {
 		return // by which the client was welcomed
 	}
 	keep(&w.told, welcome{startup, reported})
-	if _, given := startup.Get(applicationName); given {
-		keep(&w.others, welcome{nameless(startup), reported.With(applicationName, "")})
-	}
+	keep(&w.others, welcome{nameless(startup), reported.With(applicationName, "")})
 }
 
 // forget forgets all.
