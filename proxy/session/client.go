@@ -169,7 +169,7 @@ func (s *Session) readQuery(r *request, body []byte) bool {
 	r.prev, s.unnamed = s.unnamed, nil // a simple query destroys it (manual, "Extended Query")
 	unit := s.readText(text)
 	s.classify(r, &unit)
-	if r.lock != 0 || unit.Settings != nil || unit.Prepared != nil {
+	if r.lock != 0 || unit.Settings != nil || unit.Prepared != nil || unit.TransactionInside && r.touches.Has(sql.TouchSequence) {
 		r.unit = s.o.newUnit()
 		*r.unit = unit
 		s.useNames(r, &unit, text, true)

@@ -204,7 +204,7 @@ func (s *Session) mayBegin() bool {
 		}
 		return false // until it is known what came before
 	}
-	if endsFirst(s.ahead.front()) && s.srv.flight.firstOfClient() != nil {
+	if (endsFirst(s.ahead.front()) || s.asker() != nil) && s.srv.flight.firstOfClient() != nil {
 		return false // until it is known whether the transaction has failed
 	}
 	if waits := locks && s.unitWaits(); s.kind == pools.Lock && !s.ahead.front().has(flagEnd) && s.needsTimeouts(waits) {
@@ -383,8 +383,8 @@ func (s *Session) sendText() {
 	if namesLocks(r.lock) {
 		s.nameLocks(r.lock, text, s.state.dialect, nil)
 	}
-	s.sequencesFor(r, false)
 	s.endFirst(r, text)
+	s.sequencesFor(r, false)
 	s.namesFor(r, false)
 	s.srv.unnamed.of = nil
 	s.namesSent(r)

@@ -103,12 +103,12 @@ func (s *Session) endsLater() bool {
 	return s.srv.flight.any(func(r *request) bool { return r.purpose == theirs && (r.has(flagEnd) || r.rollsBack()) })
 }
 
-// endsFirst tells whether a text ends a transaction and then uses names: ROLLBACK; EXECUTE q.
+// endsFirst tells whether a text ends a transaction and then uses names, or what nextval left: ROLLBACK; EXECUTE q.
 func endsFirst(r *request) bool {
-	return r.kind == protocol.Query && r.names != nil && r.unit.TransactionInside && (r.unit.Verb == sql.Rollback || r.unit.Verb == sql.Commit)
+	return r.kind == protocol.Query && (r.names != nil || r.touches.Has(sql.TouchSequence)) && r.unit != nil && r.unit.TransactionInside && (r.unit.Verb == sql.Rollback || r.unit.Verb == sql.Commit)
 }
 
-// endFirst ends a failed transaction ahead of such a text, since no name can be made within it. The text then ends nothing,
+// endFirst ends a failed transaction ahead of such a text, since nothing can be made ready for it within it. The text then ends nothing,
 // of which the client does not hear. With AND CHAIN it would be an error: that stays as it is.
 func (s *Session) endFirst(r *request, text []byte) {
 	if s.tx != 'E' || !endsFirst(r) || bytes.Contains(bytes.ToLower(text), []byte("chain")) {

@@ -86,9 +86,9 @@ func (s *Session) advances() {
 	}
 }
 
-// sequencesFor makes ready for a text that asks for what nextval left. What it left in the same transaction is there.
+// sequencesFor makes ready for a text that asks for what nextval left.
 func (s *Session) sequencesFor(r *request, inBatch bool) {
-	if !r.touches.Has(sql.TouchSequence) || r.has(flagOwnSequences) || s.state.advanced || s.state.pins.Has(sql.TouchSequence) || s.tx == 'E' {
+	if !s.mayAskForOthers(r) || s.tx == 'E' && !s.rolledBack {
 		return
 	}
 	s.do(Action{Op: ReadsSequences})
@@ -105,18 +105,32 @@ func (s *Session) sequencesFor(r *request, inBatch bool) {
 	}
 }
 
-// sequencesAhead makes ready for a batch, as far as it is here: within it, whatever ran before a statement makes a transaction block to some
-// (xact.c, CheckTransactionBlock).
-func (s *Session) sequencesAhead() {
+// mayAskForOthers tells whether a message asks for what nextval left and may find what it left for others. What it left in the same transaction
+// is there.
+func (s *Session) mayAskForOthers(r *request) bool {
+	return r.touches.Has(sql.TouchSequence) && !r.has(flagOwnSequences) && !s.state.advanced && !s.state.pins.Has(sql.TouchSequence)
+}
+
+// asker gives the message of the next unit that may ask for what nextval left for others, as far as it is here; nil: there is none.
+func (s *Session) asker() *request {
 	for i := range s.ahead.len() {
-		switch r := s.ahead.at(i); {
-		case r.kind == protocol.Execute && r.touches.Has(sql.TouchSequence):
-			s.sequencesFor(r, false)
-			r.flags |= flagOwnSequences
-			return
-		case r.ends():
-			return
+		r := s.ahead.at(i)
+		if (r.kind == protocol.Execute || r.kind == protocol.Query) && s.mayAskForOthers(r) {
+			return r
 		}
+		if r.ends() {
+			break
+		}
+	}
+	return nil
+}
+
+// sequencesAhead makes ready for a batch: within it, whatever ran before a statement makes a transaction block to some (xact.c,
+// CheckTransactionBlock).
+func (s *Session) sequencesAhead() {
+	if r := s.asker(); r != nil && s.tx != 'E' {
+		s.sequencesFor(r, false)
+		r.flags |= flagOwnSequences
 	}
 }
 

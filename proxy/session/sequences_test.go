@@ -32,14 +32,36 @@ func TestWhatNextvalLeftIsAskedOfTheServerThatHasIt(t *testing.T) {
 
 // A client had the number of another's row (the regression suite's sequence.sql, PDO::lastInsertId).
 func TestWhatNextvalLeftForOthersIsNobodyElses(t *testing.T) {
-	c := inserts(t)
 	for _, message := range [][]byte{query("select lastval()"), join([][]byte{parse("", "select lastval()"), bind("", ""), execute(""), syncMessage()})} {
+		c := inserts(t)
 		other := newConversation(t)
 		other.sends(message)
 		c.srv.advanced = c.s.client
 		c.takenBy(other, pools.Admin)
 		// Ahead of a batch, not within it: PostgreSQL 18 takes what follows another statement there to be in a transaction block.
 		if got := spell(other.server); !containsInOrder(got, "DISCARD SEQUENCES", "select lastval()") || strings.Count(got, "DISCARD") > 1 {
+			t.Errorf("the server got %s", got)
+		}
+	}
+}
+
+// A transaction that has failed must be over before anything can be made ready, and whether it has must be known.
+func TestWhatNextvalLeftForOthersIsNobodyElsesBehindAFailedTransaction(t *testing.T) {
+	for _, message := range [][]byte{
+		query("rollback; select lastval()"),
+		join([][]byte{parse("", "rollback"), bind("", ""), execute(""), parse("", "select lastval()"), bind("", ""), execute(""), syncMessage()}),
+	} {
+		c := inserts(t)
+		other := newConversation(t)
+		other.sends(query("begin; select 1/0"))
+		c.srv.advanced = c.s.client
+		c.takenBy(other, pools.Admin)
+		other.server = nil
+		other.sends(message)
+		other.wantNothing("whether the transaction has failed is not known yet")
+		other.answers(complete("BEGIN"), failed("22012", "division by zero"), ready('E'))
+		if got := spell(other.server); !containsInOrder(got, "rollback", "DISCARD SEQUENCES", "lastval()") && !containsInOrder(got, "ROLLBACK", "DISCARD SEQUENCES", "lastval()") &&
+			!containsInOrder(got, "rollback", "lastval()", "DISCARD SEQUENCES", "E(") {
 			t.Errorf("the server got %s", got)
 		}
 	}
