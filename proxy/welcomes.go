@@ -1,8 +1,6 @@
 package proxy
 
-import (
-	"github.com/lockproxy/lockproxy/proxy/session"
-)
+import "github.com/lockproxy/lockproxy/proxy/session"
 
 // welcomes remember what servers of a pool report to a client that begins, by its startup settings: whoever begins with the same
 // is told the same without a server. Clients share both sets, so that an idle one keeps none of its own.

@@ -65,22 +65,12 @@ func (p *pool) heed(conn *backend.Conn) {
 	}
 	if changed || !slices.Equal(last.parameters, conn.Parameters) {
 		p.welcomes.forget()
-		p.welcomes.unnamed = nameIn(conn.Parameters)
+		p.welcomes.unnamed, _ = session.NewSettings(settingsOf(conn.Parameters)).Get(applicationName) // lockproxy's own gives none
 	}
 	p.mu.Unlock()
 	if changed {
 		p.server.deliver(nil, p.replace("settings that sessions begin with have changed", (*pools.Pair).Drain))
 	}
-}
-
-// nameIn gives the application's name of sessions whose startup message gives none: lockproxy's own does not.
-func nameIn(reported []backend.Parameter) string {
-	for _, one := range reported {
-		if one.Name == applicationName {
-			return one.Value
-		}
-	}
-	return ""
 }
 
 // refresh looks for what was changed elsewhere, now and then, with a connection that it makes for this. It does so only

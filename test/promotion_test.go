@@ -207,13 +207,13 @@ func TestALockSlotIsGivenBackOnceTheAdminPoolHasRoom(t *testing.T) {
 	}
 }
 
-// An application bounds its wait for the lock in the transaction that takes it: with nothing else done it does not fail because the lock pool
-// is full, and keeps its bound.
-func TestATransactionThatHasOnlyBoundItselfWaitsForTheLockPool(t *testing.T) {
-	r := startProxy(t, sized(1, 1))
+// waitsForTheLockPool has a transaction that has set something get its lock from a full lock pool while another client waits for the full admin
+// pool. It gives both.
+func waitsForTheLockPool(t *testing.T, r *rig, set string) (s, other *socket) {
+	t.Helper()
 	holder, s, other := logIn(t, r.url), logIn(t, r.url), logIn(t, r.url)
 	holder.asks("Z", text("SELECT pg_advisory_lock(1)"))
-	s.asks("ZZ", text("BEGIN"), text("SET LOCAL lock_timeout = '11s'"))
+	s.asks("ZZ", text("BEGIN"), text(set))
 	other.send(packed(t, text("SELECT 1")))
 	await(t, "the admin pool is full", func() bool { return r.info(t, other).WaitsFor == "admin" })
 	s.send(packed(t, text("SELECT pg_advisory_xact_lock(2)")))
@@ -222,6 +222,14 @@ func TestATransactionThatHasOnlyBoundItselfWaitsForTheLockPool(t *testing.T) {
 	if got, want := s.until("Z"), "T D() C(SELECT 1) Z(T)"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+	return s, other
+}
+
+// An application bounds its wait for the lock in the transaction that takes it: with nothing else done it does not fail because the lock pool
+// is full, and keeps its bound.
+func TestATransactionThatHasOnlyBoundItselfWaitsForTheLockPool(t *testing.T) {
+	r := startProxy(t, sized(1, 1))
+	s, _ := waitsForTheLockPool(t, r, "SET LOCAL lock_timeout = '11s'")
 	s.wants("its bound is in place", "T D(11s) C(SHOW) Z(T)", "Z", text("SHOW lock_timeout"))
 	s.wants("for the transaction", "C(COMMIT) Z(I)", "Z", text("COMMIT"))
 	s.wants("alone", "T D(0) C(SHOW) Z(I)", "Z", text("SHOW lock_timeout"))
@@ -234,17 +242,7 @@ func TestATransactionThatHasOnlySaidWhereItActsWaitsForTheLockPool(t *testing.T)
 	if r.value(t, "SHOW server_version_num") >= "180000" {
 		t.Skip("the server reports search_path")
 	}
-	holder, s, other := logIn(t, r.url), logIn(t, r.url), logIn(t, r.url)
-	holder.asks("Z", text("SELECT pg_advisory_lock(1)"))
-	s.asks("ZZ", text("BEGIN"), text("SET search_path = 'theirs', 'public'"))
-	other.send(packed(t, text("SELECT 1")))
-	await(t, "the admin pool is full", func() bool { return r.info(t, other).WaitsFor == "admin" })
-	s.send(packed(t, text("SELECT pg_advisory_xact_lock(2)")))
-	other.until("Z")
-	holder.asks("Z", text("SELECT pg_advisory_unlock(1)"))
-	if got, want := s.until("Z"), "T D() C(SELECT 1) Z(T)"; got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
+	s, other := waitsForTheLockPool(t, r, "SET search_path = 'theirs', 'public'")
 	s.wants("it acts there", "T D(theirs, public) C(SHOW) Z(T)", "Z", text("SHOW search_path"))
 	s.wants("until its end", "C(COMMIT) Z(I)", "Z", text("COMMIT"))
 	s.wants("and behind it", "T D(theirs, public) C(SHOW) Z(I)", "Z", text("SHOW search_path"))

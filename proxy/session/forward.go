@@ -204,7 +204,8 @@ func (s *Session) mayBegin() bool {
 		}
 		return false // until it is known what came before
 	}
-	if (endsFirst(s.ahead.front()) || s.asker() != nil) && s.srv.flight.firstOfClient() != nil {
+	asker := s.asker()
+	if (endsFirst(s.ahead.front()) || asker != nil) && s.srv.flight.firstOfClient() != nil {
 		return false // until it is known whether the transaction has failed
 	}
 	if waits := locks && s.unitWaits(); s.kind == pools.Lock && !s.ahead.front().has(flagEnd) && s.needsTimeouts(waits) {
@@ -212,6 +213,9 @@ func (s *Session) mayBegin() bool {
 			return false
 		}
 		s.putTimeouts(waits)
+	}
+	if asker != nil {
+		s.sequencesAhead(asker)
 	}
 	return true
 }
@@ -255,14 +259,11 @@ func (s *Session) promote() {
 
 // send sends the message at the head of ahead.
 func (s *Session) send() {
-	r := s.ahead.front()
 	if !s.open {
-		if r.kind != protocol.Query {
-			s.sequencesAhead()
-		}
 		s.unitBegins()
 	}
 	s.begun = true
+	r := s.ahead.front()
 	if s.fresh > 0 {
 		s.stayFresh(r)
 	}

@@ -125,10 +125,10 @@ func (s *Session) asker() *request {
 	return nil
 }
 
-// sequencesAhead makes ready for a batch: within it, whatever ran before a statement makes a transaction block to some (xact.c,
-// CheckTransactionBlock).
-func (s *Session) sequencesAhead() {
-	if r := s.asker(); r != nil && s.tx != 'E' {
+// sequencesAhead makes ready for a message of a batch that is about to begin: within it, whatever ran before a statement makes a transaction
+// block to some (xact.c, CheckTransactionBlock).
+func (s *Session) sequencesAhead(r *request) {
+	if r.kind == protocol.Execute && s.tx != 'E' {
 		s.sequencesFor(r, false)
 		r.flags |= flagOwnSequences
 	}
