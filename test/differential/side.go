@@ -171,11 +171,11 @@ func (s *side) allWait() bool {
 	return err == nil && waiting[0] == strconv.Itoa(owed)
 }
 
-// raceForRow tells whether several clients wait for the end of a transaction. Who of them comes first then is chance: they
-// are woken together (lmgr.c, XactLockTableWait), and not one after the other as those who wait for an advisory lock are.
-func (s *side) raceForRow() bool {
-	waiting, err := s.run("SELECT count(*) > 1" + ungranted + " AND locktype = 'transactionid'")
-	return err == nil && waiting[0] == "t"
+// race tells whether several clients wait for the end of a transaction, or for a table. Who of them comes first then is chance: they may be
+// woken together (lmgr.c, XactLockTableWait; proc.c, ProcLockWakeup), and not one after the other as those who wait for an advisory lock are.
+func (s *side) race() bool {
+	waiting, err := s.run("SELECT count(*) > 1" + ungranted + " AND locktype IN ('transactionid', 'relation') GROUP BY locktype = 'relation' ORDER BY 1 DESC")
+	return err == nil && len(waiting) > 0 && waiting[0] == "t"
 }
 
 // leave ends the conversation: some clients say goodbye, some do not. Guests stay, unless it broke off under one.

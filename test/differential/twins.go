@@ -86,7 +86,7 @@ func (t *twins) step(c conversation, one step) (difference string) {
 			return d
 		}
 	}
-	if t.over = len(t.waits) > 1 && t.direct.raceForRow(); t.over {
+	if t.over = len(t.waits) > 1 && t.direct.race(); t.over {
 		return ""
 	}
 	return t.hearNotifications()
