@@ -2,11 +2,14 @@ package test
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/lockproxy/lockproxy/proxy"
 )
@@ -207,13 +210,13 @@ func TestALockSlotIsGivenBackOnceTheAdminPoolHasRoom(t *testing.T) {
 	}
 }
 
-// waitsForTheLockPool has a transaction that has set something get its lock from a full lock pool while another client waits for the full admin
-// pool. It gives both.
-func waitsForTheLockPool(t *testing.T, r *rig, set string) (s, other *socket) {
+// waitsForTheLockPool has a transaction that has only set something, in one unit, get its lock from a full lock pool while another client waits
+// for the full admin pool. It gives both.
+func waitsForTheLockPool(t *testing.T, r *rig, sets ...pgproto3.FrontendMessage) (s, other *socket) {
 	t.Helper()
 	holder, s, other := logIn(t, r.url), logIn(t, r.url), logIn(t, r.url)
 	holder.asks("Z", text("SELECT pg_advisory_lock(1)"))
-	s.asks("ZZ", text("BEGIN"), text(set))
+	s.asks("ZZ", slices.Insert(sets, 0, pgproto3.FrontendMessage(text("BEGIN")))...)
 	other.send(packed(t, text("SELECT 1")))
 	await(t, "the admin pool is full", func() bool { return r.info(t, other).WaitsFor == "admin" })
 	s.send(packed(t, text("SELECT pg_advisory_xact_lock(2)")))
@@ -229,7 +232,7 @@ func waitsForTheLockPool(t *testing.T, r *rig, set string) (s, other *socket) {
 // is full, and keeps its bound.
 func TestATransactionThatHasOnlyBoundItselfWaitsForTheLockPool(t *testing.T) {
 	r := startProxy(t, sized(1, 1))
-	s, _ := waitsForTheLockPool(t, r, "SET LOCAL lock_timeout = '11s'")
+	s, _ := waitsForTheLockPool(t, r, text("SET LOCAL lock_timeout = '11s'"))
 	s.wants("its bound is in place", "T D(11s) C(SHOW) Z(T)", "Z", text("SHOW lock_timeout"))
 	s.wants("for the transaction", "C(COMMIT) Z(I)", "Z", text("COMMIT"))
 	s.wants("alone", "T D(0) C(SHOW) Z(I)", "Z", text("SHOW lock_timeout"))
@@ -239,14 +242,26 @@ func TestATransactionThatHasOnlyBoundItselfWaitsForTheLockPool(t *testing.T) {
 // server the transaction is begun anew, and what it has set stays its own.
 func TestATransactionThatHasOnlySaidWhereItActsWaitsForTheLockPool(t *testing.T) {
 	r := startProxy(t, sized(1, 1))
-	if r.value(t, "SHOW server_version_num") >= "180000" {
-		t.Skip("the server reports search_path")
-	}
-	s, other := waitsForTheLockPool(t, r, "SET search_path = 'theirs', 'public'")
+	s, other := waitsForTheLockPool(t, r, text("SET search_path = 'theirs', 'public'"))
 	s.wants("it acts there", "T D(theirs, public) C(SHOW) Z(T)", "Z", text("SHOW search_path"))
 	s.wants("until its end", "C(COMMIT) Z(I)", "Z", text("COMMIT"))
 	s.wants("and behind it", "T D(theirs, public) C(SHOW) Z(I)", "Z", text("SHOW search_path"))
 	other.wants("but nobody else does", "T D(\"$user\", public) C(SHOW) Z(I)", "Z", text("SHOW search_path"))
+}
+
+// PostgREST says for whom it acts, and what it was asked, by parameters.
+func TestATransactionThatHasOnlySaidForWhomItActsWaitsForTheLockPool(t *testing.T) {
+	r := startProxy(t, sized(1, 1))
+	visitor := r.database + "_visitor"
+	r.query(t, "CREATE ROLE "+visitor)
+	defer r.query(t, "DROP ROLE "+visitor)
+	s, other := waitsForTheLockPool(t, r, prepare("", "SELECT set_config('role', $1, true), set_config('request.jwt.claims', $2, true)"),
+		bindTo("", "", visitor, `{"sub": "it's"}`), executing(""), &pgproto3.Sync{})
+	s.wants("it acts for them there", "T D("+visitor+`,{"sub": "it's"}) C(SELECT 1) Z(T)`, "Z", text("SELECT current_user, current_setting('request.jwt.claims')"))
+	s.wants("until its end", "C(COMMIT) Z(I)", "Z", text("COMMIT"))
+	for _, each := range []*socket{s, other} {
+		each.wants("and not behind it", "T D(postgres,) C(SELECT 1) Z(I)", "Z", text("SELECT current_user, current_setting('request.jwt.claims', true)"))
+	}
 }
 
 // What it has said is undone where it did not get there.

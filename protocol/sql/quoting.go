@@ -275,3 +275,16 @@ func tagEnd(text []byte, i int) int {
 	}
 	return i + 1
 }
+
+// AppendLiteral appends a string constant that means the same whatever standard_conforming_strings says (manual,
+// "String Constants with C-Style Escapes"). Its encoding is one in which no byte only looks like ASCII.
+func AppendLiteral[T string | []byte](dst []byte, value T) []byte {
+	dst = append(dst, " E'"...)
+	for i := range len(value) {
+		if c := value[i]; c == '\'' || c == '\\' {
+			dst = append(dst, c)
+		}
+		dst = append(dst, value[i])
+	}
+	return append(dst, '\'')
+}

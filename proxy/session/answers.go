@@ -412,13 +412,21 @@ func (s *Session) ready(frame []byte) (visible bool) {
 	case forSettings:
 		switch {
 		case flight.len() > 0 && flight.front().purpose == forSettings:
+		case s.syncError == nil && flight.len() > 0 && flight.front().purpose == forBegin:
+			s.state.agreed = s.srv.Reported // the client may know already what is set again with the BEGIN
 		case s.syncError == nil:
 			s.tellReported()
 		case s.runsForClient() && (status == 'I' || s.endsLater()): // the failed block holds nothing up
 			s.failsAlone("the session's settings could not be put in place", s.syncError)
 		}
-	case forEnd:
+	case forBegin:
+		agreed := s.state.agreed
 		s.tellReported()
+		s.state.agreed = agreed
+	case forEnd:
+		if !s.startsOver { // else what it undoes is done again
+			s.tellReported()
+		}
 	case forQuestion:
 		switch s.asking = false; {
 		case s.heard.unheard:
@@ -503,6 +511,9 @@ func (s *Session) transactionOver() {
 	s.state.transactionOver()
 	s.definesNoMore()
 	s.state.agreed = s.state.told
+	if s.fresh, s.sets = 0, 0; len(s.begin) == 0 && cap(s.begin) > keptBegin {
+		s.begin = nil
+	}
 	s.held.xact = false
 	s.transactionNamesOver()
 }

@@ -184,7 +184,7 @@ func appendOwn(dst []byte, one Setting, local bool) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendLiteral(dst, name)
+		dst = sql.AppendLiteral(dst, name)
 	}
 	return dst
 }

@@ -3,6 +3,8 @@ package session
 import (
 	"strings"
 	"unicode/utf8"
+
+	"github.com/lockproxy/lockproxy/protocol/sql"
 )
 
 // Values of settings may have letters that the client's encoding lacks: they were set under another one, or made by chr. A server that was
@@ -31,10 +33,10 @@ func heardValue(told []byte) string {
 func appendValue(dst []byte, value string) []byte {
 	told, is := strings.CutPrefix(value, escaped)
 	if !is {
-		return appendLiteral(dst, value)
+		return sql.AppendLiteral(dst, value)
 	}
 	dst = append(dst, " pg_catalog.convert_from(pg_catalog.decode("...)
-	dst = appendLiteral(dst, told)
+	dst = sql.AppendLiteral(dst, told)
 	return append(dst, ",'escape'),pg_catalog.getdatabaseencoding())"...)
 }
 

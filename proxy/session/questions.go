@@ -31,7 +31,7 @@ const askNames = `SELECT 'n', name, statement FROM pg_catalog.pg_prepared_statem
 // that the server session began as. A session that begins with a role of its own may have put it off (noRole).
 func appendAskSetting(dst []byte, name string, reset bool, login string, ownRole bool) []byte {
 	dst = append(dst, "SELECT 's',"...)
-	dst = appendLiteral(dst, name)
+	dst = sql.AppendLiteral(dst, name)
 	switch {
 	case name == roleSetting && !ownRole:
 		return appendAskUnless(dst, name, noRole)
@@ -40,22 +40,22 @@ func appendAskSetting(dst []byte, name string, reset bool, login string, ownRole
 	case reset && !hidden(name), name == lockTimeout, name == idleTimeout:
 		dst = append(dst, ",(SELECT "+valueFrom+"setting"+valueTo+" FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'"+
 			" AND pg_catalog.lower(name) OPERATOR(pg_catalog.=)"...)
-		dst = appendLiteral(dst, name)
+		dst = sql.AppendLiteral(dst, name)
 		return append(dst, ");"...)
 	}
 	dst = append(dst, ","+valueFrom+"pg_catalog.current_setting("...)
-	dst = appendLiteral(dst, name)
+	dst = sql.AppendLiteral(dst, name)
 	return append(dst, ",true)"+valueTo+";"...)
 }
 
 // appendAskUnless asks for a setting's value, unless it is that of a session that has not changed it.
 func appendAskUnless(dst []byte, name, otherwise string) []byte {
 	dst = append(dst, ",CASE WHEN pg_catalog.current_setting("...)
-	dst = appendLiteral(dst, name)
+	dst = sql.AppendLiteral(dst, name)
 	dst = append(dst, ") OPERATOR(pg_catalog.<>)"...)
-	dst = appendLiteral(dst, otherwise)
+	dst = sql.AppendLiteral(dst, otherwise)
 	dst = append(dst, " THEN "+valueFrom+"pg_catalog.current_setting("...)
-	dst = appendLiteral(dst, name)
+	dst = sql.AppendLiteral(dst, name)
 	return append(dst, ")"+valueTo+" END;"...)
 }
 

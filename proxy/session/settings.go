@@ -3,6 +3,8 @@ package session
 import (
 	"slices"
 	"strings"
+
+	"github.com/lockproxy/lockproxy/protocol/sql"
 )
 
 // Settings is an immutable set of session settings, what SET and set_config leave behind. A nil *Settings is the
@@ -305,7 +307,7 @@ func appendSetName(dst []byte, name string, local bool) []byte {
 
 func appendSet(dst []byte, name, value string, local bool) []byte {
 	dst = append(dst, "SELECT pg_catalog.set_config("...)
-	dst = appendLiteral(dst, name)
+	dst = sql.AppendLiteral(dst, name)
 	dst = append(dst, ',')
 	dst = appendValue(dst, value)
 	if local {
@@ -317,17 +319,4 @@ func appendSet(dst []byte, name, value string, local bool) []byte {
 		dst = append(dst, " IS NULL"...) // it gives the value
 	}
 	return append(dst, ';')
-}
-
-// appendLiteral writes a string constant that means the same whatever standard_conforming_strings says (manual,
-// "String Constants with C-Style Escapes").
-func appendLiteral(dst []byte, value string) []byte {
-	dst = append(dst, " E'"...)
-	for i := range len(value) {
-		if c := value[i]; c == '\'' || c == '\\' {
-			dst = append(dst, c)
-		}
-		dst = append(dst, value[i])
-	}
-	return append(dst, '\'')
 }

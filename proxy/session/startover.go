@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"strings"
 
@@ -13,7 +14,7 @@ import (
 // others may wait for that. But one that has done nothing yet can begin anew, and wait with nothing in its hands. Pools of
 // applications make such transactions: many ask whether the connection is alive first, with a SELECT 1 (SQLAlchemy's
 // pool_pre_ping). And applications bound the wait for the lock first, or say for whom they act, be it by a schema of his own
-// (django-tenants): that is done again with the BEGIN.
+// (django-tenants), by a role (PostgREST) or by what row-level security asks for: that is done again with the BEGIN.
 
 // canStartOver tells whether the transaction under way has done nothing, and nothing of it is on its way.
 func (s *Session) canStartOver() bool {
@@ -27,48 +28,80 @@ func (s *Session) stayFresh(r *request) {
 	if r.stmt != nil {
 		unit = &r.stmt.unit
 	}
+	stays := true
 	switch {
-	case unit == nil || !s.setsForItself(unit):
-		if !s.doesNothing(r) {
-			s.fresh = 0
-		}
+	case unit == nil || !maySet(unit):
+		stays = s.doesNothing(r)
 	case r.kind == protocol.Query:
-		s.doAgain(bytes.TrimRight(s.view[protocol.HeadSize:r.size], "\x00"))
+		stays = s.setsAgain(bytes.TrimRight(s.view[protocol.HeadSize:r.size], "\x00"), nil) && s.isSet()
+	case r.kind == protocol.Bind: // of a portal without a name
+		formats, _, here := s.bindValues()
+		stays = here && s.view[protocol.HeadSize] == 0 && r.stmt.takesTexts() && s.setsAgain([]byte(r.stmt.text()), valuesOf(formats))
 	case r.kind == protocol.Execute:
-		s.doAgain([]byte(r.stmt.text()))
+		stays = s.isSet()
 	}
-}
-
-// maxBegin bounds, in bytes, what is remembered to begin a transaction anew.
-const maxBegin = 4 << 10
-
-// doAgain has a text done again with the BEGIN, should the transaction begin anew.
-func (s *Session) doAgain(text []byte) {
-	if s.fresh == 0 || s.fresh+len(text) > maxBegin {
+	if !stays {
 		s.fresh = 0
-		return
 	}
-	all := append(append(s.begin[:s.fresh], "\n;"...), text...)
-	s.begin, s.fresh = all[:0], len(all)
 }
 
-// setsForItself tells whether a text is a SET that can be done again elsewhere without anybody's notice: no server reports the setting, no text
-// is read otherwise by it, and it says neither who acts nor how the transaction runs.
-func (s *Session) setsForItself(u *sql.Unit) bool {
-	const settings = sql.TouchSettings | sql.TouchLocalSettings | sql.TouchLockTimeout | sql.TouchIdleTimeout
-	if u.Statements != 1 || u.Verb != sql.Set || u.Touches&^settings != 0 || len(u.Settings) != 1 {
+const (
+	maxBegin  = 16 << 10 // bounds, in bytes, what is remembered to begin a transaction anew
+	keptBegin = 1 << 10  // and the memory for it that stays with the client
+)
+
+// setsAgain puts behind the BEGIN what is to be done again with it, should the transaction begin anew, once a text has run that does nothing
+// but set settings. It gives false where the text does anything else, or that would be noticed.
+func (s *Session) setsAgain(text []byte, values sql.Values) bool {
+	s.sets = 0
+	all, ok := sql.AppendSets(append(s.begin[:s.fresh], "\n;"...), text, s.state.dialect, values)
+	if !ok || len(all) > maxBegin {
 		return false
 	}
-	one := u.Settings[0]
-	_, reported := s.state.told.Get(one.Name)
-	return one.Op == sql.OpSet && one.Name != "" && !reported && !reading[one.Name] && !slices.Contains(identity, one.Name) &&
-		!strings.HasPrefix(one.Name, "transaction_")
+	unit := s.known.reader.Read(all[s.fresh:], s.state.dialect)
+	if !maySet(&unit) || len(unit.Settings) < unit.Statements || slices.ContainsFunc(unit.Settings, noticed) {
+		return false
+	}
+	s.begin, s.sets = all[:0], len(all)-s.fresh
+	return true
+}
+
+// isSet notes that it has run.
+func (s *Session) isSet() bool {
+	some := s.sets > 0
+	s.fresh, s.sets = s.fresh+s.sets, 0
+	return some
+}
+
+// maySet tells whether a text sets settings and does nothing else, as far as was read of it.
+func maySet(u *sql.Unit) bool {
+	const settings = sql.TouchSettings | sql.TouchLocalSettings | sql.TouchLockTimeout | sql.TouchIdleTimeout
+	return (u.Verb == sql.Set || u.Verb == sql.Select) && len(u.Settings) > 0 && u.Touches&^settings == 0 && u.Lock == 0
+}
+
+// noticed tells whether somebody would notice that a change is made again elsewhere: texts are read by the setting, or it says how the
+// transaction runs or who logged in.
+func noticed(one sql.Setting) bool {
+	return one.Op != sql.OpSet || one.Name == "" || reading[one.Name] || one.Name == authorization || strings.HasPrefix(one.Name, "transaction_")
+}
+
+// takesTexts tells whether the types that a Parse message names for its parameters are texts.
+func (st *statement) takesTexts() bool {
+	_, types, _ := strings.Cut(st.body, "\x00")
+	for p := []byte(types[min(2, len(types)):]); len(p) >= 4; p = p[4:] {
+		switch binary.BigEndian.Uint32(p) {
+		case 0, 25, 705, 1043: // not named, text, unknown, varchar (pg_type.dat)
+		default:
+			return false
+		}
+	}
+	return st.source == ""
 }
 
 // startOver ends the transaction here. Its BEGIN is sent with the unit at hand, as if it had come just now.
 func (s *Session) startOver() {
 	s.begin, s.beginAs = s.begin[:s.fresh], nil
-	s.fresh, s.anew, s.startsOver, s.begun = 0, true, true, true
+	s.fresh, s.sets, s.anew, s.startsOver, s.begun = 0, 0, true, true, true
 	s.settingsAgreed() // what was set is undone
 	s.sendQuery(forEnd, "ROLLBACK")
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 	"testing"
 	"time"
@@ -27,10 +28,11 @@ func TestATransactionThatHasDoneNothingWaitsForTheLockPool(t *testing.T) {
 		{"begin", [][]byte{query("select 1"), query("select now()")}, false},
 		{"begin", [][]byte{query("select 1"), query("SET work_mem = DEFAULT")}, false},
 		{"begin", [][]byte{query("select 1"), query("SET transaction_isolation = serializable")}, false},
-		{"begin", [][]byte{query("select 1"), query("SET work_mem = '1MB'; SET jit = off")}, false},
+		{"begin", [][]byte{query("select 1"), query("SET TRANSACTION READ ONLY; SET jit = off")}, false},
 		{"begin", [][]byte{query("select 1"), query("SET LOCAL lock_timeout = 7; SELECT now()")}, false},
 		{"begin", [][]byte{query("select 1"), query("SET LOCAL DateStyle = German")}, false},
-		{"begin", [][]byte{query("select 1"), query("SET LOCAL ROLE app")}, false},
+		{"begin", [][]byte{query("select 1"), query("SET LOCAL SESSION AUTHORIZATION app")}, false},
+		{"begin", [][]byte{query("select 1"), query("SELECT set_config('app.user', who(), true)")}, false},
 		{"begin", [][]byte{query("select 1 from t")}, false},
 		{"begin", [][]byte{parse("", "select 1"), bind("c", ""), execute("c"), syncMessage()}, false},
 		{"start transaction isolation level Repeatable Read", [][]byte{query("select 1")}, false},
@@ -127,22 +129,103 @@ func TestLittleIsRememberedToBeginATransactionAnew(t *testing.T) {
 		if got := cap(c.s.begin); got > 2*maxBegin {
 			t.Errorf("%d bytes are kept", got)
 		}
+		c.sends(query("COMMIT"))
+		c.answers(complete("COMMIT"), ready('I'))
+		if got := cap(c.s.begin); got > keptBegin {
+			t.Errorf("%d bytes are kept beyond the transaction", got)
+		}
 	}
 }
 
 func TestWhatIsSetAgainWithTheBegin(t *testing.T) {
-	s := newConversation(t).s
-	s.state.told = NewReported([]Setting{{"application_name", "a"}})
 	for text, want := range map[string]bool{
 		"SET search_path = a": true, "SET SCHEMA 'a'": true, "SET LOCAL search_path TO a, b": true, "SET work_mem = '1MB'": true, "SET app.tenant = 'a'": true,
-		"SET statement_timeout = 5": true, "SET search_path TO DEFAULT": false, "RESET search_path": false, "SET application_name = 'b'": false,
-		"SET LOCAL application_name = 'b'": false, "SET TIME ZONE 'UTC'": false, "SET ROLE a": false, "SET SESSION AUTHORIZATION a": false, "SET seed = 0.5": false,
+		"SET statement_timeout = 5": true, "SET search_path TO DEFAULT": false, "RESET search_path": false, "SET application_name = 'b'": true,
+		"SET LOCAL application_name = 'b'": true, "SET TIME ZONE 'UTC'": false, "SET ROLE a": true, "SET LOCAL ROLE NONE": true, "SET SESSION AUTHORIZATION a": false,
+		"SET seed = 0.5": false, "SET LOCAL DateStyle = German": false, "SET SESSION jit = off": true,
 		"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE": false, "SET transaction_read_only = on": false, "SET CONSTRAINTS ALL DEFERRED": false,
-		"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY, DEFERRABLE": false, "SET jit = off; SET jit = on": false, "SELECT set_config('jit', 'off', true)": false,
+		"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY, DEFERRABLE": false, "SET jit = off; SET LOCAL ROLE a;": true,
+		"SET jit = off; SELECT 1": false, "SET jit = off; SELECT set_config('app.a', 'b', true), set_config('app.b', 'c', true), now()": false,
+		"SET CONSTRAINTS ALL DEFERRED; SELECT set_config('app.a', 'b', true), set_config('app.b', 'c', true)": false,
+		"SELECT set_config('jit', 'off', true)": true, "select pg_catalog.set_config('role', 'a'::text, true) AS role, set_config('app.b', '', 'true');": true,
+		"SELECT set_config('jit', 'off', false)": true, "SELECT set_config('seed', '0.5', true)": false, "SELECT set_config('datestyle', 'German', true)": false,
+		"SELECT set_config('jit', 'off', true) FROM t": false, "SELECT set_config('jit', 'off', true) WHERE f()": false, "SELECT set_config('jit', NULL, true)": false,
+		"SELECT set_config('jit', current_user, true)": false, "SELECT set_config('a.b', 'c', true), pg_advisory_xact_lock(7)": false,
+		"SELECT set_config('transaction_isolation', 'serializable', true)": false, "SELECT set_config('session_authorization', 'a', true)": false, "": false,
 	} {
-		unit := s.cfg.Catalog().reader.Read([]byte(text), s.state.dialect)
-		if got := s.setsForItself(&unit); got != want {
+		c := newConversation(t)
+		c.sends(query("BEGIN"), query("SELECT 1"))
+		c.granted(pools.Admin)
+		unit := c.s.known.reader.Read([]byte(text), c.s.state.dialect)
+		if got := maySet(&unit) && c.s.setsAgain([]byte(text), nil); got != want {
 			t.Errorf("%s: got %v, want %v", text, got, want)
 		}
 	}
+}
+
+// PostgREST says for whom it acts, and what it was asked, before each query; row-level security goes by it. Values come as parameters.
+func TestWhatIsSetByParametersIsSetAgainWithTheBegin(t *testing.T) {
+	const text = "select set_config('role', $1, true), set_config($2, $3::text, true) AS claims"
+	one := func(name string, types []uint32, portal string, formats []uint16, values ...string) [][]byte {
+		return [][]byte{parseTyped(name, text, types...), bindTo(portal, name, formats, values...), describe('P', portal), execute(portal), syncMessage()}
+	}
+	texts := []uint32{25, 0, 25}
+	long := strings.Repeat("x", maxBegin)
+	for _, each := range []struct {
+		name  string
+		sends [][]byte
+		again string
+	}{
+		{"text", one("", nil, "", nil, "app", "request.jwt.claims", `{"a": "it's"}`), `select set_config('role',  E'app', true), set_config( E'request.jwt.claims',  E'{"a": "it''s"}'::text, true) AS claims`},
+		{"binary", one("", texts, "", []uint16{1}, "app", "app.a", `\`), `select set_config('role',  E'app', true), set_config( E'app.a',  E'\\'::text, true) AS claims`},
+		{"a type of its own", one("", []uint32{25, 25, 1082}, "", nil, "app", "app.a", "1-2-3"), ""},
+		{"by which texts are read", one("", texts, "", nil, "app", "DateStyle", "German"), ""},
+		{"a portal that stays", one("", texts, "c", nil, "app", "app.a", "b"), ""},
+		{"long", one("", texts, "", nil, "app", "app.a", long), ""},
+	} {
+		c := newConversation(t, func(cfg *Config) { cfg.LockTimeout, cfg.IdleTimeout = 0, 0 })
+		c.sends(query("BEGIN"))
+		c.sends(each.sends...)
+		c.granted(pools.Admin)
+		c.answers(complete("BEGIN"), ready('T'), parsed, bound, columns, row("app", "x"), selected, protocol.AppendParameterStatus(nil, "is_superuser", "off"), ready('T'))
+		if each.again == "" {
+			if c.s.fresh != 0 {
+				t.Errorf("%s: it could begin anew", each.name)
+			}
+			continue
+		}
+		c.client, c.server, c.actions = nil, nil, nil
+		lock := query("select pg_advisory_xact_lock(7)")
+		c.sends(lock)
+		c.wantAction("it asks for room", Action{Op: Promote})
+		c.s.PromotionRefused(&c.o, c.now, &protocol.Error{Severity: "ERROR", Code: protocol.TooManyConnections, Message: "full"})
+		c.took()
+		c.wantServer("it gives up what it has", query("ROLLBACK"))
+		c.answers(complete("ROLLBACK"), protocol.AppendParameterStatus(nil, "is_superuser", "on"), ready('I'))
+		c.wantAction("with the server", Action{Op: Release})
+		c.server = nil
+		c.again(pools.Lock)
+		c.wantServer("and begins anew", query("BEGIN\n;"+each.again), lock)
+		c.answers(complete("BEGIN"), columns, row("app", "x"), selected, protocol.AppendParameterStatus(nil, "is_superuser", "off"), ready('T'), columns, row(""), selected, ready('T'))
+		c.wantClient("of which the client sees nothing", columns, row(""), selected, ready('T'))
+		c.sends(query("COMMIT"))
+		c.answers(complete("COMMIT"), protocol.AppendParameterStatus(nil, "is_superuser", "on"), ready('I'))
+		c.wantClient("it does of what is over", complete("COMMIT"), protocol.AppendParameterStatus(nil, "is_superuser", "on"), ready('I'))
+	}
+}
+
+func parseTyped(name, text string, types ...uint32) []byte {
+	body := binary.BigEndian.AppendUint16([]byte(name+"\x00"+text+"\x00"), uint16(len(types)))
+	for _, t := range types {
+		body = binary.BigEndian.AppendUint32(body, t)
+	}
+	return message(protocol.Parse, string(body))
+}
+
+func bindTo(portal, name string, formats []uint16, values ...string) []byte {
+	body := binary.BigEndian.AppendUint16([]byte(portal+"\x00"+name+"\x00"), uint16(len(formats)))
+	for _, f := range formats {
+		body = binary.BigEndian.AppendUint16(body, f)
+	}
+	return message(protocol.Bind, string(body)+string(row(values...)[protocol.HeadSize:])+"\x00\x00")
 }

@@ -270,7 +270,10 @@ func (s *Session) putSettings(waits bool) {
 	want := s.wanted(waits)
 	if want.inPlaceOn(s.srv) {
 		s.srv.settings = want
-		if s.srv.flight.len() == 0 { // else what is reported is still to come
+		switch {
+		case s.anew:
+			s.state.agreed = s.srv.Reported // the client knows already what is set again with the BEGIN
+		case s.srv.flight.len() == 0: // else what is reported is still to come
 			s.tellReported()
 		}
 		return

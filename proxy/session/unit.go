@@ -327,7 +327,7 @@ var unnamedPortal = ""
 // settleBegin forgets the BEGIN that was answered: it is on its way, or its transaction is over.
 func (s *Session) settleBegin() {
 	s.begin, s.beginAs, s.failed = s.begin[:0], nil, false
-	if s.fresh == 0 && cap(s.begin) > maxBegin {
+	if s.fresh == 0 && cap(s.begin) > keptBegin {
 		s.begin = nil
 	}
 }
