@@ -122,22 +122,21 @@ func containsFold(text []byte, word string) bool {
 	return false
 }
 
-// doesNothing tells whether a message only asks whether the server is alive, or belongs to a batch that does.
+// doesNothing tells whether a message only asks whether the server is alive, belongs to a batch that does, or prepares what may never run: a
+// server that lacks it is told it when it is used.
 func (s *Session) doesNothing(r *request) bool {
 	body := s.view[min(protocol.HeadSize, len(s.view)):min(r.size, len(s.view))]
 	switch r.kind {
 	case protocol.Query:
 		return r.unit == nil && r.touches == 0 && isPing(bytes.TrimRight(body, "\x00"))
-	case protocol.Parse, protocol.Execute:
+	case protocol.Execute:
 		return r.stmt != nil && isPing(r.stmt.text())
 	case protocol.Bind: // of a portal without a name
 		return r.stmt != nil && len(body) > 0 && body[0] == 0 && isPing(r.stmt.text())
-	case protocol.Describe:
-		return r.stmt == nil || isPing(r.stmt.text())
 	case protocol.Close:
 		return r.reply == replyClosed
 	}
-	return r.kind == protocol.Sync || r.kind == protocol.Flush
+	return r.kind == protocol.Parse || r.kind == protocol.Describe || r.kind == protocol.Sync || r.kind == protocol.Flush
 }
 
 // isPing tells whether a text is the SELECT of one number and nothing else.
