@@ -249,6 +249,14 @@ func TestATransactionThatHasOnlySaidWhereItActsWaitsForTheLockPool(t *testing.T)
 	other.wants("but nobody else does", "T D(\"$user\", public) C(SHOW) Z(I)", "Z", text("SHOW search_path"))
 }
 
+// Django's atomic begins with a savepoint where it is within another.
+func TestATransactionThatHasOnlyKeptASavepointWaitsForTheLockPool(t *testing.T) {
+	s, _ := waitsForTheLockPool(t, startProxy(t, sized(1, 1)), text("SAVEPOINT inner"))
+	s.wants("what is behind it can be undone", "C(ROLLBACK) T D(0) C(SELECT 1) Z(T)", "Z",
+		text("ROLLBACK TO inner; SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"))
+	s.wants("and the rest ends", "C(COMMIT) Z(I)", "Z", text("COMMIT"))
+}
+
 // PostgREST says for whom it acts, and what it was asked, by parameters.
 func TestATransactionThatHasOnlySaidForWhomItActsWaitsForTheLockPool(t *testing.T) {
 	r := startProxy(t, sized(1, 1))

@@ -475,7 +475,9 @@ func (s *Session) readyForClient(head *request, status byte) (visible bool) {
 		s.tellReady()
 		return false
 	}
-	s.tx = status
+	if s.tx = status; status == 'E' {
+		s.fresh = 0 // what failed is not to be done again, even where a savepoint undoes it
+	}
 	s.unitEnds()
 	if status == 'I' {
 		s.countTransaction()
@@ -511,7 +513,7 @@ func (s *Session) transactionOver() {
 	s.state.transactionOver()
 	s.definesNoMore()
 	s.state.agreed = s.state.told
-	if s.fresh, s.sets = 0, 0; len(s.begin) == 0 && cap(s.begin) > keptBegin {
+	if s.fresh, s.again = 0, 0; len(s.begin) == 0 && cap(s.begin) > keptBegin {
 		s.begin = nil
 	}
 	s.held.xact = false

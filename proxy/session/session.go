@@ -99,7 +99,7 @@ type transaction struct {
 	portals map[string]*statement
 	portal  *statement // of the unnamed portal
 	fresh   int        // so long is the BEGIN, still in the memory of begin, of a transaction that can begin anew elsewhere; 0: it cannot
-	sets    int        // and so long what comes behind it, once what was bound or sent last has run
+	again   int        // and so long what comes behind it, once what was bound or sent last has run
 
 	// Flags, together: each idle client has these.
 	tx        byte // the status that the client was told last: 'I', 'T' or 'E'

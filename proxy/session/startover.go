@@ -14,7 +14,8 @@ import (
 // others may wait for that. But one that has done nothing yet can begin anew, and wait with nothing in its hands. Pools of
 // applications make such transactions: many ask whether the connection is alive first, with a SELECT 1 (SQLAlchemy's
 // pool_pre_ping). And applications bound the wait for the lock first, or say for whom they act, be it by a schema of his own
-// (django-tenants), by a role (PostgREST) or by what row-level security asks for: that is done again with the BEGIN.
+// (django-tenants), by a role (PostgREST) or by what row-level security asks for; some keep a savepoint ahead of each statement (pgjdbc's autosave), or begin
+// with one (Django's atomic). All that is done again with the BEGIN.
 
 // canStartOver tells whether the transaction under way has done nothing, and nothing of it is on its way.
 func (s *Session) canStartOver() bool {
@@ -28,17 +29,17 @@ func (s *Session) stayFresh(r *request) {
 	if r.stmt != nil {
 		unit = &r.stmt.unit
 	}
-	stays := true
-	switch {
-	case unit == nil || !maySet(unit):
-		stays = s.doesNothing(r)
-	case r.kind == protocol.Query:
-		stays = s.setsAgain(bytes.TrimRight(s.view[protocol.HeadSize:r.size], "\x00"), nil) && s.isSet()
-	case r.kind == protocol.Bind: // of a portal without a name
-		formats, _, here := s.bindValues()
-		stays = here && s.view[protocol.HeadSize] == 0 && r.stmt.takesTexts() && s.setsAgain([]byte(r.stmt.text()), valuesOf(formats))
-	case r.kind == protocol.Execute:
-		stays = s.isSet()
+	stays := s.doesNothing(r)
+	if !stays && (unit == nil || mayBeAgain(unit)) {
+		switch r.kind {
+		case protocol.Query:
+			stays = r.size <= len(s.view) && s.doAgain(bytes.TrimRight(s.view[protocol.HeadSize:r.size], "\x00"), nil) && s.isDone()
+		case protocol.Bind: // of a portal without a name
+			formats, _, here := s.bindValues()
+			stays = here && s.view[protocol.HeadSize] == 0 && r.stmt != nil && r.stmt.takesTexts() && s.doAgain([]byte(r.stmt.text()), valuesOf(formats))
+		case protocol.Execute:
+			stays = s.isDone()
+		}
 	}
 	if !stays {
 		s.fresh = 0
@@ -50,33 +51,42 @@ const (
 	keptBegin = 1 << 10  // and the memory for it that stays with the client
 )
 
-// setsAgain puts behind the BEGIN what is to be done again with it, should the transaction begin anew, once a text has run that does nothing
-// but set settings. It gives false where the text does anything else, or that would be noticed.
-func (s *Session) setsAgain(text []byte, values sql.Values) bool {
-	s.sets = 0
-	all, ok := sql.AppendSets(append(s.begin[:s.fresh], "\n;"...), text, s.state.dialect, values)
+// doAgain puts behind the BEGIN what is to be done again with it, should the transaction begin anew, once a text has run that can be run
+// again. It gives false where it cannot be, or that would be noticed.
+func (s *Session) doAgain(text []byte, values sql.Values) bool {
+	s.again = 0
+	all, settings, ok := sql.AppendAgain(append(s.begin[:s.fresh], "\n;"...), text, s.state.dialect, values)
 	if !ok || len(all) > maxBegin {
 		return false
 	}
 	unit := s.known.reader.Read(all[s.fresh:], s.state.dialect)
-	if !maySet(&unit) || len(unit.Settings) < unit.Statements || slices.ContainsFunc(unit.Settings, noticed) {
+	if !mayBeAgain(&unit) || len(unit.Settings) != settings || slices.ContainsFunc(unit.Settings, noticed) {
 		return false
 	}
-	s.begin, s.sets = all[:0], len(all)-s.fresh
+	s.begin, s.again = all[:0], len(all)-s.fresh
 	return true
 }
 
-// isSet notes that it has run.
-func (s *Session) isSet() bool {
-	some := s.sets > 0
-	s.fresh, s.sets = s.fresh+s.sets, 0
+// isDone notes that it has run.
+func (s *Session) isDone() bool {
+	some := s.again > 0
+	s.fresh, s.again = s.fresh+s.again, 0
 	return some
 }
 
-// maySet tells whether a text sets settings and does nothing else, as far as was read of it.
-func maySet(u *sql.Unit) bool {
-	const settings = sql.TouchSettings | sql.TouchLocalSettings | sql.TouchLockTimeout | sql.TouchIdleTimeout
-	return (u.Verb == sql.Set || u.Verb == sql.Select) && len(u.Settings) > 0 && u.Touches&^settings == 0 && u.Lock == 0
+// mayBeAgain tells whether a text may be one that can be run again, as far as was read of it.
+func mayBeAgain(u *sql.Unit) bool {
+	const touches = sql.TouchSettings | sql.TouchLocalSettings | sql.TouchLockTimeout | sql.TouchIdleTimeout | sql.TouchRollbackTo
+	switch u.Verb {
+	case sql.Set, sql.Savepoint, sql.Release, sql.RollbackTo:
+	case sql.Select:
+		if len(u.Settings) == 0 {
+			return false
+		}
+	default:
+		return false
+	}
+	return u.Touches&^touches == 0 && u.Lock == 0
 }
 
 // noticed tells whether somebody would notice that a change is made again elsewhere: texts are read by the setting, or it says how the
@@ -101,7 +111,7 @@ func (st *statement) takesTexts() bool {
 // startOver ends the transaction here. Its BEGIN is sent with the unit at hand, as if it had come just now.
 func (s *Session) startOver() {
 	s.begin, s.beginAs = s.begin[:s.fresh], nil
-	s.fresh, s.sets, s.anew, s.startsOver, s.begun = 0, 0, true, true, true
+	s.fresh, s.again, s.anew, s.startsOver, s.begun = 0, 0, true, true, true
 	s.settingsAgreed() // what was set is undone
 	s.sendQuery(forEnd, "ROLLBACK")
 }

@@ -28,7 +28,8 @@ func TestATransactionThatHasDoneNothingWaitsForTheLockPool(t *testing.T) {
 		{"begin", [][]byte{query("select 1"), query("select now()")}, false},
 		{"begin", [][]byte{query("select 1"), query("SET work_mem = DEFAULT")}, false},
 		{"begin", [][]byte{query("select 1"), query("SET transaction_isolation = serializable")}, false},
-		{"begin", [][]byte{query("select 1"), query("SET TRANSACTION READ ONLY; SET jit = off")}, false},
+		{"begin", [][]byte{query("select 1"), query("SET LOCAL transaction_read_only = on; SET jit = off")}, false},
+		{"begin", [][]byte{query("SAVEPOINT a"), query("INSERT INTO t VALUES (1)")}, false},
 		{"begin", [][]byte{query("select 1"), query("SET LOCAL lock_timeout = 7; SELECT now()")}, false},
 		{"begin", [][]byte{query("select 1"), query("SET LOCAL DateStyle = German")}, false},
 		{"begin", [][]byte{query("select 1"), query("SET LOCAL SESSION AUTHORIZATION app")}, false},
@@ -110,6 +111,21 @@ func TestATransactionThatHasOnlyBoundItselfWaitsForTheLockPool(t *testing.T) {
 	}
 }
 
+// What failed is not done again, though a savepoint has undone it.
+func TestATransactionInWhichSomethingFailedDoesNotBeginAnew(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("BEGIN"), query("SAVEPOINT a"))
+	c.granted(pools.Admin)
+	c.answers(complete("BEGIN"), ready('T'), complete("SAVEPOINT"), ready('T'))
+	c.sends(query("SET LOCAL work_mem = 'much'"))
+	c.answers(failed("22023", "invalid value"), ready('E'))
+	c.sends(query("ROLLBACK TO a"))
+	c.answers(complete("ROLLBACK"), ready('T'))
+	if c.s.canStartOver() || c.s.fresh != 0 {
+		t.Error("it could begin anew")
+	}
+}
+
 // Drivers prepare a statement first, and bind it once they know its types (pgx, asyncpg): within the transaction.
 func TestATransactionThatHasOnlyPreparedItsLockWaitsForTheLockPool(t *testing.T) {
 	c := newConversation(t, func(cfg *Config) { cfg.LockTimeout, cfg.IdleTimeout = 0, 0 })
@@ -169,10 +185,13 @@ func TestWhatIsSetAgainWithTheBegin(t *testing.T) {
 		"SET statement_timeout = 5": true, "SET search_path TO DEFAULT": false, "RESET search_path": false, "SET application_name = 'b'": true,
 		"SET LOCAL application_name = 'b'": true, "SET TIME ZONE 'UTC'": false, "SET ROLE a": true, "SET LOCAL ROLE NONE": true, "SET SESSION AUTHORIZATION a": false,
 		"SET seed = 0.5": false, "SET LOCAL DateStyle = German": false, "SET SESSION jit = off": true,
-		"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE": false, "SET transaction_read_only = on": false, "SET CONSTRAINTS ALL DEFERRED": false,
+		"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE": false, "SET transaction_read_only = on": false, "SET CONSTRAINTS ALL DEFERRED": true,
 		"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY, DEFERRABLE": false, "SET jit = off; SET LOCAL ROLE a;": true,
 		"SET jit = off; SELECT 1": false, "SET jit = off; SELECT set_config('app.a', 'b', true), set_config('app.b', 'c', true), now()": false,
-		"SET CONSTRAINTS ALL DEFERRED; SELECT set_config('app.a', 'b', true), set_config('app.b', 'c', true)": false,
+		"SET CONSTRAINTS ALL DEFERRED; SELECT set_config('app.a', 'b', true), set_config('app.b', 'c', true)": true,
+		"SET TRANSACTION READ WRITE": true, "SET LOCAL transaction_read_only = off": false, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY": true,
+		"SET TRANSACTION SNAPSHOT '1'": false, "SAVEPOINT a": true, "RELEASE SAVEPOINT a; SAVEPOINT b": true, "ROLLBACK TO a": true, "ROLLBACK WORK TO SAVEPOINT a;": true,
+		"ROLLBACK": false, "SAVEPOINT a; SELECT 1": false, "SAVEPOINT a; COMMIT": false, "release": true,
 		"SELECT set_config('jit', 'off', true)": true, "select pg_catalog.set_config('role', 'a'::text, true) AS role, set_config('app.b', '', 'true');": true,
 		"SELECT set_config('jit', 'off', false)": true, "SELECT set_config('seed', '0.5', true)": false, "SELECT set_config('datestyle', 'German', true)": false,
 		"SELECT set_config('jit', 'off', true) FROM t": false, "SELECT set_config('jit', 'off', true) WHERE f()": false, "SELECT set_config('jit', NULL, true)": false,
@@ -183,7 +202,7 @@ func TestWhatIsSetAgainWithTheBegin(t *testing.T) {
 		c.sends(query("BEGIN"), query("SELECT 1"))
 		c.granted(pools.Admin)
 		unit := c.s.known.reader.Read([]byte(text), c.s.state.dialect)
-		if got := maySet(&unit) && c.s.setsAgain([]byte(text), nil); got != want {
+		if got := mayBeAgain(&unit) && c.s.doAgain([]byte(text), nil); got != want {
 			t.Errorf("%s: got %v, want %v", text, got, want)
 		}
 	}

@@ -1,41 +1,60 @@
 package sql
 
-// AppendSets appends a text that does nothing but set settings, by SET or by queries of set_config alone, with literals in place of its
-// parameters: it can be run as a simple query wherever that is to be done again. It gives false, and dst as it was, where the text does
-// anything else, or where a value is NULL or of a type that is not known to be a text.
-func AppendSets(dst, text []byte, d Dialect, values Values) (_ []byte, ok bool) {
-	r := setsReader{out: dst, values: values}
+// AppendAgain appends a text that can be run again in another transaction, with literals in place of its parameters: as a simple query, behind
+// what it came behind. It does nothing but set settings, by SET or by queries of set_config alone, or keep savepoints. Settings is how many
+// it sets. Ok is false where the text does anything else, or a value is NULL or of a type that is not known to be a text; nothing is
+// appended then.
+func AppendAgain(dst, text []byte, d Dialect, values Values) (_ []byte, settings int, ok bool) {
+	r := againReader{out: dst, values: values}
 	r.begin(text, d)
 	for r.next(); r.tok.kind != atEnd; r.next() {
-		switch {
-		case r.at(r.tok, ';'):
+		if r.at(r.tok, ';') {
 			continue
-		case r.on("set"):
-			ok = r.set()
-		case r.on("select"):
-			ok = r.query()
-		default:
-			ok = false
 		}
-		if !ok {
-			return dst, false
+		if ok = r.statement(); !ok {
+			return dst, 0, false
 		}
 	}
-	return append(r.out, r.source[r.copied:]...), ok
+	return append(r.out, r.source[r.copied:]...), r.settings, ok
 }
 
-// setsReader reads such a text and copies it.
-type setsReader struct {
+// againReader reads such a text and copies it.
+type againReader struct {
 	lexer
-	values Values
-	out    []byte
-	copied int32 // so much of the source is in out, in words of the literals' own
+	values   Values
+	out      []byte
+	copied   int32 // so much of the source is in out
+	settings int
 }
 
-// set reads what follows SET.
-func (r *setsReader) set() bool {
-	r.next()
-	if r.on("constraints") || r.on("transaction") || r.on("session") && r.is(r.peek(), "characteristics") {
+// statement reads a statement, and the token that ends it.
+func (r *againReader) statement() bool {
+	switch {
+	case r.on("select"):
+		return r.query()
+	case r.on("set"):
+		r.next()
+		if r.on("session") && r.is(r.peek(), "characteristics") {
+			return false
+		}
+		transaction := r.on("transaction")
+		if !transaction && !r.on("constraints") {
+			r.settings++
+		}
+		for r.next(); !r.ended(); r.next() {
+			if transaction && (r.on("snapshot") || r.on("repeatable") || r.on("serializable")) {
+				return false // where it matters when the transaction began to read
+			}
+		}
+		return true
+	case r.on("rollback"):
+		if r.next(); r.on("work") || r.on("transaction") {
+			r.next()
+		}
+		if !r.on("to") {
+			return false
+		}
+	case !r.on("savepoint") && !r.on("release"):
 		return false
 	}
 	for !r.ended() {
@@ -45,7 +64,7 @@ func (r *setsReader) set() bool {
 }
 
 // query reads what follows SELECT: calls of set_config, maybe with a name each.
-func (r *setsReader) query() bool {
+func (r *againReader) query() bool {
 	for {
 		if r.next(); !r.config() {
 			return false
@@ -63,14 +82,14 @@ func (r *setsReader) query() bool {
 }
 
 // config reads a call of set_config, and the token after it.
-func (r *setsReader) config() bool {
+func (r *againReader) config() bool {
 	if r.on("pg_catalog") {
 		if r.next(); !r.at(r.tok, '.') {
 			return false
 		}
 		r.next()
 	}
-	if !r.on("set_config") {
+	if r.settings++; !r.on("set_config") {
 		return false
 	}
 	if r.next(); !r.at(r.tok, '(') {
@@ -91,7 +110,7 @@ func (r *setsReader) config() bool {
 }
 
 // text1 reads a literal or a parameter with its casts, and the token after it.
-func (r *setsReader) text1() bool {
+func (r *againReader) text1() bool {
 	t, binary := r.tok, false
 	switch {
 	case t.kind == literal:
