@@ -1,8 +1,8 @@
 package sql
 
 // AppendAgain appends a text that can be run again in another transaction, with literals in place of its parameters: as a simple query, behind
-// what it came behind. It does nothing but set settings, by SET or by queries of set_config alone, or keep savepoints. Settings is how many
-// it sets. Ok is false where the text does anything else, or a value is NULL or of a type that is not known to be a text; nothing is
+// what it came behind. It does nothing but begin, set settings, by SET or by queries of set_config alone, or keep savepoints. Settings is how
+// many it sets. Ok is false where the text does anything else, or a value is NULL or of a type that is not known to be a text; nothing is
 // appended then.
 func AppendAgain(dst, text []byte, d Dialect, values Values) (_ []byte, settings int, ok bool) {
 	r := againReader{out: dst, values: values}
@@ -32,21 +32,18 @@ func (r *againReader) statement() bool {
 	switch {
 	case r.on("select"):
 		return r.query()
+	case r.on("begin") || r.on("start"):
+		return r.mode()
 	case r.on("set"):
 		r.next()
-		if r.on("session") && r.is(r.peek(), "characteristics") {
+		switch {
+		case r.on("session") && r.is(r.peek(), "characteristics"):
 			return false
-		}
-		transaction := r.on("transaction")
-		if !transaction && !r.on("constraints") {
+		case r.on("transaction"):
+			return r.mode()
+		case !r.on("constraints"):
 			r.settings++
 		}
-		for r.next(); !r.ended(); r.next() {
-			if transaction && (r.on("snapshot") || r.on("repeatable") || r.on("serializable")) {
-				return false // where it matters when the transaction began to read
-			}
-		}
-		return true
 	case r.on("rollback"):
 		if r.next(); r.on("work") || r.on("transaction") {
 			r.next()
@@ -59,6 +56,16 @@ func (r *againReader) statement() bool {
 	}
 	for !r.ended() {
 		r.next()
+	}
+	return true
+}
+
+// mode reads how a transaction runs. It gives false where it matters when that began to read.
+func (r *againReader) mode() bool {
+	for r.next(); !r.ended(); r.next() {
+		if r.on("snapshot") || r.on("repeatable") || r.on("serializable") {
+			return false
+		}
 	}
 	return true
 }

@@ -261,10 +261,11 @@ func (s *Session) promote() {
 func (s *Session) send() {
 	if !s.open {
 		s.unitBegins()
+		s.beginsFresh()
 	}
 	s.begun = true
 	r := s.ahead.front()
-	if s.fresh > 0 {
+	if s.fresh != 0 {
 		s.stayFresh(r)
 	}
 	switch {

@@ -14,13 +14,23 @@ import (
 // others may wait for that. But one that has done nothing yet can begin anew, and wait with nothing in its hands. Pools of
 // applications make such transactions: many ask whether the connection is alive first, with a SELECT 1 (SQLAlchemy's
 // pool_pre_ping). And applications bound the wait for the lock first, or say for whom they act, be it by a schema of his own
-// (django-tenants), by a role (PostgREST) or by what row-level security asks for; some keep a savepoint ahead of each statement (pgjdbc's autosave), or begin
-// with one (Django's atomic). All that is done again with the BEGIN.
+// (django-tenants), by a role (PostgREST) or by what row-level security asks for; some keep a savepoint ahead of each statement
+// (pgjdbc's autosave), or begin with one (Django's atomic). All that is done again with the BEGIN.
 
 // canStartOver tells whether the transaction under way has done nothing, and nothing of it is on its way.
 func (s *Session) canStartOver() bool {
 	return s.fresh > 0 && s.tx == 'T' && !s.open && !s.skip && !s.goodbye && s.srv.flight.len() == 0 && s.ahead.len() > 0 &&
 		s.state.pins == 0 && !s.held.any()
+}
+
+// unbegun stands for the length of a BEGIN that may come: in a batch with what follows it, as pgjdbc's do.
+const unbegun = -1
+
+// beginsFresh notes that a unit is sent in which a transaction may begin that can begin anew.
+func (s *Session) beginsFresh() {
+	if s.tx == 'I' && len(s.begin) == 0 && s.state.pins == 0 && s.srv.flight.firstOfClient() == nil && s.readsCommitted(nil) {
+		s.fresh, s.again = unbegun, 0
+	}
 }
 
 // stayFresh notes what a message does to a transaction that can begin anew so far.
@@ -55,22 +65,26 @@ const (
 // again. It gives false where it cannot be, or that would be noticed.
 func (s *Session) doAgain(text []byte, values sql.Values) bool {
 	s.again = 0
-	all, settings, ok := sql.AppendAgain(append(s.begin[:s.fresh], "\n;"...), text, s.state.dialect, values)
+	all := s.begin[:0]
+	if s.fresh > 0 {
+		all = append(s.begin[:s.fresh], "\n;"...)
+	}
+	all, settings, ok := sql.AppendAgain(all, text, s.state.dialect, values)
 	if !ok || len(all) > maxBegin {
 		return false
 	}
-	unit := s.known.reader.Read(all[s.fresh:], s.state.dialect)
+	unit := s.known.reader.Read(all[max(s.fresh, 0):], s.state.dialect)
 	if !mayBeAgain(&unit) || len(unit.Settings) != settings || slices.ContainsFunc(unit.Settings, noticed) {
 		return false
 	}
-	s.begin, s.again = all[:0], len(all)-s.fresh
+	s.begin, s.again = all[:0], len(all)-max(s.fresh, 0)
 	return true
 }
 
 // isDone notes that it has run.
 func (s *Session) isDone() bool {
 	some := s.again > 0
-	s.fresh, s.again = s.fresh+s.again, 0
+	s.fresh, s.again = max(s.fresh, 0)+s.again, 0
 	return some
 }
 
@@ -78,7 +92,7 @@ func (s *Session) isDone() bool {
 func mayBeAgain(u *sql.Unit) bool {
 	const touches = sql.TouchSettings | sql.TouchLocalSettings | sql.TouchLockTimeout | sql.TouchIdleTimeout | sql.TouchRollbackTo
 	switch u.Verb {
-	case sql.Set, sql.Savepoint, sql.Release, sql.RollbackTo:
+	case sql.Begin, sql.Set, sql.Savepoint, sql.Release, sql.RollbackTo:
 	case sql.Select:
 		if len(u.Settings) == 0 {
 			return false

@@ -126,6 +126,45 @@ func TestATransactionInWhichSomethingFailedDoesNotBeginAnew(t *testing.T) {
 	}
 }
 
+// pgjdbc sends its BEGIN in a batch with what follows it, others in a text.
+func TestATransactionThatBeganWithWhatItSetsWaitsForTheLockPool(t *testing.T) {
+	set, lock := "SELECT set_config('app.a', 'b', true)", query("select pg_advisory_xact_lock(7)")
+	for _, one := range []struct {
+		sends, answers [][]byte
+		again          string
+	}{
+		{[][]byte{parse("", "BEGIN"), bind("", ""), execute(""), parse("", set), bind("", ""), describe('P', ""), execute(""), syncMessage()},
+			[][]byte{parsed, bound, complete("BEGIN"), parsed, bound, columns, row("b"), selected, ready('T')}, "BEGIN\n;" + set},
+		{[][]byte{parse("", "BEGIN"), bind("", ""), execute(""), parse("", "SAVEPOINT a"), bind("", ""), execute(""), syncMessage()},
+			[][]byte{parsed, bound, complete("BEGIN"), parsed, bound, complete("SAVEPOINT"), ready('T')}, "BEGIN\n;SAVEPOINT a"},
+		{[][]byte{query("BEGIN; SET LOCAL app.a = 'b'")}, [][]byte{complete("BEGIN"), complete("SET"), ready('T')}, "BEGIN; SET LOCAL app.a = 'b'"},
+		{[][]byte{query("START TRANSACTION ISOLATION LEVEL SERIALIZABLE; SET LOCAL app.a = 'b'")}, [][]byte{complete("START TRANSACTION"), complete("SET"), ready('T')}, ""},
+		{[][]byte{parse("", "INSERT INTO t VALUES (1)"), bind("", ""), execute(""), parse("", "BEGIN"), bind("", ""), execute(""), syncMessage()},
+			[][]byte{parsed, bound, complete("INSERT 0 1"), parsed, bound, complete("BEGIN"), ready('T')}, ""},
+	} {
+		c := newConversation(t, func(cfg *Config) { cfg.LockTimeout, cfg.IdleTimeout = 0, 0 })
+		c.sends(one.sends...)
+		c.granted(pools.Admin)
+		c.answers(one.answers...)
+		c.client, c.server, c.actions = nil, nil, nil
+		c.sends(lock)
+		c.wantAction("it asks for room", Action{Op: Promote})
+		c.s.PromotionRefused(&c.o, c.now, &protocol.Error{Severity: "ERROR", Code: protocol.TooManyConnections, Message: "full"})
+		c.took()
+		if one.again == "" {
+			c.wantServer("it has done something, and fails", query(failing))
+			continue
+		}
+		c.wantServer("it gives up what it has", query("ROLLBACK"))
+		c.answers(complete("ROLLBACK"), ready('I'))
+		c.wantAction("with the server", Action{Op: Release})
+		c.again(pools.Lock)
+		c.wantServer("and begins anew", query(one.again), lock)
+		c.answers(complete("BEGIN"), ready('T'), columns, row(""), selected, ready('T'))
+		c.wantClient("of which the client sees nothing", columns, row(""), selected, ready('T'))
+	}
+}
+
 // Drivers prepare a statement first, and bind it once they know its types (pgx, asyncpg): within the transaction.
 func TestATransactionThatHasOnlyPreparedItsLockWaitsForTheLockPool(t *testing.T) {
 	c := newConversation(t, func(cfg *Config) { cfg.LockTimeout, cfg.IdleTimeout = 0, 0 })
