@@ -12,10 +12,13 @@ func AppendAgain(dst, text []byte, d Dialect, values Values) (_ []byte, settings
 			continue
 		}
 		if ok = r.statement(); !ok {
-			return dst, 0, false
+			break
 		}
 	}
-	return append(r.out, r.source[r.copied:]...), r.settings, ok
+	if !ok {
+		return dst, 0, false
+	}
+	return append(r.out, r.source[r.copied:]...), r.settings, true
 }
 
 // againReader reads such a text and copies it.

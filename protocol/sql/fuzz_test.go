@@ -75,3 +75,39 @@ func checkUnit(t *testing.T, text []byte, u *Unit) {
 		t.Errorf("%q: touches without names", text)
 	}
 }
+
+// fuzzValues gives each parameter the same value.
+type fuzzValues []byte
+
+func (v fuzzValues) Value(int) (value []byte, binary, ok bool) { return v, false, true }
+
+// FuzzAppendAgain holds that a text that can be run again is itself where it has no parameters, and that a value is a value and nothing else.
+func FuzzAppendAgain(f *testing.F) {
+	for _, text := range []string{"SET a.b = 'c'; SAVEPOINT d", "SELECT set_config('a.b', $1::text, true) AS x, pg_catalog.set_config($2, E'\\'', 'f')", "BEGIN READ ONLY;;ROLLBACK TO a",
+		"SET TRANSACTION SNAPSHOT '1'", "select set_config('a', $99999999999999999999, true", "release", "SET a = $a$;$a$"} {
+		f.Add([]byte(text), []byte("it's \\"), true, byte(0))
+	}
+	r := mustReader(f)
+	f.Fuzz(func(t *testing.T, text, value []byte, backslash bool, encoding byte) {
+		d := Dialect{BackslashQuotes: backslash, Encoding: Encoding(encoding % 4)}
+		bare, settings, ok := AppendAgain([]byte("x"), text, d, nil)
+		if ok && string(bare[1:]) != string(text) || !ok && string(bare) != "x" {
+			t.Errorf("%q is done again as %q", text, bare)
+		}
+		again, n, valued := AppendAgain(nil, text, d, fuzzValues(value))
+		if ok && (!valued || n != settings) {
+			t.Errorf("%q can be run again, and with values it cannot", text)
+		}
+		if !valued {
+			return
+		}
+		twice, m, still := AppendAgain(nil, again, d, nil)
+		if !still || m != n || string(twice) != string(again) {
+			t.Errorf("%q is done again as %q, and that as %q", text, again, twice)
+		}
+		a, b := r.Read(text, d), r.Read(again, d)
+		if a.Statements != b.Statements || a.Verb != b.Verb || a.Lock != b.Lock {
+			t.Errorf("%q is done again as %q, which is another text: %+v, %+v", text, again, a, b)
+		}
+	})
+}
