@@ -351,7 +351,7 @@ func (c *client) letGo(events []pools.Event, now time.Time, how func(*pools.Pair
 }
 
 // hear takes the pools' answer, within a batch or nil. Why is what to tell the client, where it is told anything.
-func (c *client) hear(b *link.Batch, e *pools.Event, why *protocol.Error) []pools.Event {
+func (c *client) hear(b *link.Batch, e *pools.Event, why *protocol.Error) (events []pools.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.batch = b
@@ -379,10 +379,12 @@ func (c *client) hear(b *link.Batch, e *pools.Event, why *protocol.Error) []pool
 		}
 		return c.stepLocked(nil, (*session.Session).Promoted)
 	default:
-		c.logRefusal(e.Refusal)
-		return c.stepLocked(nil, func(s *session.Session, o *session.Output, now time.Time) {
-			s.PromotionRefused(o, now, why)
-		})
+		anew := false
+		events = c.stepLocked(nil, func(s *session.Session, o *session.Output, now time.Time) { anew = s.PromotionRefused(o, now, why) })
+		if c.pool.promotionRefused(e.Refusal, anew); !anew {
+			c.logRefusal(e.Refusal)
+		}
+		return events
 	}
 }
 

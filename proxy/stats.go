@@ -211,12 +211,22 @@ func (a *ledger) note(events []pools.Event) {
 			a.promises.Granted++
 			a.WaitTime += e.Waited
 		case pools.PromotionRefused:
-			a.promises.Refused++
 			a.WaitTime += e.Refusal.Waited
-			a.refusals[e.Refusal.Kind][e.Refusal.Cause.String()]++
 		case pools.CloseWanted:
 			e.Backend.Conn.(*serverConn).fate = e.Reason.String()
 		}
+	}
+}
+
+// promotionRefused counts a refused promotion. Nobody is told of it where the transaction begins anew.
+func (p *pool) promotionRefused(r *pools.Refusal, anew bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a := &p.ledger; anew {
+		a.promises.Anew++
+	} else {
+		a.promises.Refused++
+		a.refusals[r.Kind][r.Cause.String()]++
 	}
 }
 

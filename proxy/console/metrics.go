@@ -114,6 +114,7 @@ func (m *meter) ofPool(p *Pool) {
 	m.send(prometheus.CounterValue, "lockproxy_query_seconds_total", seconds+"waited for its answer.", p.QueryTime.Seconds(), at...)
 	m.counter("lockproxy_promotions_total", "Transactions on an admin connection that moved to the lock pool.", p.Promotions.Granted, at...)
 	m.counter("lockproxy_promotions_refused_total", "Those that could not.", p.Promotions.Refused, at...)
+	m.counter("lockproxy_promotions_anew_total", "Those that began anew in the lock pool, for they had done nothing yet.", p.Promotions.Anew, at...)
 	m.tagged("lockproxy_lock_statements_total", "Statements that may have waited for an advisory lock, by how they ended.", "outcome",
 		p.Locks, at...)
 	m.counter("lockproxy_backends_opened_total", "Server connections that were made.", p.Births, at...)

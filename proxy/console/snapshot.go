@@ -68,7 +68,7 @@ func (p *Pool) Inherit(old *Pool) {
 }
 
 // Promotions are transactions on an admin connection that came to ask for an advisory lock.
-type Promotions struct{ Granted, Refused uint64 }
+type Promotions struct{ Granted, Refused, Anew uint64 }
 
 // Slots is what one of the two pools looks like.
 type Slots struct {

@@ -298,12 +298,12 @@ func (s *Session) Demotable(o *Output, now time.Time) {
 	}
 }
 
-// PromotionRefused answers Promote: the statement gets e and its transaction is aborted.
-func (s *Session) PromotionRefused(o *Output, now time.Time, e *protocol.Error) {
+// PromotionRefused answers Promote: the statement gets e and its transaction is aborted, unless that begins anew, as is told then.
+func (s *Session) PromotionRefused(o *Output, now time.Time, e *protocol.Error) (anew bool) {
 	s.step(o, now)
 	defer s.finish()
 	if s.phase != promoting {
-		return
+		return false
 	}
 	s.phase = attached
 	switch {
@@ -311,9 +311,11 @@ func (s *Session) PromotionRefused(o *Output, now time.Time, e *protocol.Error) 
 		s.toMove, s.moveFailed = false, true
 	case s.canStartOver():
 		s.startOver()
+		return true
 	default:
 		s.refuseWaiting(e)
 	}
+	return false
 }
 
 // refuseWaiting refuses the message that waited for a promotion, unless its batch has failed meanwhile.

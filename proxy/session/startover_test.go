@@ -165,30 +165,27 @@ func TestATransactionThatBeganWithWhatItSetsWaitsForTheLockPool(t *testing.T) {
 	}
 }
 
-// Drivers prepare a statement first, and bind it once they know its types (pgx, asyncpg): within the transaction.
-func TestATransactionThatHasOnlyPreparedItsLockWaitsForTheLockPool(t *testing.T) {
-	c := newConversation(t, func(cfg *Config) { cfg.LockTimeout, cfg.IdleTimeout = 0, 0 })
-	c.sends(query("BEGIN"), query("SELECT 1"))
-	c.granted(pools.Admin)
-	c.answers(complete("BEGIN"), ready('T'), columns, row("1"), selected, ready('T'))
-	lock := parse("", "select pg_advisory_xact_lock(7)")
-	c.sends(lock, describe('S', ""), syncMessage())
-	c.answers(parsed, message(protocol.ParameterDescription, "\x00\x00"), columns, ready('T'))
-	c.client, c.server, c.actions = nil, nil, nil
-	runs := [][]byte{bind("", ""), execute(""), syncMessage()}
-	c.sends(runs...)
-	c.wantAction("it asks for room", Action{Op: Promote})
-	c.s.PromotionRefused(&c.o, c.now, &protocol.Error{Severity: "ERROR", Code: protocol.TooManyConnections, Message: "full"})
-	c.took()
-	c.wantServer("it gives up what it has", query("ROLLBACK"))
-	c.answers(complete("ROLLBACK"), ready('I'))
-	c.wantAction("with the server", Action{Op: Release})
-	c.again(pools.Lock)
-	c.wantServer("and begins anew, where the statement is compared with what was described", query("BEGIN"), lock, describe('S', ""), message(protocol.Flush, ""))
-	c.answers(complete("BEGIN"), ready('T'), parsed, message(protocol.ParameterDescription, "\x00\x00"), columns)
-	c.wantServer("before it runs", runs...)
-	c.answers(bound, row(""), selected, ready('T'))
-	c.wantClient("of which the client sees nothing", bound, row(""), selected, ready('T'))
+// Drivers prepare a statement first, within the transaction, and bind it once they know its types: pgx behind a Sync, asyncpg behind a Flush.
+func TestATransactionThatPreparesItsLockWaitsForTheLockPool(t *testing.T) {
+	for _, end := range [][]byte{syncMessage(), message(protocol.Flush, "")} {
+		c := newConversation(t, func(cfg *Config) { cfg.LockTimeout, cfg.IdleTimeout = 0, 0 })
+		c.sends(query("BEGIN"), query("SELECT 1"))
+		c.granted(pools.Admin)
+		c.answers(complete("BEGIN"), ready('T'), columns, row("1"), selected, ready('T'))
+		c.client, c.server, c.actions = nil, nil, nil
+		prepares := [][]byte{parse("", "select pg_advisory_xact_lock(7)"), describe('S', ""), end}
+		c.sends(prepares...)
+		c.wantAction("it asks for room", Action{Op: Promote})
+		c.s.PromotionRefused(&c.o, c.now, &protocol.Error{Severity: "ERROR", Code: protocol.TooManyConnections, Message: "full"})
+		c.took()
+		c.wantServer("it gives up what it has", query("ROLLBACK"))
+		c.answers(complete("ROLLBACK"), ready('I'))
+		c.wantAction("with the server", Action{Op: Release})
+		c.again(pools.Lock)
+		c.wantServer("and begins anew", append([][]byte{query("BEGIN")}, prepares...)...)
+		c.answers(complete("BEGIN"), ready('T'), parsed, message(protocol.ParameterDescription, "\x00\x00"), columns)
+		c.wantClient("of which the client sees nothing", parsed, message(protocol.ParameterDescription, "\x00\x00"), columns)
+	}
 }
 
 // What a transaction would do again is not remembered without bound, nor is a BEGIN of any length.

@@ -116,18 +116,30 @@ func (s *Session) skipped() {
 // its batch goes on behind a Flush, then what comes next is the statement itself, and a promotion would come too late
 // for a crowd of such clients (asyncpg and pgx prepare first, in the transaction).
 func (s *Session) unitLocks() bool {
-	prepares := false
 	for i := range s.ahead.len() {
 		r := s.ahead.at(i)
 		if s.takesLocks(r) {
 			return true
 		}
-		prepares = prepares || r.kind == protocol.Parse && r.stmt != nil && s.effects(&r.stmt.unit)&acquires != 0
 		if r.ends() {
-			return prepares && len(s.begin) > 0
+			return len(s.begin) > 0 && s.unitPrepares()
 		}
 	}
-	return prepares
+	return s.unitPrepares()
+}
+
+// unitPrepares tells whether it prepares a lock statement.
+func (s *Session) unitPrepares() bool {
+	for i := range s.ahead.len() {
+		r := s.ahead.at(i)
+		if r.kind == protocol.Parse && r.stmt != nil && s.effects(&r.stmt.unit)&acquires != 0 {
+			return true
+		}
+		if r.ends() {
+			break
+		}
+	}
+	return false
 }
 
 // acquires are the effects of functions that may take a lock.
