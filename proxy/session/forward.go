@@ -262,12 +262,12 @@ func (s *Session) promote() {
 
 // send sends the message at the head of ahead.
 func (s *Session) send() {
+	r := s.ahead.front()
 	if !s.open {
 		s.unitBegins()
-		s.beginsFresh()
+		s.beginsFresh(r)
 	}
 	s.begun = true
-	r := s.ahead.front()
 	if s.fresh != 0 {
 		s.stayFresh(r)
 	}

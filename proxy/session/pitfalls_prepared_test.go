@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -297,6 +298,20 @@ func TestANameThatAFailedBatchWasToCloseIsStillThere(t *testing.T) {
 	other.wantAction("the first is over", Action{Op: Release})
 	other.again(pools.Admin)
 	other.wantServer("and then the second, which closes it", closing('S', "q"), bind("", "q"), syncMessage())
+}
+
+// ALTER SYSTEM, VACUUM and their kind take whatever ran before them in a batch for a transaction block: what SQL prepared is made by running
+// PREPARE, ahead of it.
+func TestWhatSQLPreparedIsMadeAheadOfABatch(t *testing.T) {
+	c := afterPREPARE(t, "prepare q as select 1")
+	c.srv = NewServer(98, c.srv.Reported, c.now) // which lacks it
+	theirs := [][]byte{parse("", "alter system reset work_mem"), describe('S', "q"), bind("", ""), execute(""), syncMessage()}
+	c.sends(theirs...)
+	c.again(pools.Admin)
+	ahead, _, found := bytes.Cut(c.server, theirs[0])
+	if !found || !bytes.HasSuffix(ahead, syncMessage()) {
+		t.Errorf("the server gets %s", spell(c.server))
+	}
 }
 
 // C#611 (pgbench): the same name prepared twice is the client's error.

@@ -26,9 +26,10 @@ func (s *Session) canStartOver() bool {
 // unbegun stands for the length of a BEGIN that may come: in a batch with what follows it, as pgjdbc's do.
 const unbegun = -1
 
-// beginsFresh notes that a unit is sent in which a transaction may begin that can begin anew.
-func (s *Session) beginsFresh() {
-	if s.tx == 'I' && len(s.begin) == 0 && s.state.pins == 0 && s.srv.flight.firstOfClient() == nil && s.readsCommitted(nil) {
+// beginsFresh notes that a unit is sent in which a transaction begins that can begin anew.
+func (s *Session) beginsFresh(r *request) {
+	begins := r.has(flagOpens) || r.stmt != nil && r.stmt.unit.Begin != sql.BeginNone
+	if begins && s.tx == 'I' && len(s.begin) == 0 && s.state.pins == 0 && s.srv.flight.firstOfClient() == nil && s.readsCommitted(nil) {
 		s.fresh, s.again = unbegun, 0
 	}
 }
@@ -43,7 +44,7 @@ func (s *Session) stayFresh(r *request) {
 	if !stays && (unit == nil || mayBeAgain(unit)) {
 		switch r.kind {
 		case protocol.Query:
-			stays = r.size <= len(s.view) && s.doAgain(bytes.TrimRight(s.view[protocol.HeadSize:r.size], "\x00"), nil) && s.isDone()
+			stays = r.size <= len(s.view) && s.queryAgain(bytes.TrimRight(s.view[protocol.HeadSize:r.size], "\x00"), unit)
 		case protocol.Bind: // of a portal without a name
 			formats, _, here := s.bindValues()
 			stays = here && s.view[protocol.HeadSize] == 0 && r.stmt != nil && r.stmt.takesTexts() && s.doAgain([]byte(r.stmt.text()), valuesOf(formats))
@@ -54,6 +55,20 @@ func (s *Session) stayFresh(r *request) {
 	if !stays {
 		s.fresh = 0
 	}
+}
+
+// queryAgain has the text of a simple query done again. Of most their first letters tell that they cannot be.
+func (s *Session) queryAgain(text []byte, unit *sql.Unit) bool {
+	if text = bytes.TrimLeft(text, " \t\r\n"); unit == nil && len(text) > 3 {
+		switch [3]byte{text[0] | 0x20, text[1] | 0x20, text[2] | 0x20} {
+		case [3]byte{'s', 'a', 'v'}, [3]byte{'r', 'e', 'l'}, [3]byte{'r', 'o', 'l'}, [3]byte{'s', 'e', 't'}:
+		default:
+			if text[0] != '/' && text[0] != '-' { // a comment's
+				return false
+			}
+		}
+	}
+	return s.doAgain(text, nil) && s.isDone()
 }
 
 const (

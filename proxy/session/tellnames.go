@@ -283,7 +283,8 @@ func (s *Session) meantBefore(r *request) map[string]*statement {
 }
 
 // showFirst makes names known ahead of a batch in which a statement looks at them, or whose first has its columns from them: within it, one
-// that cannot be made fails it.
+// that cannot be made fails it. So it does with what a batch uses that SQL prepared, which is made by running that: behind whatever ran in a
+// batch, some statements take it for a transaction block (xact.c, PreventInTransactionBlock).
 func (s *Session) showFirst(r *request) {
 	if s.open || s.tx != 'I' || s.opens || r.stmt == nil {
 		return
@@ -291,6 +292,15 @@ func (s *Session) showFirst(r *request) {
 	if s.unitLooksAtNames() {
 		s.showNames(r, false, true)
 		return
+	}
+	for i := range s.ahead.len() {
+		next := s.ahead.at(i)
+		if next.names != nil && i > 0 || next.ends() {
+			break // what a name means from there on is another matter
+		}
+		if (next.kind == protocol.Bind || next.kind == protocol.Describe) && next.stmt != nil && next.stmt.source != "" {
+			s.tryName(next.stmt.name, next.stmt)
+		}
 	}
 	if r.kind != protocol.Parse {
 		return
