@@ -314,6 +314,24 @@ func TestWhatSQLPreparedIsMadeAheadOfABatch(t *testing.T) {
 	}
 }
 
+// Two names of one text are one statement to a server, also where nobody knows by which settings it is read: were it made twice, what becomes
+// of the first would be forgotten, should the batch fail.
+func TestTwoNamesOfOneTextAreMadeOnce(t *testing.T) {
+	const text = "select now()"
+	c := newConversation(t)
+	c.prepares("a", text, "lockproxy_1", c.granted)
+	c.srv = NewServer(98, c.srv.Reported, c.now) // which lacks it
+	c.sends(parse("", "alter table t drop column c"), bind("", ""), execute(""), parse("b", text), bind("", "a"), execute(""), syncMessage())
+	c.again(pools.Admin)
+	if n := bytes.Count(c.server, []byte(text)); n != 1 {
+		t.Errorf("it is made %d times: %s", n, spell(c.server))
+	}
+	c.answers(parsed, bound, failed("42703", "column does not exist"), ready('I'))
+	if n := len(c.srv.prepared.byKey); n != 0 || c.srv.prepared.find(c.s.sharedKey(c.s.statements["a"])) != nil {
+		t.Errorf("the server is taken to have %d statements that it skipped", n)
+	}
+}
+
 // C#611 (pgbench): the same name prepared twice is the client's error.
 func TestANameIsPreparedOnce(t *testing.T) {
 	c := newConversation(t)

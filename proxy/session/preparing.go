@@ -149,18 +149,28 @@ func (s *Session) serverName(st *statement) string {
 		}
 		return ""
 	}
-	sh := s.srv.prepared.find(s.sharedKey(st))
-	if sh != nil && s.fits(&sh.parsing, st) {
-		return sh.name
+	sh := s.fitting(st)
+	if sh == nil {
+		s.setApart(st)
+		sh = s.fitting(st) // which another name may have had made since
 	}
 	if sh != nil {
-		s.closeShared(sh)
+		return sh.name
 	}
-	s.setApart(st)
 	sh = s.prepare(s.sharedKey(st), st)
 	s.pushed(request{kind: protocol.Parse, purpose: forStatement, shared: sh})
 	s.describeOurs(sh.name, sh.shape, forStatement)
 	return sh.name
+}
+
+// fitting finds what the server has prepared for a statement, and closes what does not fit it any more.
+func (s *Session) fitting(st *statement) *shared {
+	sh := s.srv.prepared.find(s.sharedKey(st))
+	if sh != nil && !s.fits(&sh.parsing, st) {
+		s.closeShared(sh)
+		return nil
+	}
+	return sh
 }
 
 func (s *Session) sendDescribe() {
