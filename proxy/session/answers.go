@@ -420,9 +420,11 @@ func (s *Session) ready(frame []byte) (visible bool) {
 			s.failsAlone("the session's settings could not be put in place", s.syncError)
 		}
 	case forBegin:
-		agreed := s.state.agreed
-		s.tellReported()
-		s.state.agreed = agreed
+		if flight.len() == 0 || flight.front().purpose != forBegin { // else the transaction is to fail, which undoes it
+			agreed := s.state.agreed
+			s.tellReported()
+			s.state.agreed = agreed
+		}
 	case forEnd:
 		if !s.startsOver { // else what it undoes is done again
 			s.tellReported()

@@ -165,6 +165,42 @@ func TestATransactionThatBeganWithWhatItSetsWaitsForTheLockPool(t *testing.T) {
 	}
 }
 
+// Where it gets no room in the lock pool either, what it has set is undone, of which the client is told, unless there is a savepoint behind it.
+func TestATransactionThatBeganAnewInVainHasSetNothing(t *testing.T) {
+	name := func(value string) []byte { return protocol.AppendParameterStatus(nil, "application_name", value) }
+	full := func() *protocol.Error {
+		return &protocol.Error{Severity: "ERROR", Code: protocol.TooManyConnections, Message: "full"}
+	}
+	for _, saved := range []bool{false, true} {
+		c := newConversation(t)
+		c.srv = NewServer(99, NewSettings([]Setting{{"server_version", "15"}, {"application_name", "before"}}), c.now)
+		c.s.state.told, c.s.state.agreed = c.srv.Reported, c.srv.Reported
+		sets := [][]byte{query("BEGIN"), query("SET application_name = 'within'")}
+		answers := [][]byte{complete("BEGIN"), ready('T'), complete("SET"), name("within"), ready('T')}
+		if saved {
+			sets, answers = append(sets, query("SAVEPOINT a")), append(answers, complete("SAVEPOINT"), ready('T'))
+		}
+		c.actions = nil
+		c.sends(sets...)
+		c.again(pools.Admin)
+		c.answers(answers...)
+		c.actions = nil
+		c.sends(query("select pg_advisory_xact_lock(7)"))
+		c.wantAction("it asks for room", Action{Op: Promote})
+		c.s.PromotionRefused(&c.o, c.now, full())
+		c.took()
+		c.answers(complete("ROLLBACK"), name("before"), ready('I'))
+		c.client = nil
+		c.s.Refused(&c.o, c.now, full())
+		c.took()
+		want := [][]byte{protocol.AppendError(nil, full()), name("before"), ready('E')}
+		if saved {
+			want = [][]byte{protocol.AppendError(nil, full()), ready('E')}
+		}
+		c.wantClient("it has failed", want...)
+	}
+}
+
 // Drivers prepare a statement first, within the transaction, and bind it once they know its types: pgx behind a Sync, asyncpg behind a Flush.
 func TestATransactionThatPreparesItsLockWaitsForTheLockPool(t *testing.T) {
 	for _, end := range [][]byte{syncMessage(), message(protocol.Flush, "")} {

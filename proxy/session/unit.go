@@ -362,6 +362,9 @@ func (s *Session) answerUnit(e *protocol.Error) {
 	}
 	s.tellError(e)
 	if s.tx == 'T' {
+		if s.anew && !containsFold(s.begin, "savepoint") { // else what came before one stays set
+			s.tellBack()
+		}
 		s.abandon()
 	}
 	s.undoAhead()
