@@ -106,7 +106,7 @@ func (r *againReader) config() bool {
 		return false
 	}
 	for range 2 { // the name and the value
-		if r.next(); !r.text1() || !r.at(r.tok, ',') {
+		if r.next(); !r.constant() || !r.at(r.tok, ',') {
 			return false
 		}
 	}
@@ -119,12 +119,12 @@ func (r *againReader) config() bool {
 	return closed
 }
 
-// text1 reads a literal or a parameter with its casts, and the token after it.
-func (r *againReader) text1() bool {
+// constant reads a literal, a number or a parameter with its casts, and the token after it.
+func (r *againReader) constant() bool {
 	t, binary := r.tok, false
 	switch {
-	case t.kind == literal:
-	case t.kind == number && r.text[t.start] == '$':
+	case t.kind == literal, t.kind == number && r.text[t.start] != '$':
+	case t.kind == number:
 		n, ok := parseInteger(r.text[t.start+1:t.end], false)
 		if !ok || r.values == nil {
 			return false

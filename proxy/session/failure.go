@@ -3,8 +3,10 @@ package session
 import (
 	"bytes"
 	"regexp"
+	"strings"
 
 	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/protocol/sql"
 )
 
 // What an error of the server means: whose it is, what the client is told, and what of a batch is skipped with it.
@@ -93,8 +95,14 @@ func (s *Session) describesParameters(making *request, code string) {
 	if making.purpose != forStatement || code == protocol.InFailedSQLTransaction {
 		return
 	}
-	if r := s.underWay(); r != nil && r.kind == protocol.Describe && r.stmt != nil && r.stmt.shape.known() && r.stmt.shape.params != "" {
+	r := s.underWay()
+	switch {
+	case r == nil || r.kind != protocol.Describe || r.stmt == nil:
+	case r.stmt.shape.known() && r.stmt.shape.params != "":
 		s.tellParameters(r.stmt.shape)
+	case r.stmt.unit.Verb == sql.Execute: // which has those that its Parse message names
+		_, types, _ := strings.Cut(r.stmt.body, "\x00")
+		s.tellParameters(&shape{params: types})
 	}
 }
 

@@ -101,6 +101,9 @@ func (s *Session) named(r *request) bool {
 	if (r.names != nil || r.touches.Has(sql.TouchNames) || r.has(flagResets) && r.touches.Has(sql.TouchLocalSettings)) && s.unitUnderWay() {
 		return false // such statements are rare: whatever comes before is to be known
 	}
+	if r.kind != protocol.Parse && r.names != nil && s.busyWith(forShow) {
+		return false // what it executes is tried to be made ahead of the batch, and may be impossible
+	}
 	names := r.kind != protocol.Execute && (r.stmt != nil || r.has(flagUnknown))
 	if s.forgets && names && s.forgetsEarlier() {
 		return s.open && s.batchStands()

@@ -265,7 +265,7 @@ func TestWhatIsSetAgainWithTheBegin(t *testing.T) {
 		"SET TRANSACTION SNAPSHOT '1'": false, "SAVEPOINT a": true, "RELEASE SAVEPOINT a; SAVEPOINT b": true, "ROLLBACK TO a": true, "ROLLBACK WORK TO SAVEPOINT a;": true,
 		"ROLLBACK": false, "SAVEPOINT a; SELECT 1": false, "SAVEPOINT a; COMMIT": false, "release": true,
 		"SELECT set_config('jit', 'off', true)": true, "select pg_catalog.set_config('role', 'a'::text, true) AS role, set_config('app.b', '', 'true');": true,
-		"SELECT set_config('jit', 'off', false)": true, "SELECT set_config('seed', '0.5', true)": false, "SELECT set_config('datestyle', 'German', true)": false,
+		"SELECT set_config('jit', 'off', false)": true, "SELECT set_config('app.user_id', 42::text, true)": true, "SELECT set_config('seed', '0.5', true)": false, "SELECT set_config('datestyle', 'German', true)": false,
 		"SELECT set_config('jit', 'off', true) FROM t": false, "SELECT set_config('jit', 'off', true) WHERE f()": false, "SELECT set_config('jit', NULL, true)": false,
 		"SELECT set_config('jit', current_user, true)": false, "SELECT set_config('a.b', 'c', true), pg_advisory_xact_lock(7)": false,
 		"SELECT set_config('transaction_isolation', 'serializable', true)": false, "SELECT set_config('session_authorization', 'a', true)": false, "": false,
