@@ -251,9 +251,9 @@ func TestATransactionThatHasOnlySaidWhereItActsWaitsForTheLockPool(t *testing.T)
 
 // Django's atomic begins with a savepoint where it is within another.
 func TestATransactionThatHasOnlyKeptASavepointWaitsForTheLockPool(t *testing.T) {
-	s, _ := waitsForTheLockPool(t, startProxy(t, sized(1, 1)), text("SAVEPOINT inner"))
+	s, _ := waitsForTheLockPool(t, startProxy(t, sized(1, 1)), text("SAVEPOINT nested"))
 	s.wants("what is behind it can be undone", "C(ROLLBACK) T D(0) C(SELECT 1) Z(T)", "Z",
-		text("ROLLBACK TO inner; SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"))
+		text("ROLLBACK TO nested; SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"))
 	s.wants("and the rest ends", "C(COMMIT) Z(I)", "Z", text("COMMIT"))
 }
 
