@@ -46,7 +46,7 @@ func (s *Session) sendBegin() {
 	}
 	s.fresh = 0
 	if !s.failed && len(s.begin) <= maxBegin && s.readsCommitted(s.begin) {
-		s.fresh = len(s.begin)
+		s.fresh = int32(len(s.begin))
 	}
 	if s.anew {
 		s.anew = false

@@ -98,8 +98,8 @@ type transaction struct {
 	owed    *protocol.Error // the answer to the next unit: what became of the transaction while nothing was asked
 	portals map[string]*statement
 	portal  *statement // of the unnamed portal
-	fresh   int        // so long is the BEGIN, still in the memory of begin, of a transaction that can begin anew elsewhere; 0: it cannot; unbegun: it may begin
-	again   int        // and so long what comes behind it, once what was bound or sent last has run
+	fresh   int32      // so long is the BEGIN, still in the memory of begin, of a transaction that can begin anew elsewhere; 0: it cannot; unbegun: it may begin
+	again   int32      // and so long what comes behind it, once what was bound or sent last has run
 
 	// Flags, together: each idle client has these.
 	tx        byte // the status that the client was told last: 'I', 'T' or 'E'

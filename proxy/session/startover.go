@@ -92,7 +92,7 @@ func (s *Session) doAgain(text []byte, values sql.Values) bool {
 	if !mayBeAgain(&unit) || len(unit.Settings) != settings || slices.ContainsFunc(unit.Settings, noticed) {
 		return false
 	}
-	s.begin, s.again = all[:0], len(all)-max(s.fresh, 0)
+	s.begin, s.again = all[:0], int32(len(all))-max(s.fresh, 0)
 	return true
 }
 
