@@ -59,11 +59,14 @@ func (q queue) run(ctx context.Context, s *stage) (r result, err error) {
 		return r, err
 	}
 	r.check("each effect is there once", s.holds("SELECT count(*) = 1000 AND count(DISTINCT job) = 1000 FROM effects"))
-	r.check("the queue is done", s.holds("SELECT ("+q.unfinished+") = 0"))
+	r.check("the queue is done", s.holds(q.done()))
 	r.check("nothing is left behind", s.nothingLeft())
 	r.check("no more backends than slots", s.atMost(4+workers+2))
 	return r, nil
 }
+
+// done is a query that tells whether the queue has nothing left.
+func (q queue) done() string { return "SELECT (" + q.unfinished + ") = 0" }
 
 // holds is an error unless a query's answer is true.
 func (s *stage) holds(query string) error {
