@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -43,16 +42,8 @@ func (q queue) work(ctx context.Context, s *stage, p program) (err error) {
 	if err := c.watch(ctx, q.unlock); err != nil {
 		return err
 	}
-	q.runsOut(ctx, s)
-	return nil
-}
-
-// runsOut waits until the queue has nothing left, for a minute at most: a job whose worker was killed between its effect and its completion
-// runs again, behind all others.
-func (q queue) runsOut(ctx context.Context, s *stage) {
-	for until := time.Now().Add(time.Minute); s.holds(q.done()) != nil && time.Now().Before(until) && ctx.Err() == nil; {
-		time.Sleep(20 * time.Millisecond)
-	}
+	// A job whose worker was killed between its effect and its completion runs again, behind all others.
+	return inAWhile(func() error { return s.holds(q.done()) })
 }
 
 func (c *crew) listen(ctx context.Context) error {
