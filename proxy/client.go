@@ -351,7 +351,7 @@ func (c *client) letGo(events []pools.Event, now time.Time, how func(*pools.Pair
 }
 
 // hear takes the pools' answer, within a batch or nil. Why is what to tell the client, where it is told anything.
-func (c *client) hear(b *link.Batch, e *pools.Event, why *protocol.Error) (events []pools.Event) {
+func (c *client) hear(b *link.Batch, e *pools.Event, why *protocol.Error) []pools.Event {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.batch = b
@@ -380,7 +380,7 @@ func (c *client) hear(b *link.Batch, e *pools.Event, why *protocol.Error) (event
 		return c.stepLocked(nil, (*session.Session).Promoted)
 	default:
 		anew := false
-		events = c.stepLocked(nil, func(s *session.Session, o *session.Output, now time.Time) { anew = s.PromotionRefused(o, now, why) })
+		events := c.stepLocked(nil, func(s *session.Session, o *session.Output, now time.Time) { anew = s.PromotionRefused(o, now, why) })
 		if c.pool.promotionRefused(e.Refusal, anew); !anew {
 			c.logRefusal(e.Refusal)
 		}

@@ -99,12 +99,13 @@ func (r *againReader) config() bool {
 		}
 		r.next()
 	}
-	if r.settings++; !r.on("set_config") {
+	if !r.on("set_config") {
 		return false
 	}
 	if r.next(); !r.at(r.tok, '(') {
 		return false
 	}
+	r.settings++
 	for range 2 { // the name and the value
 		if r.next(); !r.constant() || !r.at(r.tok, ',') {
 			return false

@@ -161,12 +161,22 @@ func message(kind byte, body string) []byte {
 
 func query(text string) []byte { return message(protocol.Query, text+"\x00") }
 
-func parse(name, text string) []byte {
-	return message(protocol.Parse, name+"\x00"+text+"\x00\x00\x00")
+func parse(name, text string, types ...uint32) []byte {
+	body := binary.BigEndian.AppendUint16([]byte(name+"\x00"+text+"\x00"), uint16(len(types)))
+	for _, t := range types {
+		body = binary.BigEndian.AppendUint32(body, t)
+	}
+	return message(protocol.Parse, string(body))
 }
 
-func bind(portal, name string) []byte {
-	return message(protocol.Bind, portal+"\x00"+name+"\x00\x00\x00\x00\x00\x00\x00")
+func bind(portal, name string) []byte { return bindTo(portal, name, nil) }
+
+func bindTo(portal, name string, formats []uint16, values ...string) []byte {
+	body := binary.BigEndian.AppendUint16([]byte(portal+"\x00"+name+"\x00"), uint16(len(formats)))
+	for _, f := range formats {
+		body = binary.BigEndian.AppendUint16(body, f)
+	}
+	return message(protocol.Bind, string(body)+string(row(values...)[protocol.HeadSize:])+"\x00\x00")
 }
 
 func describe(what byte, name string) []byte {

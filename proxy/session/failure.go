@@ -3,7 +3,6 @@ package session
 import (
 	"bytes"
 	"regexp"
-	"strings"
 
 	"github.com/lockproxy/lockproxy/protocol"
 	"github.com/lockproxy/lockproxy/protocol/sql"
@@ -101,8 +100,7 @@ func (s *Session) describesParameters(making *request, code string) {
 	case r.stmt.shape.known() && r.stmt.shape.params != "":
 		s.tellParameters(r.stmt.shape)
 	case r.stmt.unit.Verb == sql.Execute: // which has those that its Parse message names
-		_, types, _ := strings.Cut(r.stmt.body, "\x00")
-		s.tellParameters(&shape{params: types})
+		s.tellParameters(&shape{params: r.stmt.parameterTypes()})
 	}
 }
 

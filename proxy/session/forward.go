@@ -198,7 +198,7 @@ func (s *Session) mayBegin() bool {
 	if s.phase != attached {
 		return false
 	}
-	if s.kind == pools.Admin && s.fresh > 0 && s.tx == 'T' && s.state.pins == 0 && !s.held.any() {
+	if s.kind == pools.Admin && s.didNothing() {
 		locks = locks || s.unitPrepares() // when it runs, a batch may be under way, and it is too late to begin anew
 	}
 	if s.kind == pools.Admin && (locks || s.ahead.front().has(flagBegin)) && s.staysForReading() {

@@ -19,8 +19,12 @@ import (
 
 // canStartOver tells whether the transaction under way has done nothing, and nothing of it is on its way.
 func (s *Session) canStartOver() bool {
-	return s.fresh > 0 && s.tx == 'T' && !s.open && !s.skip && !s.goodbye && s.srv.flight.len() == 0 && s.ahead.len() > 0 &&
-		s.state.pins == 0 && !s.held.any()
+	return s.didNothing() && !s.open && !s.skip && !s.goodbye && s.srv.flight.len() == 0 && s.ahead.len() > 0
+}
+
+// didNothing tells whether the transaction under way has done nothing, and the session has nothing on its server that would be lost.
+func (s *Session) didNothing() bool {
+	return s.fresh > 0 && s.tx == 'T' && s.state.pins == 0 && !s.held.any()
 }
 
 // unbegun stands for the length of a BEGIN that may come: in a batch with what follows it, as pgjdbc's do.
@@ -126,7 +130,7 @@ func noticed(one sql.Setting) bool {
 
 // takesTexts tells whether the types that a Parse message names for its parameters are texts.
 func (st *statement) takesTexts() bool {
-	_, types, _ := strings.Cut(st.body, "\x00")
+	types := st.parameterTypes()
 	for p := []byte(types[min(2, len(types)):]); len(p) >= 4; p = p[4:] {
 		switch binary.BigEndian.Uint32(p) {
 		case 0, 25, 705, 1043: // not named, text, unknown, varchar (pg_type.dat)

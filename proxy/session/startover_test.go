@@ -2,7 +2,6 @@ package session
 
 import (
 	"bytes"
-	"encoding/binary"
 	"strings"
 	"testing"
 	"time"
@@ -11,11 +10,28 @@ import (
 	"github.com/lockproxy/lockproxy/protocol"
 )
 
+func full() *protocol.Error {
+	return &protocol.Error{Severity: "ERROR", Code: protocol.TooManyConnections, Message: "full"}
+}
+
+// findsTheLockPoolFull has a transaction be refused the promotion that its lock takes.
+func (c *conversation) findsTheLockPoolFull() {
+	c.t.Helper()
+	c.wantAction("it asks for room", Action{Op: Promote})
+	c.s.PromotionRefused(&c.o, c.now, full())
+	c.took()
+}
+
+// givesUp has it end on the server that it has, which reports that what it had set is undone.
+func (c *conversation) givesUp(reports ...[]byte) {
+	c.t.Helper()
+	c.wantServer("it gives up what it has", query("ROLLBACK"))
+	c.answers(complete("ROLLBACK"), join(reports), ready('I'))
+	c.wantAction("with the server", Action{Op: Release})
+}
+
 // SQLAlchemy's pool_pre_ping: the first statement of the transaction that takes the lock is a SELECT 1.
 func TestATransactionThatHasDoneNothingWaitsForTheLockPool(t *testing.T) {
-	full := func() *protocol.Error {
-		return &protocol.Error{Severity: "ERROR", Code: protocol.TooManyConnections, Message: "full"}
-	}
 	lock := query("select pg_advisory_xact_lock(7)")
 	for _, one := range []struct {
 		begin string
@@ -52,16 +68,12 @@ func TestATransactionThatHasDoneNothingWaitsForTheLockPool(t *testing.T) {
 		}
 		c.client, c.server, c.actions = nil, nil, nil
 		c.sends(lock)
-		c.wantAction("it asks for room", Action{Op: Promote})
-		c.s.PromotionRefused(&c.o, c.now, full())
-		c.took()
+		c.findsTheLockPoolFull()
 		if !one.anew {
 			c.wantServer("it has done something, and fails", query(failing))
 			continue
 		}
-		c.wantServer("it gives up what it has", query("ROLLBACK"))
-		c.answers(complete("ROLLBACK"), ready('I'))
-		c.wantAction("with the server", Action{Op: Release})
+		c.givesUp()
 		c.again(pools.Lock)
 		c.wantServer("and begins anew", query(one.begin), lock)
 		c.answers(complete("BEGIN"), ready('T'), columns, row(""), selected, ready('T'))
@@ -96,12 +108,8 @@ func TestATransactionThatHasOnlyBoundItselfWaitsForTheLockPool(t *testing.T) {
 			c.client, c.server, c.actions = nil, nil, nil
 			lock := query("select pg_advisory_xact_lock(7)")
 			c.sends(lock)
-			c.wantAction("it asks for room", Action{Op: Promote})
-			c.s.PromotionRefused(&c.o, c.now, &protocol.Error{Severity: "ERROR", Code: protocol.TooManyConnections, Message: "full"})
-			c.took()
-			c.wantServer("it gives up what it has", query("ROLLBACK"))
-			c.answers(complete("ROLLBACK"), ready('I'))
-			c.wantAction("with the server", Action{Op: Release})
+			c.findsTheLockPoolFull()
+			c.givesUp()
 			c.server = nil
 			c.again(pools.Lock)
 			if !bytes.HasSuffix(c.server, join([][]byte{query(again), lock})) {
@@ -148,16 +156,12 @@ func TestATransactionThatBeganWithWhatItSetsWaitsForTheLockPool(t *testing.T) {
 		c.answers(one.answers...)
 		c.client, c.server, c.actions = nil, nil, nil
 		c.sends(lock)
-		c.wantAction("it asks for room", Action{Op: Promote})
-		c.s.PromotionRefused(&c.o, c.now, &protocol.Error{Severity: "ERROR", Code: protocol.TooManyConnections, Message: "full"})
-		c.took()
+		c.findsTheLockPoolFull()
 		if one.again == "" {
 			c.wantServer("it has done something, and fails", query(failing))
 			continue
 		}
-		c.wantServer("it gives up what it has", query("ROLLBACK"))
-		c.answers(complete("ROLLBACK"), ready('I'))
-		c.wantAction("with the server", Action{Op: Release})
+		c.givesUp()
 		c.again(pools.Lock)
 		c.wantServer("and begins anew", query(one.again), lock)
 		c.answers(complete("BEGIN"), ready('T'), columns, row(""), selected, ready('T'))
@@ -168,9 +172,6 @@ func TestATransactionThatBeganWithWhatItSetsWaitsForTheLockPool(t *testing.T) {
 // Where it gets no room in the lock pool either, what it has set is undone, of which the client is told, unless there is a savepoint behind it.
 func TestATransactionThatBeganAnewInVainHasSetNothing(t *testing.T) {
 	name := func(value string) []byte { return protocol.AppendParameterStatus(nil, "application_name", value) }
-	full := func() *protocol.Error {
-		return &protocol.Error{Severity: "ERROR", Code: protocol.TooManyConnections, Message: "full"}
-	}
 	for _, saved := range []bool{false, true} {
 		c := newConversation(t)
 		c.srv = NewServer(99, NewSettings([]Setting{{"server_version", "15"}, {"application_name", "before"}}), c.now)
@@ -186,9 +187,7 @@ func TestATransactionThatBeganAnewInVainHasSetNothing(t *testing.T) {
 		c.answers(answers...)
 		c.actions = nil
 		c.sends(query("select pg_advisory_xact_lock(7)"))
-		c.wantAction("it asks for room", Action{Op: Promote})
-		c.s.PromotionRefused(&c.o, c.now, full())
-		c.took()
+		c.findsTheLockPoolFull()
 		c.answers(complete("ROLLBACK"), name("before"), ready('I'))
 		c.client = nil
 		c.s.Refused(&c.o, c.now, full())
@@ -211,12 +210,8 @@ func TestATransactionThatPreparesItsLockWaitsForTheLockPool(t *testing.T) {
 		c.client, c.server, c.actions = nil, nil, nil
 		prepares := [][]byte{parse("", "select pg_advisory_xact_lock(7)"), describe('S', ""), end}
 		c.sends(prepares...)
-		c.wantAction("it asks for room", Action{Op: Promote})
-		c.s.PromotionRefused(&c.o, c.now, &protocol.Error{Severity: "ERROR", Code: protocol.TooManyConnections, Message: "full"})
-		c.took()
-		c.wantServer("it gives up what it has", query("ROLLBACK"))
-		c.answers(complete("ROLLBACK"), ready('I'))
-		c.wantAction("with the server", Action{Op: Release})
+		c.findsTheLockPoolFull()
+		c.givesUp()
 		c.again(pools.Lock)
 		c.wantServer("and begins anew", append([][]byte{query("BEGIN")}, prepares...)...)
 		c.answers(complete("BEGIN"), ready('T'), parsed, message(protocol.ParameterDescription, "\x00\x00"), columns)
@@ -284,7 +279,7 @@ func TestWhatIsSetAgainWithTheBegin(t *testing.T) {
 func TestWhatIsSetByParametersIsSetAgainWithTheBegin(t *testing.T) {
 	const text = "select set_config('role', $1, true), set_config($2, $3::text, true) AS claims"
 	one := func(name string, types []uint32, portal string, formats []uint16, values ...string) [][]byte {
-		return [][]byte{parseTyped(name, text, types...), bindTo(portal, name, formats, values...), describe('P', portal), execute(portal), syncMessage()}
+		return [][]byte{parse(name, text, types...), bindTo(portal, name, formats, values...), describe('P', portal), execute(portal), syncMessage()}
 	}
 	texts := []uint32{25, 0, 25}
 	long := strings.Repeat("x", maxBegin)
@@ -314,12 +309,8 @@ func TestWhatIsSetByParametersIsSetAgainWithTheBegin(t *testing.T) {
 		c.client, c.server, c.actions = nil, nil, nil
 		lock := query("select pg_advisory_xact_lock(7)")
 		c.sends(lock)
-		c.wantAction("it asks for room", Action{Op: Promote})
-		c.s.PromotionRefused(&c.o, c.now, &protocol.Error{Severity: "ERROR", Code: protocol.TooManyConnections, Message: "full"})
-		c.took()
-		c.wantServer("it gives up what it has", query("ROLLBACK"))
-		c.answers(complete("ROLLBACK"), protocol.AppendParameterStatus(nil, "is_superuser", "on"), ready('I'))
-		c.wantAction("with the server", Action{Op: Release})
+		c.findsTheLockPoolFull()
+		c.givesUp(protocol.AppendParameterStatus(nil, "is_superuser", "on"))
 		c.server = nil
 		c.again(pools.Lock)
 		c.wantServer("and begins anew", query("BEGIN\n;"+each.again), lock)
@@ -329,20 +320,4 @@ func TestWhatIsSetByParametersIsSetAgainWithTheBegin(t *testing.T) {
 		c.answers(complete("COMMIT"), protocol.AppendParameterStatus(nil, "is_superuser", "on"), ready('I'))
 		c.wantClient("it does of what is over", complete("COMMIT"), protocol.AppendParameterStatus(nil, "is_superuser", "on"), ready('I'))
 	}
-}
-
-func parseTyped(name, text string, types ...uint32) []byte {
-	body := binary.BigEndian.AppendUint16([]byte(name+"\x00"+text+"\x00"), uint16(len(types)))
-	for _, t := range types {
-		body = binary.BigEndian.AppendUint32(body, t)
-	}
-	return message(protocol.Parse, string(body))
-}
-
-func bindTo(portal, name string, formats []uint16, values ...string) []byte {
-	body := binary.BigEndian.AppendUint16([]byte(portal+"\x00"+name+"\x00"), uint16(len(formats)))
-	for _, f := range formats {
-		body = binary.BigEndian.AppendUint16(body, f)
-	}
-	return message(protocol.Bind, string(body)+string(row(values...)[protocol.HeadSize:])+"\x00\x00")
 }

@@ -128,6 +128,12 @@ func (st *statement) text() string {
 	return text
 }
 
+// parameterTypes gives the types that its Parse message names for its parameters, as a description of them gives theirs.
+func (st *statement) parameterTypes() string {
+	_, types, _ := strings.Cut(st.body, "\x00")
+	return types
+}
+
 // namesTypes tells whether PREPARE names the types of all parameters, and they are PostgreSQL's own, which nobody makes others
 // (transam.h, FirstNormalObjectId).
 func (st *statement) namesTypes() bool {

@@ -314,16 +314,7 @@ func (s *Session) showFirst(r *request) {
 
 // unitLooksAtNames tells whether the batch at hand, as far as it is here, looks at prepared statements.
 func (s *Session) unitLooksAtNames() bool {
-	for i := range s.ahead.len() {
-		r := s.ahead.at(i)
-		if r.stmt != nil && r.stmt.unit.Touches.Has(sql.TouchNames) {
-			return true
-		}
-		if r.ends() {
-			break
-		}
-	}
-	return false
+	return s.unitHas(func(r *request) bool { return r.stmt != nil && r.stmt.unit.Touches.Has(sql.TouchNames) })
 }
 
 // tryName makes a name known if that is possible, outside a batch.

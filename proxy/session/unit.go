@@ -130,9 +130,16 @@ func (s *Session) unitLocks() bool {
 
 // unitPrepares tells whether it prepares a lock statement.
 func (s *Session) unitPrepares() bool {
+	return s.unitHas(func(r *request) bool {
+		return r.kind == protocol.Parse && r.stmt != nil && s.effects(&r.stmt.unit)&acquires != 0
+	})
+}
+
+// unitHas tells whether the unit at the head of ahead has such a message, as far as it has been looked at.
+func (s *Session) unitHas(such func(*request) bool) bool {
 	for i := range s.ahead.len() {
 		r := s.ahead.at(i)
-		if r.kind == protocol.Parse && r.stmt != nil && s.effects(&r.stmt.unit)&acquires != 0 {
+		if such(r) {
 			return true
 		}
 		if r.ends() {
@@ -157,16 +164,9 @@ const mayWait = sql.SessionAcquire | sql.XactAcquire | sql.Unknown
 
 // unitWaits tells whether the unit at the head of ahead may wait for a lock, as far as it has been looked at, or prepares what may.
 func (s *Session) unitWaits() bool {
-	for i := range s.ahead.len() {
-		r := s.ahead.at(i)
-		if r.lock&mayWait != 0 || r.kind == protocol.Parse && r.stmt != nil && s.effects(&r.stmt.unit)&mayWait != 0 {
-			return true
-		}
-		if r.ends() {
-			break
-		}
-	}
-	return false
+	return s.unitHas(func(r *request) bool {
+		return r.lock&mayWait != 0 || r.kind == protocol.Parse && r.stmt != nil && s.effects(&r.stmt.unit)&mayWait != 0
+	})
 }
 
 // endsHere tells whether the unit is a ROLLBACK, which even a transaction that is lost for good answers well.
