@@ -13,6 +13,7 @@ var (
 	firstSeed     = flag.Int64("seed", 1, "the first conversation's seed; 0: by the clock")
 	once          = flag.Bool("once", false, "fail for a difference that is not seen again as well")
 	length        = flag.Int("steps", 24, "roughly how many steps each has")
+	inARow        = flag.Int("in-a-row", 1, "how often each is held before the next is")
 	shrinkFor     = flag.Duration("shrink", 20*time.Second, "how long a difference may be made shorter")
 	within        = flag.Duration("within", 3*time.Minute, "no conversation begins later; 0: whenever")
 	differences   = flag.Int("differences", 3, "stop after so many; 0: never")
@@ -24,7 +25,7 @@ func TestConversationsThroughLockproxyAreThoseWithTheServer(t *testing.T) {
 		seed = time.Now().UnixNano() % 1_000_000_000
 	}
 	t.Logf("%d conversations from seed %d", *conversations, seed)
-	result, err := Run(t.Context(), Config{Conversations: *conversations, Seed: seed, Length: *length, Stop: *differences, Within: *within, ShrinkFor: *shrinkFor,
+	result, err := Run(t.Context(), Config{Conversations: *conversations, Seed: seed, Length: *length, InARow: *inARow, Stop: *differences, Within: *within, ShrinkFor: *shrinkFor,
 		Report: func(text string, again bool) {
 			if t.Log(text); again || *once {
 				t.Fail()

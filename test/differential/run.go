@@ -17,6 +17,7 @@ type Config struct {
 	Conversations int
 	Seed          int64                         // of the first; the others follow
 	Length        int                           // roughly how many steps each has
+	InARow        int                           // how often each is held before the next is; 0: once. The backends know its statements from the second time on
 	Server        *postgres.Server              // the one behind Proxy; nil: one is started
 	Proxy         string                        // lockproxy's address; "": one is started
 	Report        func(text string, again bool) // again: it was seen again when the conversation was held once more
@@ -74,7 +75,7 @@ func (s *stage) holdFrom(ctx context.Context, seed int64, address string, cfg Co
 			err = e
 		}
 	}()
-	for ; !cfg.done(ctx, *r, began); seed++ {
+	for held := 1; !cfg.done(ctx, *r, began); held++ {
 		c := generate(seed, cfg.Length)
 		difference, err := t.hold(c)
 		switch {
@@ -91,6 +92,9 @@ func (s *stage) holdFrom(ctx context.Context, seed int64, address string, cfg Co
 			r.Different++
 			text, again := s.explain(c, difference, t, cfg.ShrinkFor)
 			cfg.Report(fmt.Sprintf("seed %d: %s", seed, text), again)
+		}
+		if held >= cfg.InARow {
+			seed, held = seed+1, 0
 		}
 	}
 	return seed, nil
