@@ -105,6 +105,7 @@ func (s *Server) termsOf(p *pool, r *rules, db Database, target *backend.Target)
 	return &terms{Database: db, target: target, sessions: &session.Config{
 		Catalog: p.catalog.Load, Beginning: func() session.Beginning { return p.began.Load() }, Schema: s.schemaOf(target.Database()), LockTimeout: db.LockTimeout, IdleTimeout: db.IdleTransactionTimeout,
 		MaxStatement: r.MaxStatement, MaxPrepared: r.MaxPrepared, MaxBuffer: r.MaxBuffer, SessionMode: db.SessionMode,
+		Current:       func() *session.Config { return p.terms.Load().sessions },
 		SequencesRead: func() bool { return p.readsSeq.Load() || p.catalog.Load().Sequences() }, Pids: pids{s}, Linger: lingerFor,
 		Explains: true, WaitNotice: r.WaitNotice, LockTimeoutName: db.advise("pools.lock.lock_timeout (DATABASE_LOCK_TIMEOUT_MS)"),
 	}}

@@ -255,6 +255,48 @@ func TestReloadChangesLockTimeoutForSessionsUnderWay(t *testing.T) {
 	}
 }
 
+// A client that keeps its server connection asks the pools for none, so it hears of nothing there.
+func TestReloadReachesClientsThatKeepTheirServer(t *testing.T) {
+	r := startProxy(t, withDatabase(func(db *proxy.Database) { db.SessionMode = true }))
+	lockTimeout := func(d time.Duration) func(*proxy.Config) {
+		return withDatabase(func(db *proxy.Database) { db.SessionMode, db.LockTimeout = false, d })
+	}
+	pins := func() (all []string) {
+		for _, s := range r.server.Sessions() {
+			all = append(all, strings.Join(s.Pinned, ", "))
+		}
+		return all
+	}
+	s := logIn(t, r.url)
+	s.wants("in session mode", one, "Z", text("SELECT 1"))
+	r.reload(t, lockTimeout(time.Hour))
+	s.wants("in transaction mode", one, "Z", text("SELECT 1"))
+	await(t, "it keeps its server no longer", func() bool { return slices.Equal(pins(), []string{""}) })
+
+	r.reload(t, func(c *proxy.Config) { c.MaxStatement = 1 << 10 })
+	s.wants("a statement that has come to be too long", "E(54000) Z(I)", "Z", text("SELECT 1"+strings.Repeat(" ", 2<<10)))
+	r.reload(t, func(c *proxy.Config) { c.MaxStatement = 1 << 20 })
+	s.wants("and is no more", one, "Z", text("SELECT 1"+strings.Repeat(" ", 2<<10)))
+
+	holder := logIn(t, r.url)
+	holder.asks("Z", text("SELECT pg_advisory_lock(1)"))
+	s.asks("ZZ", text("LISTEN x"), text("SELECT pg_advisory_lock(2)"))
+	for range 2 {
+		r.reload(t, lockTimeout(50*time.Millisecond))
+		s.wants("the new lock_timeout", "T E(55P03) Z(I)", "Z", text("SELECT pg_advisory_lock(1)"))
+		r.reload(t, lockTimeout(time.Hour))
+		s.send(packed(t, text("SELECT pg_advisory_lock(1)")))
+		r.awaitRow(t, "it waits", "count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+		holder.asks("ZZ", text("SELECT pg_advisory_unlock(1)"), text("SELECT pg_advisory_lock(3)"))
+		if got := s.until("Z"); !strings.HasSuffix(got, "Z(I)") || strings.Contains(got, "E(") {
+			t.Fatalf("it gets the lock: %s", got)
+		}
+		s.wants("the setting is not the client's", "T D(0) C(SHOW) Z(I)", "Z", text("SHOW lock_timeout"))
+		s.asks("Z", text("SELECT pg_advisory_unlock(1)"))
+		holder.asks("Z", text("SELECT pg_advisory_lock(1)"))
+	}
+}
+
 func TestReloadThatFailsChangesNothing(t *testing.T) {
 	r := startProxy(t, sized(1, 1))
 	config := r.config

@@ -90,6 +90,7 @@ func (s *Session) look() bool {
 		return s.breaks("invalid message length")
 	}
 	if s.ahead.len() == 0 {
+		s.followCurrent()
 		s.with = s.cfg.Catalog().reader
 	}
 	r := request{kind: kind, size: size}

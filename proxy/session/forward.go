@@ -194,6 +194,7 @@ func (s *Session) mayBegin() bool {
 	if s.resets = s.resets && s.srv.flight.len() > 0; s.resets {
 		return false // the client's own defaults must be put in place again
 	}
+	s.followCurrent()
 	locks := s.lookThroughUnit()
 	if s.phase != attached {
 		return false

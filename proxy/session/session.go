@@ -23,6 +23,9 @@ type Config struct {
 	MaxPrepared  int              // statements kept prepared on a server; beyond it the one used longest ago is closed
 	SessionMode  bool             // one server for the client's life
 
+	// Current gives the configuration that has come to count in the place of this one, or this one; nil: it counts for ever.
+	Current func() *Config
+
 	Pids Pids // nil: nobody knows
 	// Explains tells that somebody answers Explain. WaitNotice is how long a client waits for a lock until it is told for
 	// what; 0: it never is.
@@ -228,11 +231,26 @@ func (s *Session) ClientBytes(o *Output, now time.Time, p []byte) {
 	s.finish()
 }
 
-// Follow has the session go by another configuration from now on. It has no server: what it put in place there by the old one
-// would be taken for the client's own.
+// Follow has the session go by another configuration from now on. It has no server.
 func (s *Session) Follow(cfg *Config) {
 	if s.cfg != cfg {
 		s.cfg, s.bounded = cfg, bounded{}
+	}
+}
+
+// followCurrent has the session go by the configuration that counts now, if it is between two transactions. On a server that it
+// keeps the next unit puts in place what is another now; a question that is under way is answered by what was in place.
+func (s *Session) followCurrent() {
+	if s.cfg.Current == nil || s.tx != 'I' || s.open || s.srv != nil && (s.phase != attached || s.asking || s.srv.flight.firstOfClient() != nil) {
+		return
+	}
+	now := s.cfg.Current()
+	if now == s.cfg {
+		return
+	}
+	if s.Follow(now); s.srv != nil {
+		s.state.pins &^= pinSession
+		s.tie()
 	}
 }
 
