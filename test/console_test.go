@@ -313,6 +313,7 @@ func TestAMistypedCommandIsToldWhatWasMeant(t *testing.T) {
 	for typed, want := range map[string]string{
 		"SHOW POOL": "SHOW POOLS", "SHWO POOLS": "SHOW POOLS", "SHWO x": "SHOW", "PAUZE": "PAUSE", "SHOW STAT": "SHOW STATE", "RELOAD now": "RELOAD", "SHOW": "",
 		"SHOW HELPP": "SHOW HELP", "HELP": "SHOW HELP", "pools": "SHOW POOLS", "SHWO POOL": "SHOW POOLS", "KIL CLIENT 5": "KILL CLIENT id", "KIL x": "KILL",
+		"KILL CLIENT": "KILL [database], or KILL CLIENT id", "lokcs": "SHOW LOCKS",
 		"DISABLE": "DISABLE database", "SHUTDOWN NOW": "SHUTDOWN [WAIT_FOR_SERVERS | WAIT_FOR_CLIENTS]", "DROP TABLE x": "",
 	} {
 		for _, mode := range execModes {

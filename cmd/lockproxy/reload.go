@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -177,6 +178,8 @@ func fullNames(name string) ([]string, error) {
 		case other != "":
 			return []string{other}, nil
 		}
+		known = slices.AppendSeq(known, maps.Keys(renamed))
+		slices.Sort(known)
 		if like := spelling.Nearest(name, known); like != "" {
 			return nil, fmt.Errorf("unknown setting %s; did you mean %s?", name, like)
 		}

@@ -202,6 +202,7 @@ func TestSetChangesOneSettingUntilTheNextReload(t *testing.T) {
 	for _, c := range [][3]string{
 		{"max", "3", "which max: pools.admin.max or pools.lock.max?"},
 		{"max_cleints", "3", "did you mean max_clients?"},
+		{"default_pool_sise", "3", "did you mean default_pool_size?"},
 		{"pool_mode", "session", "unknown setting pool_mode; did you mean databases.NAME.pool_mode?"},
 		{"listen_addr", "127.0.0.1:1", "server.listen cannot change without a restart"},
 		{"query_wait_timeout", "-1", "SET pools.admin.checkout_timeout: must be at least"},

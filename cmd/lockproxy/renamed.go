@@ -8,7 +8,7 @@ var renamed = map[string]string{
 	"default_pool_size": "pools.admin.max", "min_pool_size": "pools.admin.min_idle", "server_lifetime": "pools.admin.max_lifetime",
 	"server_idle_timeout": "pools.admin.idle_timeout", "query_wait_timeout": "pools.admin.checkout_timeout",
 	"idle_transaction_timeout": "server.idle_in_transaction_timeout", "max_prepared_statements": "server.max_prepared",
-	"pool_mode": "databases.NAME.pool_mode", "auth_type": "auth.type", "auth_file": "auth.file", "auth_query": "auth.query",
+	"pool_mode": "databases.NAME.pool_mode", "verbose": "server.log_level", "auth_type": "auth.type", "auth_file": "auth.file", "auth_query": "auth.query",
 	"auth_hba_file": "auth.hba_file", "client_tls_sslmode": "tls.mode", "client_tls_cert_file": "tls.cert",
 	"client_tls_key_file": "tls.key", "client_tls_ca_file": "tls.ca",
 }

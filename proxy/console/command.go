@@ -151,6 +151,8 @@ func (c *command) meant() string {
 		return cmp.Or(nearestShow(strings.ToLower(next)), verb)
 	case verb == "KILL" && len(c.words) == 3 && spelling.Nearest(next, []string{"CLIENT"}) != "":
 		return "KILL CLIENT id"
+	case verb == "" && len(c.words) == 1:
+		return nearestShow(strings.ToLower(c.word(0)))
 	}
 	return verb
 }

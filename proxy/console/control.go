@@ -97,9 +97,13 @@ func needsOne(c *command) ([]string, bool) {
 	return []string{c.words[1].Text}, true
 }
 
+// readKill takes CLIENT for the word, unless it stands in quotes: who has forgotten the id does not mean a database.
 func readKill(c *command) ([]string, bool) {
-	if len(c.words) == 3 && c.word(1) == "CLIENT" {
+	switch isClient := c.word(1) == "CLIENT" && c.words[1].Kind == sql.Word; {
+	case isClient && len(c.words) == 3:
 		return []string{"", c.words[2].Text}, true
+	case isClient:
+		return nil, false
 	}
 	return maybeOne(c)
 }
