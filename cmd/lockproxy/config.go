@@ -143,13 +143,13 @@ func (l *loader) place(e entry) string {
 
 // bindEntry reports whether the entry is a known table or a known setting; a bad value is known all the same.
 func (l *loader) bindEntry(e entry) bool {
-	if _, ok := l.section(e.path); ok {
+	if _, ok := l.values.section(e.path); ok {
 		if !e.isTable() {
 			l.problem(e.path.String(), "must be a table")
 		}
 		return true
 	}
-	section, _ := l.section(e.path[:len(e.path)-1])
+	section, _ := l.values.section(e.path[:len(e.path)-1])
 	name := e.path[len(e.path)-1]
 	for _, s := range section {
 		if s.name == name {
@@ -168,15 +168,15 @@ func (l *loader) bind(path string, s setting, value any) {
 }
 
 // section finds the table at a path; that of a database or user comes into being when it is asked for.
-func (l *loader) section(path toml.Key) ([]setting, bool) {
+func (v *values) section(path toml.Key) ([]setting, bool) {
 	const name, inner = 1, 2
 	switch {
 	case len(path) > name && len(path) <= inner+1 && path[0] == "databases":
-		return l.values.database(path[name]).sections().find(strings.Join(path[inner:], ""))
+		return v.database(path[name]).sections().find(strings.Join(path[inner:], ""))
 	case len(path) == inner && path[0] == "users":
-		return userSettings(l.values.user(path[name])), true
+		return userSettings(v.user(path[name])), true
 	}
-	return l.values.sections().find(strings.Join(path, "."))
+	return v.sections().find(strings.Join(path, "."))
 }
 
 // suggestion names the setting that was probably meant: one of that name in another table, else one like it in the same.
@@ -205,7 +205,7 @@ func (l *loader) suggestion(path toml.Key) string {
 // namesIn lists what a table may hold: its settings and its tables.
 func (l *loader) namesIn(table toml.Key) []string {
 	var names []string
-	section, _ := l.section(table)
+	section, _ := l.values.section(table)
 	for _, s := range section {
 		names = append(names, s.name)
 	}

@@ -123,21 +123,33 @@ func readChange(name, value string) ([]entry, error) {
 
 func readSetting(name, value string) (entry, error) {
 	for _, text := range []string{asTheirs(name, value), value, strconv.Quote(value)} {
-		entries, err := readDocument(name + " = " + text)
-		entries = slices.DeleteFunc(entries, entry.isTable)
-		if err == nil && len(entries) == 1 {
-			entries[0].line = byOperator
-			return entries[0], nil
+		if e, ok := readLine(name + " = " + text); ok {
+			e.line = byOperator
+			return e, nil
 		}
 	}
 	return entry{}, fmt.Errorf("%s: neither name nor value are as in a configuration file", name)
 }
 
+// readLine reads a line with one setting.
+func readLine(line string) (one entry, ok bool) {
+	entries, err := readDocument(line)
+	entries = slices.DeleteFunc(entries, entry.isTable)
+	if err != nil || len(entries) != 1 {
+		return one, false
+	}
+	return entries[0], true
+}
+
 // asTheirs gives a value that PgBouncer would take as the file has it; any other as it is.
 func asTheirs(name, value string) string {
-	dot := max(0, strings.LastIndexByte(name, '.'))
-	table, _ := defaults().sections().find(name[:dot])
-	i := slices.IndexFunc(table, func(s setting) bool { return s.name == name[dot+1:] })
+	e, ok := readLine(name + " = 0")
+	if !ok {
+		return value
+	}
+	last := len(e.path) - 1
+	table, _ := defaults().section(e.path[:last])
+	i := slices.IndexFunc(table, func(s setting) bool { return s.name == e.path[last] })
 	if i < 0 {
 		return value
 	}

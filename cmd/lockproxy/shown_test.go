@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -98,6 +99,51 @@ func TestReloadTellsTheConsoleWhatTakesARestart(t *testing.T) {
 			if value != before[name] {
 				t.Errorf("%s is shown as %s, not %s", name, value, before[name])
 			}
+		}
+	}
+}
+
+// Names and values are taken as SHOW CONFIG has them, whatever a database or a user is called.
+func TestSettingsAreSetAsTheyAreShown(t *testing.T) {
+	file := anyPort + "[auth]\ntype = 'trust'\n[console]\nadmin_users = ['postgres']\n[users.\"odd user\"]\nmax_clients = 3\n"
+	for _, name := range []string{"'*'", "'a.b c'"} {
+		file += "[databases." + name + "]\nurl = 'postgres://127.0.0.1:1'\n"
+	}
+	o := openFile(t, file)
+	console, err := pgconn.Connect(t.Context(), fmt.Sprintf("postgres://postgres@%s/lockproxy?sslmode=disable", o.server.Addrs()[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer console.Close(t.Context())
+	run := func(command string) [][][]byte {
+		results, err := console.Exec(t.Context(), command).ReadAll()
+		if err != nil {
+			t.Errorf("%s: %v", command, err)
+			return nil
+		}
+		return results[0].Rows
+	}
+	shown := run("SHOW CONFIG")
+	changed := 0
+	for _, row := range shown {
+		if string(row[3]) == "yes" {
+			run("SET " + string(row[0]) + " = '" + string(row[1]) + "'")
+			changed++
+		}
+	}
+	if changed < 70 {
+		t.Errorf("%d settings can be changed", changed)
+	}
+	if again := run("SHOW CONFIG"); !reflect.DeepEqual(again, shown) {
+		t.Errorf("nothing was to change, but this is shown:\n%s\nand not this:\n%s", again, shown)
+	}
+	run(`SET databases."a.b c".lock_pool.checkout_timeout = 3; SET databases."*".lock_pool.functions = 'a, b.c'; SET users."odd user".query_timeout = 2`)
+	for _, row := range run("SHOW CONFIG") {
+		want, ok := map[string]string{
+			`databases."a.b c".lock_pool.checkout_timeout`: "3s", `databases."*".lock_pool.functions`: "a, b.c", `users."odd user".query_timeout`: "2s",
+		}[string(row[0])]
+		if ok && string(row[1]) != want {
+			t.Errorf("%s is %s, not %s", row[0], row[1], want)
 		}
 	}
 }

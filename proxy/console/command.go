@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/lockproxy/lockproxy/protocol"
@@ -181,6 +182,9 @@ func readSet(c *command) (*meaning, *protocol.Error) {
 	}
 	name := ""
 	for _, t := range words[:is] {
+		if t.Kind == sql.Quoted && is > 1 { // a database or a user, as SHOW CONFIG has its name
+			t.Text = strconv.Quote(t.Text)
+		}
 		name += t.Text
 	}
 	if _, fake := faked[strings.ToLower(name)]; fake {
