@@ -33,7 +33,7 @@ func newDoor(r *rules) (*login.Door, error) {
 		return door, urlSecrets(r.targets, door)
 	}
 	if r.inquiry != nil {
-		door.Ask = r.inquiry.ask
+		door.Ask, door.Doubt = r.inquiry.ask, r.inquiry.doubt
 	}
 	return door, nil
 }
