@@ -248,4 +248,13 @@ func TestProxyProtocol(t *testing.T) {
 	if _, err := through(t, r.url, client); err == nil {
 		t.Error("a header from elsewhere is believed")
 	}
+	r = startProxy(t, listed("127.0.0.0/8"), func(c *proxy.Config) { c.MaxClientsPerAddress = 1 })
+	for _, from := range []string{"203.0.113.7:1", "203.0.113.8:1"} {
+		if _, err := through(t, r.url, netip.MustParseAddrPort(from)); err != nil {
+			t.Errorf("the first client of %s: %v", from, err)
+		}
+	}
+	if _, err := through(t, r.url, client); sqlState(err) != "53300" {
+		t.Errorf("the second of an address: %v", err)
+	}
 }
