@@ -17,7 +17,7 @@ func newDoor(r *rules) (*login.Door, error) {
 	if r.shown != nil {
 		door.Identity, door.Demand = r.shown.current.Load, r.TLS.Mode.demand()
 	}
-	if err := setRules(&r.Auth, door); err != nil {
+	if err := setRules(r, door); err != nil {
 		return nil, err
 	}
 	switch auth := &r.Auth; {
@@ -33,7 +33,7 @@ func newDoor(r *rules) (*login.Door, error) {
 		return door, urlSecrets(r.targets, door)
 	}
 	if r.inquiry != nil {
-		door.Ask = r.inquiry.ask
+		door.Ask, door.Doubt = r.inquiry.ask, r.inquiry.doubt
 	}
 	return door, nil
 }
@@ -42,7 +42,8 @@ func newDoor(r *rules) (*login.Door, error) {
 const certMap = "cert"
 
 // setRules says by which method who logs in.
-func setRules(auth *Auth, door *login.Door) (err error) {
+func setRules(r *rules, door *login.Door) (err error) {
+	auth := &r.Auth
 	if auth.IdentFile != "" {
 		if door.Maps, err = login.ReadMaps(auth.IdentFile); err != nil {
 			return inSetting("auth.ident_file", err)
@@ -51,6 +52,9 @@ func setRules(auth *Auth, door *login.Door) (err error) {
 	switch auth.Type {
 	case HBA:
 		door.Rules, err = login.ReadRules(auth.HBAFile)
+		if place := door.Rules.ForCertificates(); place != "" && (r.shown == nil || r.TLS.Authorities == "") {
+			err = fmt.Errorf("%s: clients' certificates can only be looked at where there is TLS with tls.ca", place)
+		}
 		return inSetting("auth.hba_file", err)
 	case Cert:
 		mapName := ""

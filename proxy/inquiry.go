@@ -46,6 +46,7 @@ type answers = login.Memory[question, answer]
 
 type answer struct {
 	secret login.Secret
+	at     time.Time
 	until  time.Time
 }
 
@@ -65,6 +66,9 @@ const (
 	maxAnswers = 8192
 	// maxQuestions bounds the questions under way. Whoever asks for one more is refused.
 	maxQuestions = 1024
+	// firm is how long an answer counts although somebody fails by it, so that who tries again and again has nothing asked
+	// each time.
+	firm = time.Second
 	// deskIdle is how long a connection is kept that nobody uses.
 	deskIdle = 30 * time.Second
 )
@@ -111,11 +115,7 @@ func newDesk(target *backend.Target, database string) *desk {
 // ask finds the secret of a user for the database that it names, until ctx ends. Of several who ask the same the first asks
 // the server.
 func (q *inquiry) ask(ctx context.Context, user, database string) (login.Secret, bool, error) {
-	d := q.desks[database]
-	if d == nil {
-		d = q.any
-	}
-	what := question{d, user}
+	what := q.questionOf(user, database)
 	q.mu.Lock()
 	if secret, known, ok := q.recall(what); ok {
 		q.mu.Unlock()
@@ -144,6 +144,27 @@ func (q *inquiry) ask(ctx context.Context, user, database string) (login.Secret,
 		return a.secret, a.known, a.err
 	case <-ctx.Done():
 		return login.Secret{}, false, ctx.Err()
+	}
+}
+
+func (q *inquiry) questionOf(user, database string) question {
+	d := q.desks[database]
+	if d == nil {
+		d = q.any
+	}
+	return question{d, user}
+}
+
+// doubt has a question asked again at the next login of a user who has failed by its answer: the password may have changed
+// meanwhile, or the user have been created.
+func (q *inquiry) doubt(user, database string) {
+	what := q.questionOf(user, database)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, list := range []*answers{q.known, q.unknown} {
+		if a, ok := list.Get(what); ok && time.Since(a.at) >= firm {
+			list.Forget(what)
+		}
 	}
 }
 
@@ -197,7 +218,8 @@ func (q *inquiry) learn(what question, a *asked) {
 	if q.keep == 0 {
 		return
 	}
-	list.Put(what, answer{a.secret, time.Now().Add(q.keep)})
+	now := time.Now()
+	list.Put(what, answer{a.secret, now, now.Add(q.keep)})
 }
 
 // ask asks one question, when it is its turn.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,9 @@ import (
 
 // socketName is how PostgreSQL names the socket in a folder (manual, "unix_socket_directories"), with PgBouncer's port.
 const socketName = ".s.PGSQL.6432"
+
+// longestPath is what the address of a unix socket has room for, without the zero byte: struct sockaddr_un.
+const longestPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
 // listen opens a TCP address, or a socket in a folder or at a path.
 func (c *Config) listen(address string) (*listener, error) {
@@ -30,12 +34,25 @@ func (c *Config) listenTCP(address string) (*listener, error) {
 	if c.ReusePort {
 		config.Control = func(_, _ string, conn syscall.RawConn) error { return setOnSocket(conn, reusePort) }
 	}
-	l, err := config.Listen(context.Background(), "tcp", address)
+	l, err := config.Listen(context.Background(), familyOf(address), address)
 	if err != nil || !c.ReusePort {
 		return &listener{Listener: l}, err
 	}
 	socket, err := l.(*net.TCPListener).SyscallConn()
 	return &listener{Listener: l, shared: socket}, err
+}
+
+// familyOf gives the network of an address: 0.0.0.0 stands for all of IPv4 and :: for all of IPv6, as in PostgreSQL (manual,
+// "listen_addresses"), where Go's "tcp" would take either for both. A port alone stands for both.
+func familyOf(address string) string {
+	where, err := netip.ParseAddrPort(address)
+	switch {
+	case err != nil || !where.Addr().IsUnspecified():
+		return "tcp"
+	case where.Addr().Is4():
+		return "tcp4"
+	}
+	return "tcp6"
 }
 
 // reusePort lets other processes of the same user listen at the same address: the kernel spreads connections over them.
@@ -57,8 +74,14 @@ func listenUnix(path string, mode os.FileMode, share bool) (*listener, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, socketName)
 	}
+	if len(path) > longestPath {
+		return nil, fmt.Errorf("listen unix %s: the path is longer than %d bytes, so that nobody could connect to it", path, longestPath)
+	}
 	if _, err := os.Stat(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("the folder of %s must be there: %w", path, err)
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode().Type() != os.ModeSocket {
+		return nil, fmt.Errorf("listen unix %s: there is something that is no socket", path)
 	}
 	if conn, err := net.Dial("unix", path); err == nil {
 		conn.Close()

@@ -1,10 +1,15 @@
 package test
 
 import (
+	"fmt"
+	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/lockproxy/lockproxy/protocol"
+	"github.com/lockproxy/lockproxy/proxy"
 	"github.com/lockproxy/lockproxy/proxy/login"
 	"github.com/lockproxy/lockproxy/test/postgres"
 )
@@ -54,5 +59,103 @@ func TestLinesOfHBAFilesAreJudgedAsByPostgres(t *testing.T) {
 		if !knowingly && (ours != nil) != (theirs != "") {
 			t.Errorf("%q: PostgreSQL says %q, we %v", line, theirs, ours)
 		}
+	}
+}
+
+// PostgreSQL itself is also the judge of which rule is whose.
+func TestRulesAreDecidedAsByPostgres(t *testing.T) {
+	const text = `
+host    all                 marker              all                   reject
+local   sameuser            all                                       trust
+host    "sameuser"          a                   127.0.0.2/32          password
+host    sameuser            a,"all"             127.0.0.0/31          trust
+host    "all"               b                   127.9.0.0 255.255.0.0 md5
+host    replication         a                   127.0.0.1/32          password
+host    app,"replication"   "+a"                samehost              reject
+host    app,"replication"   @names              127.0.0.1/8           trust
+hostssl all                 a                   all                   reject
+host    sameuser,app        a                   all                   md5
+hostnossl other             "all"               samenet               trust
+host    all                 "b c"               0.0.0.0/0             reject
+host    all                 all                 ::/0                  trust
+local   all                 b                                         reject
+`
+	server := postgres.Start(t)
+	rows, err := server.Query("postgres", "SHOW hba_file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := written(t, "pg_hba.conf", "")
+	for _, file := range []string{rows[0][0], rules} {
+		for name, content := range map[string]string{file: text, filepath.Join(filepath.Dir(file), "names"): "b, # and\n\"all\" \"b c\"\n"} {
+			if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := server.Query("postgres", "SELECT pg_reload_conf()"); err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	r := startProxy(t, serverOf(server), authenticated(proxy.Auth{Type: proxy.HBA, HBAFile: rules, File: written(t, "userlist.txt", "")}),
+		func(c *proxy.Config) { c.Listen = append(c.Listen, folder) })
+	direct := func(from string) net.Conn {
+		return dialFrom(t, from, fmt.Sprintf("127.0.0.1:%d", server.Port), filepath.Join(server.SocketDir, fmt.Sprintf(".s.PGSQL.%d", server.Port)))
+	}
+	ours := r.server.Addrs()
+	await(t, "PostgreSQL has read the rules", func() bool { return strings.Contains(decision(t, direct("127.0.0.1"), "marker", "app"), "rejects") })
+	decisions := map[string]int{}
+	decide := func(from, user, database, replication string) {
+		theirs := decision(t, direct(from), user, database, "replication", replication)
+		got := decision(t, dialFrom(t, from, ours[0].String(), ours[1].String()), user, database, "replication", replication)
+		if got != theirs {
+			t.Errorf("%s of %s from %q, replication %s: PostgreSQL decides %q, we %q", user, database, from, replication, theirs, got)
+		}
+		decisions[strings.Fields(theirs)[0]]++
+	}
+	for _, from := range []string{"", "127.0.0.1", "127.9.1.1"} {
+		for _, user := range []string{"a", "b", "all", "+a", "b c"} {
+			for _, database := range []string{user, "all", "app"} {
+				decide(from, user, database, "false")
+			}
+		}
+		decide(from, "a", "app", "true")
+		decide(from, "a", "app", "database")
+		decide(from, "all", "replication", "false")
+		decide(from, "all", "other", "false")
+	}
+	decide("127.0.0.2", "a", "sameuser", "false")
+	if len(decisions) < 5 {
+		t.Errorf("the rules do not tell much: %v", decisions)
+	}
+}
+
+// dialFrom connects from an address, or to the unix socket if it is empty.
+func dialFrom(t *testing.T, from, address, socket string) net.Conn {
+	t.Helper()
+	network, dialer := "unix", net.Dialer{}
+	if from != "" {
+		network, socket, dialer.LocalAddr = "tcp", address, &net.TCPAddr{IP: net.ParseIP(from)}
+	}
+	conn, err := dialer.Dial(network, socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// decision asks to be let in, and tells by which method that is to be proved, or the refusal.
+func decision(t *testing.T, conn net.Conn, user, database string, parameters ...string) string {
+	t.Helper()
+	defer conn.Close()
+	s := &socket{t: t, conn: conn}
+	s.send(startup("postgres:", append([]string{"user", user, "database", database}, parameters...)...))
+	switch kind, body, failed := s.message(); kind {
+	case protocol.Authentication:
+		return fmt.Sprintf("R%d", body[3])
+	case protocol.ErrorResponse:
+		return protocol.ReadError(body).Message
+	default:
+		return string(kind) + failed
 	}
 }

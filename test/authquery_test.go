@@ -249,3 +249,28 @@ func TestANewPasswordReachesThePools(t *testing.T) {
 		t.Errorf("the new password: %v", err)
 	}
 }
+
+// An answer that is kept does not keep out whoever has a new password, nor a new user.
+func TestAnAnswerThatSomebodyFailsByIsAskedForAgain(t *testing.T) {
+	createUsers(t, "", map[string]postgres.Method{"asked_rotating": postgres.SCRAM})
+	r := startProxy(t, serverOf(upstream(t)), asking(t, authQuery, func(a *proxy.Auth) { a.QueryCache, a.MaxFailures = time.Hour, 0 }))
+	use := func(user, password string) error {
+		conn, err := pgconn.Connect(t.Context(), as(t, r.url, user, password))
+		if err != nil {
+			return err
+		}
+		defer closeConn(conn.Close)
+		return conn.Exec(t.Context(), "SELECT 1").Close()
+	}
+	if err := use("asked_rotating", "secret-of-asked_rotating"); err != nil {
+		t.Fatal(err)
+	}
+	if err := use("asked_arriving", "another"); sqlState(err) != "28P01" {
+		t.Fatal(err)
+	}
+	createUsers(t, "ALTER ROLE asked_rotating PASSWORD 'another'; ALTER ROLE asked_arriving PASSWORD 'another'",
+		map[string]postgres.Method{"asked_arriving": postgres.SCRAM})
+	for _, user := range []string{"asked_rotating", "asked_arriving"} {
+		await(t, user+" is let in", func() bool { return use(user, "another") == nil })
+	}
+}

@@ -22,7 +22,8 @@ func long(length uint32, body string) []byte {
 
 const version = "\x00\x03\x00\x00"
 
-// beforeLogin is rubbish instead of a startup packet, and what it is answered: the beginning of all messages.
+// beforeLogin is rubbish instead of a startup packet, and what it is answered: the beginning of all messages. C#371: lengths that
+// do not fit what follows.
 var beforeLogin = []struct {
 	name   string
 	bytes  []byte
@@ -139,7 +140,7 @@ func TestSilenceBeforeLoginEndsInTime(t *testing.T) {
 	}
 }
 
-// B#1058, B#1407: the longest startup packet that PostgreSQL takes, and one that comes byte by byte.
+// B#1058, B#1407, B#1520: the longest startup packet that PostgreSQL takes, and one that comes byte by byte.
 func TestStartupPacketsMayBeLongAndComeInPieces(t *testing.T) {
 	r := startProxy(t)
 	empty := len(startup(r.url, "application_name", ""))

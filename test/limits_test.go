@@ -154,6 +154,31 @@ func TestLimitsOfUsersDatabasesAndAddresses(t *testing.T) {
 	})
 }
 
+// A reload counts those who are there against the limits that it brings, and ends nobody.
+func TestLimitsThatAReloadBringsCountWhoIsThere(t *testing.T) {
+	r := startProxy(t)
+	before := r.config
+	first, second := wantOutcome(t, r.url, "in"), wantOutcome(t, byUser("one", r.url), "in")
+	for _, c := range []struct {
+		edit func(*proxy.Config)
+		told string
+	}{
+		{func(c *proxy.Config) { c.MaxClients = 1 }, tooMany},
+		{func(c *proxy.Config) { c.MaxClientsPerAddress = 2 }, `FATAL 53300 too many connections for address "127.0.0.1"`},
+		{func(c *proxy.Config) { c.MaxClientsPerUser = 1 }, `FATAL 53300 too many connections for role "one"`},
+		{func(c *proxy.Config) { c.Users = map[string]proxy.User{"one": {MaxClients: 1}} }, `FATAL 53300 too many connections for role "one"`},
+		{withDatabase(func(d *proxy.Database) { d.MaxClients = 2 }), `FATAL 53300 too many connections for database "` + r.database + `"`},
+		{func(c *proxy.Config) { c.MaxClients = 3 }, "in"},
+	} {
+		r.config = before
+		r.reload(t, c.edit)
+		wantOutcome(t, byUser("one", r.url), c.told).conn.Close()
+	}
+	for _, s := range []*socket{first, second} {
+		s.wants("who was there goes on", one, "Z", text("SELECT 1"))
+	}
+}
+
 func TestADatabaseThatThereIsNotIsToldAfterLogin(t *testing.T) {
 	r := startProxy(t, func(c *proxy.Config) {
 		c.Databases = map[string]proxy.Database{"only": c.Databases[proxy.AnyDatabase]}

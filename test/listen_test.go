@@ -103,14 +103,84 @@ func TestAnAddressIsListenedAtTwiceOnlyWhereThatIsWanted(t *testing.T) {
 	if _, err := dial(t, second.url).Exec(context.Background(), "SELECT 1").ReadAll(); err != nil {
 		t.Errorf("the second goes on where the first has ended: %v", err)
 	}
+	if _, err := listening(t, address); err == nil {
+		t.Error("an address that is taken is listened at")
+	}
+}
+
+// listening opens a proxy's listeners; the test closes them.
+func listening(t *testing.T, addresses ...string) ([]net.Addr, error) {
+	t.Helper()
 	config := defaults(upstream(t))
-	config.Listen = []string{address}
-	third, err := proxy.New(config, slog.New(slog.DiscardHandler))
+	config.Listen = addresses
+	server, err := proxy.New(config, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := third.Listen(); err == nil {
-		t.Error("an address that is taken is listened at")
+	if err := server.Listen(); err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() {
+		ended, end := context.WithCancel(context.Background())
+		end()
+		if err := server.Serve(ended); err != nil {
+			t.Error(err)
+		}
+	})
+	return server.Addrs(), nil
+}
+
+// Whoever listens at all of IPv4 does not listen at IPv6 as well, nor the reverse: both can be listed.
+func TestAddressesThatStandForAllAreOfOneFamily(t *testing.T) {
+	answers := func(host, port string) bool {
+		conn, err := net.Dial("tcp", net.JoinHostPort(host, port))
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	}
+	for _, c := range []struct {
+		listen    string
+		four, six bool
+	}{{"0.0.0.0:0", true, false}, {"[::]:0", false, true}, {":0", true, true}} {
+		addresses, err := listening(t, c.listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, _ := net.SplitHostPort(addresses[0].String())
+		if four, six := answers("127.0.0.1", port), answers("::1", port); four != c.four || six != c.six {
+			t.Errorf("at %s it answers by IPv4: %t, by IPv6: %t", c.listen, four, six)
+		}
+		if c.listen == "0.0.0.0:0" {
+			if _, err := listening(t, "[::]:"+port); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// A socket takes the place of one that nobody answers at, and of nothing else; none gets a name that no client could connect to.
+func TestASocketReplacesNothingButASocket(t *testing.T) {
+	folder := t.TempDir()
+	stale := filepath.Join(folder, ".s.PGSQL.6432")
+	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: stale, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.SetUnlinkOnClose(false)
+	left.Close()
+	if _, err := listening(t, folder); err != nil {
+		t.Errorf("where there is a socket of somebody who has ended: %v", err)
+	}
+	file := written(t, "userlist.txt", "precious")
+	if _, err := listening(t, file); err == nil || !strings.Contains(err.Error(), "no socket") {
+		t.Errorf("where there is a file: %v", err)
+	}
+	if text, err := os.ReadFile(file); string(text) != "precious" {
+		t.Errorf("the file is %q, %v", text, err)
+	}
+	if _, err := listening(t, filepath.Join(folder, strings.Repeat("x", 108))); err == nil || !strings.Contains(err.Error(), "longer than 107 bytes") {
+		t.Errorf("at a long path: %v", err)
 	}
 }
 
@@ -177,5 +247,14 @@ func TestProxyProtocol(t *testing.T) {
 	r := startProxy(t, listed("10.0.0.0/8"))
 	if _, err := through(t, r.url, client); err == nil {
 		t.Error("a header from elsewhere is believed")
+	}
+	r = startProxy(t, listed("127.0.0.0/8"), func(c *proxy.Config) { c.MaxClientsPerAddress = 1 })
+	for _, from := range []string{"203.0.113.7:1", "203.0.113.8:1"} {
+		if _, err := through(t, r.url, netip.MustParseAddrPort(from)); err != nil {
+			t.Errorf("the first client of %s: %v", from, err)
+		}
+	}
+	if _, err := through(t, r.url, client); sqlState(err) != "53300" {
+		t.Errorf("the second of an address: %v", err)
 	}
 }

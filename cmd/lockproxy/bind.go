@@ -215,9 +215,12 @@ func checkListen(address string) error {
 	if filepath.IsAbs(address) {
 		return nil
 	}
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
+	host, port, err := net.SplitHostPort(address)
+	switch {
+	case err != nil:
 		return fmt.Errorf("%q is neither host:port nor the absolute path of a folder", address)
+	case host == "*":
+		return fmt.Errorf("%q: all addresses are %q", address, ":"+port)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return fmt.Errorf("%q: the port must be a number from 0 to 65535", address)

@@ -27,7 +27,7 @@ func TestProblemsOfFilesAndAddressesAreToldWithTheirPlace(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"junk": "junk", "enc.key": "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIH\n-----END ENCRYPTED PRIVATE KEY-----\n",
-		"users.txt": "\"app\" \"secret\"\nbob hunter2\n", "hba.conf": "\nhost all all all scram\n", "ident.conf": "other a b\n",
+		"users.txt": "\"app\" \"secret\"\nbob hunter2\n", "hba.conf": "\nhost all all all scram\n", "cert.conf": "host all b all md5\nhostssl all all all cert\n", "ident.conf": "other a b\n",
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -58,6 +58,8 @@ func TestProblemsOfFilesAndAddressesAreToldWithTheirPlace(t *testing.T) {
 		{"junk for authorities", good + fmt.Sprintf(secured, "a.crt", "a.key", "junk"), false, "c.toml:9: tls.ca: there is no certificate in junk"},
 		{"no list of users", good + "[auth]\nfile = 'x'\n", false, "c.toml:6: auth.file: open x: no such file or directory"},
 		{"a list of users with a mistake", good + "[auth]\nfile = 'users.txt'\n", false, "c.toml:6: auth.file: users.txt:2: a user's name in double quotes"},
+		{"a rule for certificates that nobody can look at", good + "[auth]\ntype = 'hba'\nhba_file = 'cert.conf'\n", false,
+			"c.toml:7: auth.hba_file: cert.conf:2: clients' certificates can only be looked at where there is TLS with tls.ca"},
 		{"rules with a mistake", good + "[auth]\ntype = 'hba'\nhba_file = 'hba.conf'\n", false,
 			`c.toml:7: auth.hba_file: hba.conf:2: invalid authentication method "scram"`},
 		{"a map that is not there", good + "[auth]\ntype = 'cert'\nident_file = 'ident.conf'\n" + fmt.Sprintf(secured, "a.crt", "a.key", "a.crt"), false,

@@ -115,6 +115,7 @@ func TestEveryProblemIsToldWithItsPlace(t *testing.T) {
 			`c.toml:18: pools.lock.functions: "app.f()" is not the name of a function: want name or schema.name`}},
 		{"addresses", minimal + "[server]\nlisten = ['localhost']\n", nil, []string{
 			`c.toml:4: server.listen: "localhost" is neither host:port nor the absolute path of a folder`}},
+		{"all addresses", minimal + "[server]\nlisten = ['*:6432']\n", nil, []string{`c.toml:4: server.listen: "*:6432": all addresses are ":6432"`}},
 		{"ports", minimal + "[server]\nlisten = ['localhost:65536']\n", nil, []string{
 			`c.toml:4: server.listen: "localhost:65536": the port must be a number from 0 to 65535`}},
 		{"an address for HTTP that is a folder", minimal + `[server]

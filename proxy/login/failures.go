@@ -165,6 +165,9 @@ func (v *visit) judged(rule *Rule, err error) error {
 		return v.tooMany()
 	case failed:
 		f.failed(address, user, now)
+		if v.asked && v.door.Doubt != nil {
+			v.door.Doubt(user, v.startup.Database)
+		}
 	default:
 		f.succeeded(address, user, now)
 	}

@@ -24,6 +24,16 @@ type Rule struct {
 	place      string // file and line
 }
 
+// ForCertificates names the line of the first rule that asks for a certificate of the client's; empty: none does.
+func (rs Rules) ForCertificates() (place string) {
+	for _, r := range rs {
+		if r.clientCert != noCertificate {
+			return r.place
+		}
+	}
+	return ""
+}
+
 // Everybody is the one rule that fits everybody. The map of names is that of certificates.
 func Everybody(method Method, mapName string) Rules {
 	all := name{text: "all"} // databases; the whole server, for its replication, is none

@@ -27,6 +27,8 @@ type Door struct {
 	// Ask finds the secret of a user whom Secret does not know; nil: there is nobody to ask. It may take its time, until ctx
 	// ends. An error refuses the user, who is not told why.
 	Ask func(ctx context.Context, user, database string) (Secret, bool, error)
+	// Doubt is told of a user who has failed by what Ask gave: that may be out of date. Nil: nobody wants to know.
+	Doubt func(user, database string)
 	// Looks are how the users are asked that are known, for those who are not. Those who are found by Ask are added. Nil: as
 	// PostgreSQL asks for a password.
 	Looks *Looks
@@ -88,6 +90,7 @@ type visit struct {
 	encryption *Encryption   // nil: there is none
 	startup    protocol.Startup
 	named      bool // the peer has said who it is
+	asked      bool // the secret is one that Ask gave
 	dismissed  bool // it is to be told that nobody is let in any more, once it has
 }
 

@@ -95,6 +95,7 @@ func (v *visit) ask() (Secret, bool, error) {
 		answer.secret = Secret{}
 	}
 	v.door.Looks.Learn(user, answer.secret)
+	v.asked = true
 	return answer.secret, answer.known, nil
 }
 

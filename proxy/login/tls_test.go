@@ -113,7 +113,7 @@ func TestTLSBeforeOneTwoIsRefused(t *testing.T) {
 	}
 }
 
-// CVE-2021-3935, CVE-2021-23214, CVE-2021-23222: what came behind a request for encryption came before it and may be
+// CVE-2021-3935, CVE-2021-23214, CVE-2021-23222, O#359, O#363: what came behind a request for encryption came before it and may be
 // anybody's.
 func TestBytesBehindARequestForEncryptionEndTheConnection(t *testing.T) {
 	secure := secureDoor(t, authority.New(), NoDemand)
