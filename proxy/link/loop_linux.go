@@ -4,10 +4,10 @@ import (
 	"maps"
 	"net"
 	"os"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
+	_ "unsafe" // for go:linkname
 
 	"golang.org/x/sys/unix"
 )
@@ -150,16 +150,25 @@ func (e *loop) wake() {
 // run is the loop's goroutine.
 func (e *loop) run() {
 	defer e.release()
-	yielded, quiet := time.Now(), 0
+	var (
+		yielded = time.Now()
+		since   time.Duration
+		quiet   int // sleeps without an event
+	)
 	for stopped := false; !stopped; {
-		n := e.wait(quiet < naps)
+		timeout := -1
+		if quiet < naps {
+			timeout = int((awakeFor - since) / time.Millisecond)
+		}
+		n := e.wait(timeout)
 		if quiet++; n > 0 {
 			quiet = 0
 		}
 		e.batch.now = time.Now()
-		if e.load.look(e.batch.now); e.batch.now.Sub(yielded) > yieldEvery {
-			runtime.Gosched()
-			yielded = e.batch.now
+		e.load.look(e.batch.now)
+		if since = e.batch.now.Sub(yielded); since > yieldEvery {
+			goyield()
+			yielded, since = e.batch.now, 0
 		}
 		stopped = e.round(n)
 	}
@@ -177,9 +186,19 @@ func (e *loop) run() {
 	e.bury()
 }
 
-// yieldEvery is less than what Go's monitor lets a goroutine have its processor for (proc.go, forcePreemptNS): to preempt
-// it, it would send signals, take the processor away from the sleeper, and look after it fifty times as often from then on.
-const yieldEvery = 6 * time.Millisecond
+// A loop yields before Go's monitor preempts it, which it does to whoever has had a processor for 10 ms (proc.go, forcePreemptNS): it
+// sends signals, takes the processor away also from who sleeps in a system call, and looks after it fifty times as often from
+// then on. So a loop that sleeps is awake again awakeFor after it yielded last.
+const (
+	yieldEvery = 4 * time.Millisecond
+	awakeFor   = 9 * time.Millisecond
+)
+
+// goyield is runtime.Gosched without its wakep: that wakes another thread each time, to look for work that is not there, which was
+// a sixth of what a login costs. Go leaves it to packages that ask for it by this name (proc.go, goyield).
+//
+//go:linkname goyield runtime.goyield
+func goyield()
 
 // naps is how many short sleeps without an event come before one without an end. From a longer one the monitor takes the
 // processor away as well, and to wake up from it costs as much: that is for when there is nothing to do.
@@ -314,14 +333,10 @@ func (e *loop) cuts() bool {
 	return e.busy
 }
 
-// wait returns how many events there are; none after a nap. It sleeps in the kernel: to park the goroutine and have Go's own
+// wait returns how many events there are; none after so many milliseconds (-1: whenever). It sleeps in the kernel: to park the goroutine and have Go's own
 // poller wait costs two more system calls and a way through the scheduler for each round. NewLoops made room for the
 // processor of Go's that a sleeper may keep for a while.
-func (e *loop) wait(nap bool) int {
-	timeout := -1
-	if nap {
-		timeout = int(yieldEvery / time.Millisecond)
-	}
+func (e *loop) wait(timeout int) int {
 	for {
 		var n int
 		var err error
