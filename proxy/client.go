@@ -200,7 +200,9 @@ func (c *client) serverLost(sc *serverConn, err error) {
 	c.mu.Lock()
 	var events []pools.Event
 	if c.server == sc {
-		c.logger().Warn("a backend died under a session", "pid", sc.conn.Pid, "error", err)
+		if c.link != nil { // else it is what the client left that was being cleared away: nobody has lost anything
+			c.logger().Warn("a backend died under a session", "pid", sc.conn.Pid, "error", err)
+		}
 		events = c.stepLocked(events, (*session.Session).ServerLost)
 	}
 	c.mu.Unlock()
