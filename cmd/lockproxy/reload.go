@@ -93,10 +93,15 @@ func (s *steward) take(from source) (unchangeable []string, err error) {
 	}
 	s.level.Set(level)
 	s.source, s.drain = from, config.drainTimeout
-	for _, warning := range config.warnings {
+	s.warn(config)
+	return unchangeable, nil
+}
+
+// warn logs what works, but is hardly meant.
+func (s *steward) warn(config *configuration) {
+	for _, warning := range slices.Concat(config.warnings, config.tooFewDescriptors(descriptors())) {
 		s.log.Warn(warning.what, "setting", warning.where)
 	}
-	return unchangeable, nil
 }
 
 // readChange reads a setting and its value as the file would have them, or as PgBouncer has them and SHOW CONFIG shows them: its

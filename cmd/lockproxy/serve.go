@@ -54,9 +54,7 @@ func open(where source, w streams, inherited ...net.Listener) (*steward, error) 
 	if s.log, err = newLogger(w.err, s.level, config); err != nil {
 		return nil, err
 	}
-	for _, warning := range config.warnings {
-		s.log.Warn(warning.what, "setting", warning.where)
-	}
+	s.warn(config)
 	if s.server, err = proxy.New(config.proxy, s.log); err != nil {
 		return nil, config.locate(err)
 	}
