@@ -221,6 +221,10 @@ func (s *Session) answer1(kind byte, frame []byte) (visible bool) {
 			visible = false
 			s.tellComplete("ROLLBACK")
 		}
+		if kind == protocol.EmptyQueryResponse && visible && s.syncError != nil && s.tx == 'T' {
+			visible = false // the one query that does not fail with the block that its settings have left failed
+			s.tellError(s.syncError)
+		}
 		s.completed(head, kind, frame)
 		if head.added.ours() && head.done == head.unit.Statements {
 			head.added.held = slices.Clone(frame)
@@ -420,7 +424,8 @@ func (s *Session) ready(frame []byte) (visible bool) {
 			s.failsAlone("the session's settings could not be put in place", s.syncError)
 		}
 	case forBegin:
-		if flight.len() == 0 || flight.front().purpose != forBegin { // else the transaction is to fail, which undoes it
+		// Else the transaction is to fail, which undoes it, or without its settings, and what is in place is somebody else's.
+		if s.syncError == nil && (flight.len() == 0 || flight.front().purpose != forBegin) {
 			agreed := s.state.agreed
 			s.tellReported()
 			s.state.agreed = agreed

@@ -46,8 +46,8 @@ func (s *Session) forward() bool {
 	if !s.open && !s.copying.in && !needsNothing(r) && r.reply != replyClosed && !s.mayBegin() {
 		return false
 	}
-	if s.cancelNext && r.kind == protocol.Sync {
-		s.cancelNext = false // it was for a batch that has nothing to cancel
+	if s.cancelNext && (r.kind == protocol.Sync || !s.open && needsNothing(r)) {
+		s.cancelNext = false // it was for a batch, or what is left of a COPY, that has nothing to cancel
 	}
 	if s.cancelNext && r.kind != protocol.Terminate && r.reply != replyClosed {
 		s.cancelNext, s.begun = false, true

@@ -359,3 +359,38 @@ func TestBeginReadWriteWaitsForTheNextUnitOnAPrimary(t *testing.T) {
 	c.sends(query("BEGIN READ WRITE"))
 	c.wantAction("a standby refuses it itself", Action{Op: Checkout, Kind: pools.Admin})
 }
+
+// What is left of a COPY that has failed is nothing that a cancel request could be for, nor is what comes behind it.
+func TestACancelRequestFindsNothingInWhatIsLeftOfACopy(t *testing.T) {
+	c := newConversation(t)
+	c.sends(query("BEGIN"), query("COPY t FROM STDIN"))
+	c.granted(pools.Admin)
+	c.answers(complete("BEGIN"), ready('T'), copyStarts)
+	done := message(protocol.CopyDone, "")
+	c.sends(message(protocol.CopyData, "bad\n"), done[:2])
+	c.answers(failed("22P04", "missing data"), ready('E'))
+	c.client, c.server, c.actions = nil, nil, nil
+	c.s.Cancel(&c.o, c.now)
+	c.took()
+	c.sends(done[2:], query("ABORT"))
+	c.wantServer("it is passed on, and the next statement", done, query("ABORT"))
+	c.answers(complete("ROLLBACK"), ready('I'))
+	c.wantClient("and answered", complete("ROLLBACK"), ready('I'))
+}
+
+// An empty query is the one that a failed block does not refuse: its client must hear that the settings are not in place, and nothing of
+// what is in place there for others.
+func TestAnEmptyQueryIsToldThatItsSettingsFailed(t *testing.T) {
+	c := newConversation(t)
+	c.sets("set app.x = '1'", "SET", "app.x", "1", c.granted)
+	c.sends(query("BEGIN"), query(""))
+	c.client = nil
+	c.wantAction("a server was asked for", Action{Op: Checkout, Kind: pools.Admin})
+	others := NewServer(98, NewSettings([]Setting{{"server_version", "15"}, {"application_name", "another's"}}), c.now)
+	c.s.Granted(&c.o, c.now, others, pools.Admin)
+	c.took()
+	c.server = nil
+	canceled, empty := failed("57014", "canceling statement due to user request"), message(protocol.EmptyQueryResponse, "")
+	c.answers(complete("BEGIN"), ready('T'), canceled, ready('E'), failed("25P02", "aborted"), ready('E'), empty, ready('E'))
+	c.wantClient("it hears why its transaction has failed", canceled, ready('E'))
+}

@@ -36,6 +36,10 @@ func (s *Session) settled() bool {
 		return s.clean()
 	}
 	if s.startsOver {
+		if s.srvStatus != 'I' && s.srvStatus != 0 {
+			s.sendQuery(forEnd, "ROLLBACK") // once more: somebody's cancel request prevented it
+			return false
+		}
 		return s.giveBack()
 	}
 	s.showHold()

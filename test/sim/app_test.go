@@ -310,6 +310,10 @@ func (a *app) allows(err *protocol.Error) bool {
 	case protocol.QueryCanceled:
 		a.cancels--
 		return a.cancels >= 0 && !err.IsFatal()
+	case protocol.IdleInTransactionSessionTimeout: // lockproxy's, where no server knows of the transaction
+		if a.oracle.engine.duration(varIdleTimeout) > 0 {
+			return true
+		}
 	}
 	if !isLoss(err.Code) {
 		return false

@@ -82,8 +82,10 @@ func (v *server) fault(at moment) *protocol.Error {
 	return nil
 }
 
-func (v *server) duration(id int) time.Duration {
-	n, _ := amount(v.engine.set[id].text, []unit{{"ms", 1}, {"s", 1000}, {"min", 60000}})
+func (v *server) duration(id int) time.Duration { return v.engine.duration(id) }
+
+func (e *engine) duration(id int) time.Duration {
+	n, _ := amount(e.set[id].text, []unit{{"ms", 1}, {"s", 1000}, {"min", 60000}})
 	return time.Duration(n) * time.Millisecond
 }
 
