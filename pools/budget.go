@@ -141,7 +141,7 @@ func (b *Budget) settle(now time.Time, p *Pair) {
 	for b.serve(now, Admin) || b.serve(now, Lock) {
 	}
 	for one := range b.promoters.all() {
-		if b.lacking(Admin) > 0 || one.adminStarves() {
+		if b.lacking(Admin) > 0 || one.AdminStarves() {
 			one.refuseAll(now, &one.promoting, PromotionBusy, nil)
 			b.note(one)
 		}

@@ -116,7 +116,7 @@ func (p *Pair) checkPromotions() error {
 	lock := &p.pools[Lock]
 	switch {
 	case p.promoting.n == 0:
-	case p.adminStarves():
+	case p.AdminStarves():
 		return fmt.Errorf("%d wait while somebody waits for an admin slot", p.promoting.n)
 	case lock.idle.n > 0 || lock.free() > 0 && p.budget.has(Lock) || lock.dials.n > lock.waiting.n:
 		return fmt.Errorf("%d wait beside %d idle backends, %d free slots and %d dials for %d waiters",

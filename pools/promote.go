@@ -98,10 +98,10 @@ func (p *Pair) giveToAdmin(now time.Time) {
 	admin.dials.pushBack(&d.place, d)
 }
 
-// adminStarves reports whether somebody waits for an admin slot whom neither a dial under way nor a free
+// AdminStarves reports whether somebody waits for an admin slot whom neither a dial under way nor a free
 // slot will serve. While dialling fails a free slot serves nobody: the server itself may be full, of
 // backends that a waiting promotion's transaction keeps.
-func (p *Pair) adminStarves() bool {
+func (p *Pair) AdminStarves() bool {
 	admin := &p.pools[Admin]
 	served := admin.idle.n + admin.dials.n // where checkouts are withheld some are idle
 	if p.failures == 0 {

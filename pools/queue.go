@@ -33,7 +33,7 @@ func (p *Pair) waits(w *Waiter) bool {
 func (p *Pair) settle(now time.Time) {
 	for p.decide(now) {
 	}
-	if p.promoting.n > 0 && p.adminStarves() {
+	if p.promoting.n > 0 && p.AdminStarves() {
 		p.refuseAll(now, &p.promoting, PromotionBusy, nil)
 	}
 	p.tellSurplus()

@@ -25,6 +25,7 @@ func (s *Server) keepTime() {
 		if every > 0 {
 			s.each(s.expire)
 		}
+		s.makeWay()
 	}
 }
 

@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/protocol"
 	"github.com/lockproxy/lockproxy/protocol/sql"
 )
@@ -16,6 +18,34 @@ import (
 // pool_pre_ping). And applications bound the wait for the lock first, or say for whom they act, be it by a schema of his own
 // (django-tenants), by a role (PostgREST) or by what row-level security asks for; some keep a savepoint ahead of each statement
 // (pgjdbc's autosave), or begin with one (Django's atomic). All that is done again with the BEGIN.
+
+//
+// A transaction like that has no need of its server while its client is at something else either, and pools of applications leave
+// their connections in such ones (HikariCP with a schema and without autocommit). Where others wait it gives the server back, and
+// goes on with what the client says next as behind a BEGIN that was answered and not sent.
+
+// givesWayAfter is how long a client is given to go on with a transaction that it has just begun.
+const givesWayAfter = time.Second
+
+// MayGiveWay tells whether the session has a server of the admin pool that it has no need of: its transaction has done nothing yet, and
+// its client is at something else.
+func (s *Session) MayGiveWay(now time.Time) bool {
+	return s.canGiveWay() && now.Sub(s.quiet) >= givesWayAfter
+}
+
+func (s *Session) canGiveWay() bool {
+	return s.phase == attached && s.kind == pools.Admin && s.didNothing() && !s.state.ownIdle && !s.open && !s.skip && !s.goodbye && !s.startsOver &&
+		s.srv.flight.len() == 0 && s.ahead.len() == 0 && len(s.view) == 0 && s.stream == 0
+}
+
+// GiveWay has the session give that server back, where others wait for one.
+func (s *Session) GiveWay(o *Output, now time.Time) {
+	s.step(o, now)
+	defer s.finish()
+	if s.canGiveWay() {
+		s.startOver()
+	}
+}
 
 // canStartOver tells whether the transaction under way has done nothing, and nothing of it is on its way.
 func (s *Session) canStartOver() bool {

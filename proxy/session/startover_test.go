@@ -219,6 +219,62 @@ func TestATransactionThatPreparesItsLockWaitsForTheLockPool(t *testing.T) {
 	}
 }
 
+// A pool of the application's leaves its connections in transactions that have only set something: others need their servers.
+func TestATransactionThatHasDoneNothingGivesWay(t *testing.T) {
+	again := query("BEGIN\n;SET search_path = 'a'")
+	for _, one := range []struct {
+		then    []byte
+		sends   [][]byte // nil: it is answered without a server
+		answers [][]byte
+		told    [][]byte
+	}{
+		{query("SELECT 1 FROM t"), [][]byte{again, query("SELECT 1 FROM t")},
+			[][]byte{complete("BEGIN"), complete("SET"), ready('T'), columns, row("1"), selected, ready('T')}, [][]byte{columns, row("1"), selected, ready('T')}},
+		{query("COMMIT"), [][]byte{again, query("COMMIT")}, [][]byte{complete("BEGIN"), complete("SET"), ready('T'), complete("COMMIT"), ready('I')}, [][]byte{complete("COMMIT"), ready('I')}},
+		{query("ROLLBACK"), nil, nil, [][]byte{complete("ROLLBACK"), ready('I')}},
+	} {
+		c := newConversation(t, func(cfg *Config) { cfg.LockTimeout, cfg.IdleTimeout = 0, 0 })
+		c.sends(query("BEGIN"), query("SET search_path = 'a'"))
+		c.granted(pools.Admin)
+		c.answers(complete("BEGIN"), ready('T'), complete("SET"))
+		if c.now = c.now.Add(givesWayAfter); c.s.MayGiveWay(c.now) {
+			t.Fatal("it may give way before the server has answered")
+		}
+		if c.answers(ready('T')); c.s.MayGiveWay(c.now) {
+			t.Fatal("it may give way at once")
+		}
+		if c.now = c.now.Add(givesWayAfter); !c.s.MayGiveWay(c.now) {
+			t.Fatal("it may not give way")
+		}
+		c.client, c.server, c.actions = nil, nil, nil
+		c.s.GiveWay(&c.o, c.now)
+		c.took()
+		c.wantServer("it ends what it has begun", query("ROLLBACK"))
+		c.answers(failed("57014", "canceling statement due to user request"), ready('E')) // somebody's cancel request
+		c.givesUp()
+		c.wantNothing("the client hears nothing")
+		if c.sends(one.then); one.sends != nil {
+			c.again(pools.Admin)
+			c.wantServer("it begins anew", one.sends...)
+			c.answers(one.answers...)
+		}
+		c.wantClient("of which the client sees nothing", one.told...)
+	}
+}
+
+// Whoever has done something, or bounds how long he may idle, keeps his server.
+func TestATransactionThatMayNotBeginAnewDoesNotGiveWay(t *testing.T) {
+	for _, text := range []string{"INSERT INTO t VALUES (1)", "SET LOCAL idle_in_transaction_session_timeout = '5s'", "SELECT now()", "SET DateStyle = German"} {
+		c := newConversation(t)
+		c.sends(query("BEGIN"), query(text))
+		c.granted(pools.Admin)
+		c.answers(complete("BEGIN"), ready('T'), complete(text[:6]), ready('T'))
+		if c.s.MayGiveWay(c.now.Add(time.Hour)) {
+			t.Errorf("%s may give way", text)
+		}
+	}
+}
+
 // What a transaction would do again is not remembered without bound, nor is a BEGIN of any length.
 func TestLittleIsRememberedToBeginATransactionAnew(t *testing.T) {
 	long := strings.Repeat(" ", maxBegin/3)

@@ -242,7 +242,7 @@ func isOf(body, name []byte) bool {
 // runsHere tells whether a message runs nothing but a BEGIN or an END that this session can answer.
 func (s *Session) runsHere(r *request) bool {
 	open := len(s.begin) > 0
-	return r.has(flagBegin) && !open && s.tx == 'I' || r.has(flagEnd) && open
+	return r.has(flagBegin) && !open && s.tx == 'I' || r.has(flagEnd) && open && !(s.anew && !s.failed && r.has(flagCommit)) // which keeps what comes with the BEGIN
 }
 
 // textRunsHere tells the same of a prepared statement.
@@ -338,7 +338,7 @@ var unnamedPortal = ""
 
 // settleBegin forgets the BEGIN that was answered: it is on its way, or its transaction is over.
 func (s *Session) settleBegin() {
-	s.begin, s.beginAs, s.failed = s.begin[:0], nil, false
+	s.begin, s.beginAs, s.failed, s.anew = s.begin[:0], nil, false, false
 	if s.fresh == 0 && cap(s.begin) > keptBegin {
 		s.begin = nil
 	}

@@ -31,6 +31,7 @@ const (
 	frontCloses
 	frontTold
 	frontTicks
+	frontGivesWay
 	serverReads
 	serverSteps
 	serverEnds
@@ -69,6 +70,7 @@ func (w *world) enabled(list []deed) []deed {
 		add(f.out.owed, 8, frontTold, i)
 		due := f.session.Deadline()
 		add(!due.IsZero() && !w.now.Before(due), 8, frontTicks, i)
+		add(f.session.MayGiveWay(w.now.Add(time.Minute)), 1, frontGivesWay, i)
 	}
 	for i, v := range w.servers {
 		add(!v.gone && len(v.in.data) > 0, 8, serverReads, i)
@@ -130,6 +132,8 @@ func (w *world) perform(d deed) {
 		w.fronts[i].clientDrained()
 	case frontTicks:
 		w.fronts[i].step((*session.Session).Tick)
+	case frontGivesWay:
+		w.fronts[i].step((*session.Session).GiveWay)
 	case serverReads:
 		w.servers[i].reads(w.piece(len(w.servers[i].in.data)))
 	case serverSteps:
