@@ -8,7 +8,8 @@ import (
 	"github.com/lockproxy/lockproxy/proxy/session"
 )
 
-// makeWay has clients give back the servers that they have no need of, in transactions that have done nothing yet, where others wait.
+// makeWay has clients give back the servers that they have no need of, in transactions that have done nothing yet but
+// set something, where others wait.
 func (s *Server) makeWay() {
 	if slices.ContainsFunc(s.allPools(), (*pool).starves) {
 		s.each(s.giveWay)

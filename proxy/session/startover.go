@@ -20,21 +20,21 @@ import (
 // (pgjdbc's autosave), or begin with one (Django's atomic). All that is done again with the BEGIN.
 
 //
-// A transaction like that has no need of its server while its client is at something else either, and pools of applications leave
+// One that has set something has no need of its server while its client is at something else either, and pools of applications leave
 // their connections in such ones (HikariCP with a schema and without autocommit). Where others wait it gives the server back, and
 // goes on with what the client says next as behind a BEGIN that was answered and not sent.
 
 // givesWayAfter is how long a client is given to go on with a transaction that it has just begun.
 const givesWayAfter = time.Second
 
-// MayGiveWay tells whether the session has a server of the admin pool that it has no need of: its transaction has done nothing yet, and
-// its client is at something else.
+// MayGiveWay tells whether the session has a server of the admin pool that it has no need of: its transaction has done nothing yet but
+// set something, and its client is at something else. Who has asked whether the server is alive is about to use it, and keeps it.
 func (s *Session) MayGiveWay(now time.Time) bool {
 	return s.canGiveWay() && now.Sub(s.quiet) >= givesWayAfter
 }
 
 func (s *Session) canGiveWay() bool {
-	return s.phase == attached && s.kind == pools.Admin && s.didNothing() && !s.state.ownIdle && !s.open && !s.skip && !s.goodbye && !s.startsOver &&
+	return s.phase == attached && s.kind == pools.Admin && s.didNothing() && s.setSomething() && !s.state.ownIdle && !s.open && !s.skip && !s.goodbye && !s.startsOver &&
 		s.srv.flight.len() == 0 && s.ahead.len() == 0 && len(s.view) == 0 && s.stream == 0
 }
 
@@ -59,6 +59,12 @@ func (s *Session) didNothing() bool {
 
 // unbegun stands for the length of a BEGIN that may come: in a batch with what follows it, as pgjdbc's do.
 const unbegun = -1
+
+// setSomething tells whether a transaction that can begin anew would do more again than its BEGIN.
+func (s *Session) setSomething() bool { return bytes.Contains(s.begin[:s.fresh], []byte(behindBegin)) }
+
+// behindBegin stands ahead of each text that is done again behind a BEGIN.
+const behindBegin = "\n;"
 
 // beginsFresh notes that a unit is sent in which a transaction begins that can begin anew.
 func (s *Session) beginsFresh(r *request) {
@@ -116,7 +122,7 @@ func (s *Session) doAgain(text []byte, values sql.Values) bool {
 	s.again = 0
 	all := s.begin[:0]
 	if s.fresh > 0 {
-		all = append(s.begin[:s.fresh], "\n;"...)
+		all = append(s.begin[:s.fresh], behindBegin...)
 	}
 	all, settings, ok := sql.AppendAgain(all, text, s.state.dialect, values)
 	if !ok || len(all) > maxBegin {
