@@ -64,7 +64,7 @@ func (m *model) need(k Kind) int {
 	return max(0, len(m.waiting[k])-len(m.idle[k])) + ready - len(m.dials[k])
 }
 
-func (m *model) AdminStarves() bool {
+func (m *model) adminStarves() bool {
 	hope := len(m.idle[Admin]) + len(m.dials[Admin])
 	if !m.failing {
 		hope += max(0, m.free(Admin))
@@ -258,7 +258,7 @@ func (m *model) refused(e Event) error {
 		Timeout:       late,
 		QueueFull:     cfg.MaxWaiting > 0 && last && len(m.waiting[k])+len(m.promoting) > cfg.MaxWaiting,
 		DialFailed:    (m.verb == "fail" || late && m.failing) && m.current(k) == 0 && e.Op == Refused && e.Refusal.Err != nil,
-		PromotionBusy: e.Op == PromotionRefused && m.AdminStarves(),
+		PromotionBusy: e.Op == PromotionRefused && m.adminStarves(),
 		Closed:        m.closed,
 	}
 	if !right[e.Refusal.Cause] || e.Refusal.Kind != k || e.Refusal.Waited != waited {
@@ -349,7 +349,7 @@ func (m *model) undone(p *Pair) error {
 	if m.wrong || len(m.surplus) > 0 && m.adminHasRoom() {
 		return fmt.Errorf("a lock backend was not demoted, or by mistake")
 	}
-	if len(m.promoting) > 0 && (m.AdminStarves() || m.free(Lock) > 0 || len(m.idle[Lock]) > 0) {
+	if len(m.promoting) > 0 && (m.adminStarves() || m.free(Lock) > 0 || len(m.idle[Lock]) > 0) {
 		return fmt.Errorf("a promotion waits that should not")
 	}
 	if due := m.due(); !due.IsZero() && (p.Next().IsZero() || p.Next().After(due)) {

@@ -84,6 +84,17 @@ var turns = sync.Pool{New: func() any {
 // step locks the client, runs f on its session, carries out what comes of it, and delivers what follows from that.
 func (c *client) step(f func(s *session.Session, o *session.Output, now time.Time)) { c.stepIn(nil, f) }
 
+// stepIf is step where the session is due for it, as that tells with the client locked.
+func (c *client) stepIf(due func() bool, f func(s *session.Session, o *session.Output, now time.Time)) {
+	var events []pools.Event
+	c.mu.Lock()
+	if due() {
+		events = c.stepLocked(nil, f)
+	}
+	c.mu.Unlock()
+	c.proxy.deliver(nil, events)
+}
+
 // stepIn is step within a batch.
 func (c *client) stepIn(b *link.Batch, f func(s *session.Session, o *session.Output, now time.Time)) {
 	c.mu.Lock()

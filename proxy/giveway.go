@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/proxy/session"
 )
 
@@ -24,15 +23,7 @@ func (p *pool) starves() bool {
 }
 
 func (s *Server) giveWay(g guest) {
-	c, ok := g.(*client)
-	if !ok {
-		return
+	if c, ok := g.(*client); ok {
+		c.stepIf(func() bool { return c.session.MayGiveWay(time.Now()) && c.pool.starves() }, (*session.Session).GiveWay)
 	}
-	var events []pools.Event
-	c.mu.Lock()
-	if c.session.MayGiveWay(time.Now()) && c.pool.starves() {
-		events = c.stepLocked(nil, (*session.Session).GiveWay)
-	}
-	c.mu.Unlock()
-	s.deliver(nil, events)
 }

@@ -5,7 +5,6 @@ import (
 	"net"
 	"time"
 
-	"github.com/lockproxy/lockproxy/pools"
 	"github.com/lockproxy/lockproxy/proxy/session"
 )
 
@@ -73,11 +72,6 @@ func (s *Server) expire(g guest) {
 		return
 	}
 	t := s.rules.Load().timeouts(c.about.user)
-	var events []pools.Event
-	c.mu.Lock()
-	if c.session.Overdue(time.Now(), &t) {
-		events = c.stepLocked(nil, func(one *session.Session, o *session.Output, now time.Time) { one.Expire(o, now, &t) })
-	}
-	c.mu.Unlock()
-	s.deliver(nil, events)
+	c.stepIf(func() bool { return c.session.Overdue(time.Now(), &t) },
+		func(one *session.Session, o *session.Output, now time.Time) { one.Expire(o, now, &t) })
 }

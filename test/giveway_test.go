@@ -18,16 +18,10 @@ func TestTransactionsThatHaveDoneNothingKeepNobodyOut(t *testing.T) {
 		}
 		return got
 	}
-	run := func(conn *pgx.Conn, text string) {
-		t.Helper()
-		if _, err := conn.Exec(t.Context(), text); err != nil {
-			t.Fatalf("%s: %v", text, err)
-		}
-	}
 	schema, user := connect(t, r.url), connect(t, r.url)
-	run(schema, "BEGIN")
-	run(schema, "SET search_path = pg_temp, public")
-	run(user, "BEGIN")
+	runs(t, schema, "BEGIN")
+	runs(t, schema, "SET search_path = pg_temp, public")
+	runs(t, user, "BEGIN")
 	value(user, "SELECT set_config('app.user', $1, true)", "a")
 
 	other := connect(t, r.url)
@@ -37,8 +31,8 @@ func TestTransactionsThatHaveDoneNothingKeepNobodyOut(t *testing.T) {
 	if got := value(user, "SELECT current_setting('app.user')"); got != "a" {
 		t.Errorf("the transaction has begun anew with %q", got)
 	}
-	run(user, "COMMIT")
-	run(schema, "COMMIT")
+	runs(t, user, "COMMIT")
+	runs(t, schema, "COMMIT")
 	if got := value(schema, "SHOW search_path"); got != "pg_temp, public" {
 		t.Errorf("what was committed is %q", got)
 	}

@@ -333,9 +333,9 @@ func (e *loop) cuts() bool {
 	return e.busy
 }
 
-// wait returns how many events there are; none after so many milliseconds (-1: whenever). It sleeps in the kernel: to park the goroutine and have Go's own
-// poller wait costs two more system calls and a way through the scheduler for each round. NewLoops made room for the
-// processor of Go's that a sleeper may keep for a while.
+// wait returns how many events there are; none after so many milliseconds (-1: whenever). It sleeps in the kernel: to park the
+// goroutine and have Go's own poller wait costs two more system calls and a way through the scheduler for each round. NewLoops
+// made room for the processor of Go's that a sleeper may keep for a while.
 func (e *loop) wait(timeout int) int {
 	for {
 		var n int

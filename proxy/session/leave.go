@@ -36,7 +36,7 @@ func (s *Session) settled() bool {
 		return s.clean()
 	}
 	if s.startsOver {
-		if s.srvStatus != 'I' && s.srvStatus != 0 {
+		if s.srvInTransaction() {
 			s.sendQuery(forEnd, "ROLLBACK") // once more: somebody's cancel request prevented it
 			return false
 		}
@@ -78,6 +78,9 @@ func (s *Session) settled() bool {
 	}
 	return s.giveBack()
 }
+
+// srvInTransaction tells whether the server was in a transaction by its last ReadyForQuery.
+func (s *Session) srvInTransaction() bool { return s.srvStatus != 'I' && s.srvStatus != 0 }
 
 // functionsUnread tells whether the functions may have changed and have not been read again.
 func (s *Session) functionsUnread() bool {
@@ -288,7 +291,7 @@ func (s *Session) endBatch() {
 
 // clean resets what the client left and gives the server back. It tells whether it is done.
 func (s *Session) clean() bool {
-	if s.srvStatus != 'I' && s.srvStatus != 0 {
+	if s.srvInTransaction() {
 		s.sendQuery(forCleaning, "ROLLBACK")
 		return false
 	}

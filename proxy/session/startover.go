@@ -18,7 +18,6 @@ import (
 // pool_pre_ping). And applications bound the wait for the lock first, or say for whom they act, be it by a schema of his own
 // (django-tenants), by a role (PostgREST) or by what row-level security asks for; some keep a savepoint ahead of each statement
 // (pgjdbc's autosave), or begin with one (Django's atomic). All that is done again with the BEGIN.
-
 //
 // One that has set something has no need of its server while its client is at something else either, and pools of applications leave
 // their connections in such ones (HikariCP with a schema and without autocommit). Where others wait it gives the server back, and
@@ -34,8 +33,8 @@ func (s *Session) MayGiveWay(now time.Time) bool {
 }
 
 func (s *Session) canGiveWay() bool {
-	return s.phase == attached && s.kind == pools.Admin && s.didNothing() && s.setSomething() && !s.state.ownIdle && !s.open && !s.skip && !s.goodbye && !s.startsOver &&
-		s.srv.flight.len() == 0 && s.ahead.len() == 0 && len(s.view) == 0 && s.stream == 0
+	return s.phase == attached && s.kind == pools.Admin && s.mayStartOver() && s.setSomething() && !s.state.ownIdle &&
+		s.ahead.len() == 0 && len(s.view) == 0 && s.stream == 0
 }
 
 // GiveWay has the session give that server back, where others wait for one.
@@ -47,9 +46,12 @@ func (s *Session) GiveWay(o *Output, now time.Time) {
 	}
 }
 
-// canStartOver tells whether the transaction under way has done nothing, and nothing of it is on its way.
-func (s *Session) canStartOver() bool {
-	return s.didNothing() && !s.open && !s.skip && !s.goodbye && s.srv.flight.len() == 0 && s.ahead.len() > 0
+// canStartOver tells whether the transaction under way can begin anew with the unit at hand.
+func (s *Session) canStartOver() bool { return s.mayStartOver() && s.ahead.len() > 0 }
+
+// mayStartOver tells whether the transaction under way has done nothing, and nothing of it is on its way.
+func (s *Session) mayStartOver() bool {
+	return s.didNothing() && !s.open && !s.skip && !s.goodbye && s.srv.flight.len() == 0
 }
 
 // didNothing tells whether the transaction under way has done nothing, and the session has nothing on its server that would be lost.

@@ -241,8 +241,11 @@ func isOf(body, name []byte) bool {
 
 // runsHere tells whether a message runs nothing but a BEGIN or an END that this session can answer.
 func (s *Session) runsHere(r *request) bool {
-	open := len(s.begin) > 0
-	return r.has(flagBegin) && !open && s.tx == 'I' || r.has(flagEnd) && open && !(s.anew && !s.failed && r.has(flagCommit)) // which keeps what comes with the BEGIN
+	if len(s.begin) == 0 {
+		return r.has(flagBegin) && s.tx == 'I'
+	}
+	keeps := s.anew && !s.failed && r.has(flagCommit) // what comes with the BEGIN
+	return r.has(flagEnd) && !keeps
 }
 
 // textRunsHere tells the same of a prepared statement.

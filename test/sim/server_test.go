@@ -82,14 +82,12 @@ func (v *server) fault(at moment) *protocol.Error {
 	return nil
 }
 
-func (v *server) duration(id int) time.Duration { return v.engine.duration(id) }
-
 func (e *engine) duration(id int) time.Duration {
 	n, _ := amount(e.set[id].text, []unit{{"ms", 1}, {"s", 1000}, {"min", 60000}})
 	return time.Duration(n) * time.Millisecond
 }
 
-func (v *server) lockTimeout() time.Duration { return v.duration(varLockTimeout) }
+func (v *server) lockTimeout() time.Duration { return v.engine.duration(varLockTimeout) }
 
 // waitsForItself tells whether the server is in a circle of servers that wait for each other's locks.
 func (v *server) waitsForItself() bool {
@@ -184,8 +182,8 @@ func (v *server) due() time.Time {
 		return due
 	case !e.sleeping.IsZero():
 		return e.sleeping
-	case !v.idleSince.IsZero() && v.duration(varIdleTimeout) > 0:
-		return v.idleSince.Add(v.duration(varIdleTimeout))
+	case !v.idleSince.IsZero() && v.engine.duration(varIdleTimeout) > 0:
+		return v.idleSince.Add(v.engine.duration(varIdleTimeout))
 	}
 	return time.Time{}
 }
